@@ -1,0 +1,172 @@
+"""The product's own options by section; every name, default and help text is here, and nothing is read here.
+
+Names and defaults are the field's (manila.conf) wherever the option exists there, so that an operator's file keeps its
+meaning. Options of one backend are in `backend_options`; those of a driver are in the driver.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+
+from oslo_config import cfg, types
+
+SERVICE = (
+    cfg.StrOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<this machine's name>",
+        help="Name of this storage service; the first part of host@backend#pool. Changing it orphans existing shares.",
+    ),
+    cfg.StrOpt(
+        "state_path", default="/var/lib/penstock", help="Folder for the database, the token key and lock files."
+    ),
+    cfg.ListOpt(
+        "enabled_share_backends",
+        default=[],
+        help="Sections of this file that each describe one share backend served by this process.",
+    ),
+    cfg.ListOpt(
+        "enabled_share_protocols",
+        default=["NFS", "CIFS"],
+        help="Protocols that shares may be asked for. A backend must also serve the protocol.",
+    ),
+    cfg.StrOpt("default_share_type", help="Share type used when a request names none."),
+    cfg.StrOpt(
+        "storage_availability_zone",
+        default="nova",
+        help="Availability zone of this process's backends, where the backend names none of its own.",
+    ),
+    cfg.StrOpt("share_name_template", default="share-%s", help="Backend name of a share; %s is the instance's id."),
+    cfg.StrOpt(
+        "share_snapshot_name_template",
+        default="share-snapshot-%s",
+        help="Backend name of a snapshot; %s is the snapshot instance's id.",
+    ),
+)
+API = (
+    cfg.HostAddressOpt(
+        "osapi_share_listen", default="127.0.0.1", help="Address the API listens on. Loopback until told otherwise."
+    ),
+    cfg.PortOpt("osapi_share_listen_port", default=8786, help="Port the API listens on."),
+    cfg.StrOpt("osapi_share_base_URL", help="Public URL of the API, where a proxy stands in front of it."),
+    cfg.IntOpt("osapi_max_limit", default=1000, min=1, help="Most items returned by one list request."),
+    cfg.StrOpt(
+        "auth_strategy",
+        default="builtin",
+        choices=["builtin", "keystone"],
+        help="builtin: the Identity v3 subset of this process. keystone: a Keystone given in [keystone_authtoken].",
+    ),
+)
+LOGGING = (
+    cfg.BoolOpt("debug", default=False, help="Log decisions in detail."),
+    cfg.StrOpt("log_format", default="console", choices=["console", "json"], help="Form of the log lines."),
+)
+PERIODIC = (
+    cfg.IntOpt(
+        "periodic_interval", default=60, min=1, help="Seconds between runs of ordinary periodic work of a backend."
+    ),
+    cfg.IntOpt("report_interval", default=10, min=1, help="Seconds between the heartbeats of a backend's service."),
+    cfg.IntOpt(
+        "service_down_time", default=60, min=1, help="Seconds without a heartbeat after which a service counts as down."
+    ),
+    cfg.IntOpt("replica_state_update_interval", default=300, min=1, help="Seconds between updates of share replicas."),
+    cfg.IntOpt(
+        "migration_driver_continue_update_interval",
+        default=60,
+        min=1,
+        help="Seconds between polls of migrations that a driver carries out.",
+    ),
+    cfg.BoolOpt(
+        "enable_gathering_share_usage_size",
+        default=False,
+        help="Ask backends how much of each share is in use, and publish it.",
+    ),
+    cfg.IntOpt(
+        "share_usage_size_update_interval", default=300, min=1, help="Seconds between gatherings of usage sizes."
+    ),
+    cfg.FloatOpt("periodic_hooks_interval", default=300.0, min=1.0, help="Seconds between periodic hooks."),
+    cfg.IntOpt("message_ttl", default=2592000, min=1, help="Seconds a user message is kept."),
+)
+QUOTA = tuple(
+    cfg.IntOpt(
+        name,
+        default=default,
+        min=-1,
+        help=f"{what} a project may have; -1 is no limit.",
+        deprecated_name=f"quota_{name}",
+        deprecated_group="DEFAULT",
+    )
+    for name, default, what in (
+        ("shares", 50, "Shares"),
+        ("snapshots", 50, "Snapshots"),
+        ("gigabytes", 1000, "GiB of shares"),
+        ("snapshot_gigabytes", 1000, "GiB of snapshots"),
+        ("share_networks", 10, "Share networks"),
+        ("share_groups", 50, "Share groups"),
+        ("share_group_snapshots", 50, "Share group snapshots"),
+        ("share_replicas", 100, "Share replicas"),
+        ("replica_gigabytes", 1000, "GiB of share replicas"),
+        ("per_share_gigabytes", -1, "GiB of any one share"),
+    )
+)
+DATABASE = (
+    cfg.StrOpt(
+        "connection",
+        default="sqlite:///$state_path/penstock.sqlite",
+        secret=True,
+        help="SQLAlchemy URL: sqlite:///path or postgresql+psycopg://user:password@host/name.",
+    ),
+)
+OPERATIONS = (
+    cfg.IntOpt(
+        "workers_per_backend",
+        default=4,
+        min=1,
+        help="Operations on different shares that one backend carries out at a time.",
+    ),
+    cfg.IntOpt(
+        "max_attempts",
+        default=10,
+        min=1,
+        help="How often an operation is tried while its backend cannot answer, before it ends in error.",
+    ),
+    cfg.FloatOpt(
+        "retry_delay", default=1.0, min=0.0, help="Seconds before the second try; doubled for each further one."
+    ),
+    cfg.FloatOpt("max_retry_delay", default=60.0, min=0.0, help="Most seconds between two tries."),
+    cfg.IntOpt("keep_finished", default=86400, min=0, help="Seconds a finished operation is kept in the database."),
+)
+TOKEN = (cfg.IntOpt("expiration", default=3600, min=1, help="Seconds a token of the built-in identity is valid."),)
+IDENTITY = (
+    cfg.StrOpt("admin_username", default="admin", help="User that exists from the first start."),
+    cfg.StrOpt(
+        "admin_password",
+        secret=True,
+        help="Password of that user. When unset, one is made at the first start and left in state_path.",
+    ),
+    cfg.StrOpt("admin_project_name", default="admin", help="Project that exists from the first start."),
+    cfg.StrOpt("region_name", default="RegionOne", help="Region of the catalogue's endpoints."),
+    cfg.StrOpt(
+        "public_endpoint",
+        help="URL under which clients reach this process; made from the listening address when unset.",
+    ),
+    cfg.StrOpt("accounts_file", help="YAML file of projects, users and roles to keep in the database."),
+)
+MIDDLEWARE = (
+    cfg.Opt(
+        "max_request_body_size", type=types.Integer(min=1), default=114688, help="Largest request body read, in bytes."
+    ),
+)
+
+SECTIONS: Mapping[str, Sequence[cfg.Opt]] = {
+    "DEFAULT": SERVICE + API + LOGGING + PERIODIC,
+    "database": DATABASE,
+    "quota": QUOTA,
+    "operations": OPERATIONS,
+    "token": TOKEN,
+    "identity": IDENTITY,
+    "oslo_middleware": MIDDLEWARE,
+}
+# Sections that a library registers and reads on its own.
+FOREIGN_SECTIONS = ("keystone_authtoken", "oslo_policy")

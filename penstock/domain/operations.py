@@ -1,0 +1,54 @@
+"""A durable operation: one call of a manager's method that will happen, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from penstock.ids import OperationId
+
+
+class OperationState(StrEnum):
+    """Where an operation is. QUEUED and RUNNING survive a crash; RUNNING found at start is run again."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to do: the manager's method `method` with keyword `arguments` (JSON values only) at backend `backend`.
+
+    `backend` is ``host@backend``. Calls with one `resource_key` (``share:<id>``) run strictly in the order they were
+    enqueued, calls with different keys in parallel.
+    """
+
+    backend: str
+    resource_key: str
+    method: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A stored call with its history. `error` is the sentence of the fault that ended it."""
+
+    id: OperationId
+    call: Call
+    state: OperationState
+    attempts: int
+    not_before: datetime | None
+    request_id: str
+    user_id: str | None
+    project_id: str | None
+    progress: str | None
+    error: str | None
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None

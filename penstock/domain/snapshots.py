@@ -1,0 +1,64 @@
+"""Snapshots of shares and their instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
+
+
+class SnapshotStatus(StrEnum):
+    """The published states of a snapshot instance."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
+    MANAGING = "manage_starting"
+    MANAGE_ERROR = "manage_error"
+    UNMANAGING = "unmanage_starting"
+    UNMANAGE_ERROR = "unmanage_error"
+    UNMANAGED = "unmanaged"
+    RESTORING = "restoring"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInstance:
+    """The snapshot of one instance of the share. `provider_location` is the driver's own name for it."""
+
+    id: SnapshotInstanceId
+    snapshot_id: SnapshotId
+    share_instance_id: InstanceId
+    status: SnapshotStatus
+    progress: str
+    provider_location: str | None
+    created_at: datetime
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot as its owner sees it. `share_size_gib` is the share's size when it was taken."""
+
+    id: SnapshotId
+    share_id: ShareId
+    name: str | None
+    description: str | None
+    project_id: ProjectId
+    user_id: UserId
+    size_gib: int
+    share_size_gib: int
+    share_protocol: str
+    metadata: dict[str, str]
+    created_at: datetime
+    updated_at: datetime | None
+    instance: SnapshotInstance
+
+    @property
+    def status(self) -> SnapshotStatus:
+        """The state of the instance that speaks for the snapshot."""
+        return self.instance.status

@@ -1,0 +1,65 @@
+"""The one interface to an NFS server, whichever it is, and how to choose one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from penstock.exports.model import Export
+from penstock.host.runner import Host
+
+
+class NfsServer(Protocol):
+    """An NFS server on one host. Knows only the exports it was told of here; those of others are left alone.
+
+    Every implementation passes ``tests/contract/test_exports.py``. Callers may use one object from several threads.
+    """
+
+    def put(self, exports: Sequence[Export]) -> None:
+        """Make these exports exactly so, and in force when this returns; others stay untouched.
+
+        One batch however many: give all that change in one call. A client that lost its rule is refused at once, also one
+        that is still mounted. Safe to repeat; also puts back in force what a restarted server lost. Raises Unavailable
+        (server down), BackendFault, UnknownResult.
+        """
+        ...
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Stop serving these paths; unknown ones are fine. Safe to repeat. Raises as `put`."""
+        ...
+
+    def get(self, path: str) -> Export | None:
+        """The export as configured, None when it is not one of ours. Raises Unavailable, BackendFault."""
+        ...
+
+    def all(self) -> dict[str, Export]:
+        """Every export of ours as configured, by path. Raises Unavailable, BackendFault."""
+        ...
+
+    def in_force(self) -> set[str]:
+        """Paths of ours that the server serves exactly as configured; what is in `all` and not here needs a `put`.
+
+        Raises Unavailable when the server cannot say.
+        """
+        ...
+
+    def verify(self) -> None:
+        """Raises Unsupported (not installed) or Unavailable (not running), saying how to install or start it."""
+        ...
+
+
+class Preference(StrEnum):
+    """Which server to use; automatic is the kernel's where nfsd is there, else NFS-Ganesha."""
+
+    AUTOMATIC = "automatic"
+    KERNEL = "kernel"
+    GANESHA = "ganesha"
+
+
+def choose(host: Host, preference: Preference = Preference.AUTOMATIC, *, sudo: tuple[str, ...] = ()) -> NfsServer:
+    """The server to use on `host`. `sudo` is put before each command that needs root. Raises Unavailable.
+
+    Looks only for what is there; `verify` says whether it runs.
+    """
+    raise NotImplementedError

@@ -1,0 +1,55 @@
+"""The one way commands run: an argv, a deadline, and everything that came back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that ended. `argv` is what the caller asked for, without ssh or namespace wrapping."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Host(Protocol):
+    """A machine we can run commands on and keep small configuration files on.
+
+    Every implementation (local, ssh, simulated) passes ``tests/contract/host_contract.py``.
+    """
+
+    name: str
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
+        """Run `argv` with LC_ALL=C and wait for its end; a non-zero exit is an answer, not an exception.
+
+        Raises UnknownResult past the deadline (the command may have taken effect), Unavailable when the host cannot be
+        reached or the program is missing.
+        """
+        ...
+
+    def pipe(self, source: Sequence[str], target: Sequence[str], *, timeout_s: float) -> tuple[Completed, Completed]:
+        """Run both at once, `source`'s output going to `target`'s input (``zfs send | zfs receive``); wait for both ends.
+
+        Both exit codes are known; `stdout` of the source is always empty here (the target ate it). A source that dies
+        because the target went away (SIGPIPE) ends with a non-zero code like any other. Raises as `run` does.
+        """
+        ...
+
+    def read_file(self, path: str) -> str | None:
+        """The text of the file, None when there is none. Raises Unavailable."""
+        ...
+
+    def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Replace the file in one step (write beside it, sync, rename). Safe to repeat. Raises Unavailable."""
+        ...
+
+    def remove_file(self, path: str) -> None:
+        """Remove the file; it is fine when there is none. Raises Unavailable."""
+        ...

@@ -1,0 +1,174 @@
+"""Rows of access rules, and of their state on each instance."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+
+from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType
+from penstock.ids import AccessRuleId, InstanceId, ShareId
+from penstock.store.schema import access_rule_metadata, access_rules, instance_access_rules, shares
+
+
+def insert_rule(tx: Connection, rule: AccessRule, instance_ids: Collection[str]) -> None:
+    """Store a rule, in `rule.state` on each of the instances."""
+    tx.execute(
+        insert(access_rules).values(
+            id=rule.id,
+            share_id=rule.share_id,
+            access_type=rule.access_type,
+            access_to=rule.access_to,
+            access_level=rule.access_level,
+            access_key=rule.access_key,
+            created_at=rule.created_at,
+            updated_at=rule.updated_at,
+        )
+    )
+    states = [{"access_rule_id": rule.id, "share_instance_id": i, "state": rule.state} for i in instance_ids]
+    tx.execute(insert(instance_access_rules), states)
+    set_metadata(tx, rule.id, rule.metadata)
+
+
+def get(tx: Connection, rule_id: AccessRuleId | str) -> AccessRule | None:
+    """The rule, with its state on the instance that speaks for its share, or None."""
+    row = tx.execute(_speaking().where(access_rules.c.id == rule_id)).first()
+    return None if row is None else _rule(row, metadata_of(tx, [row.id]).get(row.id, {}))
+
+
+def of_share(tx: Connection, share_id: ShareId | str, *, metadata: Mapping[str, str] | None = None) -> list[AccessRule]:
+    """The share's rules with their states on the instance that speaks for it, oldest first."""
+    query = _speaking().where(access_rules.c.share_id == share_id)
+    for key, value in (metadata or {}).items():
+        table = access_rule_metadata.c
+        query = query.where(
+            exists().where(table.access_rule_id == access_rules.c.id, table.key == key, table.value == value)
+        )
+    return _rules(tx, query)
+
+
+def of_instance(tx: Connection, instance_id: InstanceId | str) -> list[AccessRule]:
+    """The rules with their states on that instance, oldest first."""
+    query = (
+        select(*access_rules.c, instance_access_rules.c.state)
+        .join(instance_access_rules, instance_access_rules.c.access_rule_id == access_rules.c.id)
+        .where(instance_access_rules.c.share_instance_id == instance_id)
+    )
+    return _rules(tx, query)
+
+
+def of_instances(tx: Connection, instance_ids: Collection[str]) -> dict[str, list[AccessRule]]:
+    """Rules of several instances, by instance, in two queries."""
+    query = (
+        select(*access_rules.c, instance_access_rules.c.state, instance_access_rules.c.share_instance_id)
+        .join(instance_access_rules, instance_access_rules.c.access_rule_id == access_rules.c.id)
+        .where(instance_access_rules.c.share_instance_id.in_(list(instance_ids)))
+        .order_by(access_rules.c.created_at, access_rules.c.id)
+    )
+    rows = tx.execute(query).all()
+    notes = metadata_of(tx, [row.id for row in rows])
+    found: dict[str, list[AccessRule]] = {}
+    for row in rows:
+        found.setdefault(row.share_instance_id, []).append(_rule(row, notes.get(row.id, {})))
+    return found
+
+
+def find(tx: Connection, share_id: ShareId | str, access_type: AccessType, access_to: str) -> AccessRule | None:
+    """The share's rule for exactly that client, or None."""
+    same = (access_rules.c.share_id == share_id) & (access_rules.c.access_type == access_type)
+    row = tx.execute(_speaking().where(same & (access_rules.c.access_to == access_to))).first()
+    return None if row is None else _rule(row, metadata_of(tx, [row.id]).get(row.id, {}))
+
+
+def set_states(
+    tx: Connection,
+    instance_id: InstanceId | str,
+    *,
+    now: datetime,
+    source: Collection[AccessState],
+    target: AccessState,
+    rule_ids: Collection[str] | None = None,
+) -> list[AccessRuleId]:
+    """Move the instance's rules (those of `rule_ids`, or all) from one of `source` to `target`; returns which moved."""
+    table = instance_access_rules
+    mine = (table.c.share_instance_id == instance_id) & table.c.state.in_(list(source))
+    if rule_ids is not None:
+        mine = mine & table.c.access_rule_id.in_(list(rule_ids))
+    moved = [AccessRuleId(row.access_rule_id) for row in tx.execute(select(table.c.access_rule_id).where(mine))]
+    tx.execute(update(table).where(mine).values(state=target, updated_at=now))
+    return moved
+
+
+def forget_on_instance(tx: Connection, instance_id: InstanceId | str, rule_ids: Collection[str]) -> None:
+    """The rules are gone from that instance; a rule that is on no instance any more is gone altogether."""
+    table = instance_access_rules
+    tx.execute(
+        delete(table).where(table.c.share_instance_id == instance_id, table.c.access_rule_id.in_(list(rule_ids)))
+    )
+    orphan = ~exists().where(table.c.access_rule_id == access_rules.c.id)
+    tx.execute(delete(access_rules).where(access_rules.c.id.in_(list(rule_ids)), orphan))
+
+
+def update_rule(tx: Connection, rule_id: AccessRuleId | str, *, now: datetime, **values: Any) -> None:
+    """Change columns of the rule (``access_key``, ``access_level``)."""
+    tx.execute(update(access_rules).where(access_rules.c.id == rule_id).values(updated_at=now, **values))
+
+
+def metadata_of(tx: Connection, rule_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Metadata of several rules."""
+    found: dict[str, dict[str, str]] = {}
+    ids = list(rule_ids)
+    for start in range(0, len(ids), 10_000):
+        of_these = access_rule_metadata.c.access_rule_id.in_(ids[start : start + 10_000])
+        for row in tx.execute(select(access_rule_metadata).where(of_these)):
+            found.setdefault(row.access_rule_id, {})[row.key] = row.value
+    return found
+
+
+def set_metadata(tx: Connection, rule_id: AccessRuleId | str, items: Mapping[str, str]) -> None:
+    """Set these keys, keep the others."""
+    table = access_rule_metadata
+    tx.execute(delete(table).where(table.c.access_rule_id == rule_id, table.c.key.in_(list(items))))
+    if items:
+        tx.execute(insert(table), [{"access_rule_id": rule_id, "key": k, "value": v} for k, v in items.items()])
+
+
+def delete_metadata(tx: Connection, rule_id: AccessRuleId | str, key: str) -> bool:
+    """Remove one key; False when it was not there."""
+    table = access_rule_metadata
+    return tx.execute(delete(table).where(table.c.access_rule_id == rule_id, table.c.key == key)).rowcount > 0
+
+
+def _speaking() -> Any:
+    return (
+        select(*access_rules.c, instance_access_rules.c.state)
+        .join(shares, shares.c.id == access_rules.c.share_id)
+        .join(
+            instance_access_rules,
+            (instance_access_rules.c.access_rule_id == access_rules.c.id)
+            & (instance_access_rules.c.share_instance_id == shares.c.instance_id),
+        )
+    )
+
+
+def _rules(tx: Connection, query: Any) -> list[AccessRule]:
+    rows = tx.execute(query.order_by(access_rules.c.created_at, access_rules.c.id)).all()
+    notes = metadata_of(tx, [row.id for row in rows])
+    return [_rule(row, notes.get(row.id, {})) for row in rows]
+
+
+def _rule(row: Row[Any], metadata: dict[str, str]) -> AccessRule:
+    return AccessRule(
+        id=AccessRuleId(row.id),
+        share_id=ShareId(row.share_id),
+        access_type=AccessType(row.access_type),
+        access_to=row.access_to,
+        access_level=AccessLevel(row.access_level),
+        access_key=row.access_key,
+        state=AccessState(row.state),
+        metadata=metadata,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,137 @@
+"""Rows about backends: services with their heartbeat, availability zones, reported pools and what is placed on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+
+from penstock.domain.pools import PoolRef, PoolReport
+from penstock.domain.shares import ShareStatus
+from penstock.ids import new_id
+from penstock.store.schema import availability_zones, pools, services, share_instances, shares
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One registered service; it is up when `updated_at` is younger than the configured ``service_down_time``."""
+
+    id: int
+    binary: str
+    host: str
+    availability_zone: str
+    disabled: bool
+    disabled_reason: str | None
+    ready: bool
+    backend_info_hash: str | None
+    created_at: datetime
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """An availability zone."""
+
+    id: str
+    name: str
+    created_at: datetime
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What the database says is on one pool: GiB of all instances, and of those the report cannot include yet."""
+
+    provisioned_gib: int
+    unreported_gib: int
+
+
+def heartbeat(tx: Connection, *, binary: str, host: str, zone: str, ready: bool, now: datetime) -> Service:
+    """Register the service, or say that it is alive."""
+    ensure_zone(tx, zone, now=now)
+    mine = (services.c.binary == binary) & (services.c.host == host)
+    values = {"availability_zone": zone, "ready": ready, "updated_at": now}
+    if tx.execute(update(services).where(mine).values(**values)).rowcount == 0:
+        tx.execute(insert(services).values(binary=binary, host=host, disabled=False, created_at=now, **values))
+    return _service(tx.execute(select(services).where(mine)).one())
+
+
+def list_services(tx: Connection, *, binary: str | None = None, host: str | None = None) -> list[Service]:
+    """Registered services by id."""
+    query = select(services).order_by(services.c.id)
+    if binary is not None:
+        query = query.where(services.c.binary == binary)
+    if host is not None:
+        query = query.where(services.c.host == host)
+    return [_service(row) for row in tx.execute(query)]
+
+
+def update_service(tx: Connection, service_id: int, **values: Any) -> None:
+    """Change ``disabled``, ``disabled_reason``, ``ready`` or ``backend_info_hash``; the heartbeat is untouched."""
+    tx.execute(update(services).where(services.c.id == service_id).values(**values))
+
+
+def ensure_zone(tx: Connection, name: str, *, now: datetime) -> None:
+    """Make the availability zone known."""
+    if tx.execute(select(availability_zones.c.id).where(availability_zones.c.name == name)).first() is None:
+        tx.execute(insert(availability_zones).values(id=new_id(), name=name, created_at=now))
+
+
+def list_zones(tx: Connection) -> list[Zone]:
+    """Availability zones by name."""
+    rows = tx.execute(select(availability_zones).order_by(availability_zones.c.name))
+    return [Zone(row.id, row.name, row.created_at, row.updated_at) for row in rows]
+
+
+def put_pools(tx: Connection, backend: str, reports: list[PoolReport]) -> None:
+    """Replace everything known of the backend's pools by what it reports now."""
+    tx.execute(delete(pools).where(pools.c.backend == backend))
+    rows = [
+        {"ref": str(r.ref), "backend": backend, "capabilities": r.capabilities, "reported_at": r.reported_at}
+        for r in reports
+    ]
+    if rows:
+        tx.execute(insert(pools), rows)
+
+
+def list_pools(tx: Connection) -> list[PoolReport]:
+    """The last report of every pool, by name."""
+    rows = tx.execute(select(pools).order_by(pools.c.ref))
+    return [PoolReport(PoolRef.parse(row.ref), row.capabilities, row.reported_at) for row in rows]
+
+
+def placed(tx: Connection) -> dict[str, Placed]:
+    """By pool, what is placed there; exact, from the rows, so that no promise can leak."""
+    counted = func.coalesce(
+        case((shares.c.size_target_gib > shares.c.size_gib, shares.c.size_target_gib)), shares.c.size_gib
+    )
+    fresh = (share_instances.c.launched_at.is_(None)) | (share_instances.c.launched_at > pools.c.reported_at)
+    query = (
+        select(
+            share_instances.c.host,
+            func.sum(counted).label("provisioned"),
+            func.sum(case((fresh, counted), else_=counted - shares.c.size_gib)).label("unreported"),
+        )
+        .join(shares, shares.c.id == share_instances.c.share_id)
+        .outerjoin(pools, pools.c.ref == share_instances.c.host)
+        .where(share_instances.c.host.is_not(None), share_instances.c.status != ShareStatus.ERROR)
+        .group_by(share_instances.c.host)
+    )
+    return {row.host: Placed(int(row.provisioned), int(row.unreported)) for row in tx.execute(query)}
+
+
+def _service(row: Row[Any]) -> Service:
+    return Service(
+        id=row.id,
+        binary=row.binary,
+        host=row.host,
+        availability_zone=row.availability_zone,
+        disabled=row.disabled,
+        disabled_reason=row.disabled_reason,
+        ready=row.ready,
+        backend_info_hash=row.backend_info_hash,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

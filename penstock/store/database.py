@@ -1,0 +1,97 @@
+"""Connections and transactions: SQLite in WAL mode that loses nothing, or PostgreSQL.
+
+Default SQLAlchemy with pysqlite begins late and so loses concurrent updates; here every writing transaction begins with
+BEGIN IMMEDIATE and every commit is synced (``synchronous=FULL``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, text
+
+AFTER_COMMIT = "penstock_after_commit"
+BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """A database by its URL, e.g. ``sqlite:////var/lib/penstock/penstock.db`` or ``postgresql+psycopg://...``.
+
+    ``sqlite://`` is a private database in memory, one connection used by one thread at a time (tests, simulation).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
+        self._serial: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(self.url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+        options: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}}
+        if self._in_memory:
+            options["poolclass"] = StaticPool
+        else:
+            options.update(pool_size=10, max_overflow=20)
+        engine = create_engine(self.url, **options)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One writing transaction: committed at the end of the block, rolled back when it raises.
+
+        What `after_commit` was given runs once the commit is on disk.
+        """
+        callbacks: list[Callable[[], None]] = []
+        with self._serial, self.engine.connect().execution_options(penstock_write=True) as tx, tx.begin():
+            tx.info[AFTER_COMMIT] = callbacks
+            yield tx
+        for callback in callbacks:
+            callback()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction: a consistent view, nothing is kept."""
+        with self._serial, self.engine.connect() as tx:
+            try:
+                yield tx
+            finally:
+                tx.rollback()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
+    """Run `callback` once this transaction is on disk; never when it is rolled back."""
+    tx.info[AFTER_COMMIT].append(callback)
+
+
+def hold(tx: Connection, name: str) -> None:
+    """Hold the named lock until the end of this transaction, across all processes on this database.
+
+    On SQLite the writing transaction itself is exclusive; on PostgreSQL this takes an advisory lock.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we begin and end transactions ourselves
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("penstock_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

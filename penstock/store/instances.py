@@ -1,0 +1,158 @@
+"""Rows of share instances and their export locations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
+from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
+from penstock.store.schema import export_location_metadata, export_locations, share_instances
+
+
+def get(tx: Connection, instance_id: InstanceId | str) -> ShareInstance | None:
+    """The instance, or None."""
+    row = tx.execute(select(share_instances).where(share_instances.c.id == instance_id)).first()
+    return None if row is None else instance_of(row)
+
+
+def of_share(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
+    """All instances of a share, oldest first."""
+    query = select(share_instances).where(share_instances.c.share_id == share_id)
+    return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id))]
+
+
+def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus] | None = None) -> list[ShareInstance]:
+    """Instances placed on any pool of ``host@backend``."""
+    query = select(share_instances).where(share_instances.c.host.startswith(f"{backend}#", autoescape=True))
+    if statuses is not None:
+        query = query.where(share_instances.c.status.in_(list(statuses)))
+    return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at))]
+
+
+def list_all(
+    tx: Connection, *, export_location_id: str | None = None, export_location_path: str | None = None
+) -> list[ShareInstance]:
+    """Every instance (an administrator's list), optionally the one with that export location."""
+    query = select(share_instances).order_by(share_instances.c.created_at.desc(), share_instances.c.id)
+    if export_location_id is not None or export_location_path is not None:
+        query = query.join(export_locations, export_locations.c.share_instance_id == share_instances.c.id)
+    if export_location_id is not None:
+        query = query.where(export_locations.c.id == export_location_id)
+    if export_location_path is not None:
+        query = query.where(export_locations.c.path == export_location_path)
+    return [instance_of(row) for row in tx.execute(query)]
+
+
+def update_instance(tx: Connection, instance_id: InstanceId | str, *, now: datetime, **values: Any) -> None:
+    """Change columns of the instance row other than its status."""
+    if "status" in values:
+        raise ValueError("a status is written by store.shares.move")
+    tx.execute(update(share_instances).where(share_instances.c.id == instance_id).values(updated_at=now, **values))
+
+
+def export_locations_of(tx: Connection, instance_id: InstanceId | str) -> list[ExportLocation]:
+    """The instance's export locations in the driver's order."""
+    return locations_of_instances(tx, [instance_id]).get(str(instance_id), [])
+
+
+def locations_of_instances(tx: Connection, instance_ids: Sequence[str]) -> dict[str, list[ExportLocation]]:
+    """Export locations of several instances, by instance, in two queries."""
+    query = select(export_locations).where(export_locations.c.share_instance_id.in_(list(instance_ids)))
+    rows = tx.execute(query.order_by(export_locations.c.ordinal)).all()
+    notes: dict[str, dict[str, str]] = {}
+    of_these = export_location_metadata.c.export_location_id.in_([row.id for row in rows])
+    for row in tx.execute(select(export_location_metadata).where(of_these)):
+        notes.setdefault(row.export_location_id, {})[row.key] = row.value
+    found: dict[str, list[ExportLocation]] = {}
+    for row in rows:
+        found.setdefault(row.share_instance_id, []).append(
+            ExportLocation(
+                id=ExportLocationId(row.id),
+                path=row.path,
+                is_admin_only=row.is_admin_only,
+                preferred=row.preferred,
+                metadata=notes.get(row.id, {}),
+                share_instance_id=InstanceId(row.share_instance_id),
+                created_at=row.created_at,
+                updated_at=row.updated_at,
+            )
+        )
+    return found
+
+
+def put_export_locations(
+    tx: Connection, instance_id: InstanceId | str, wanted: Sequence[Mapping[str, Any]], *, now: datetime
+) -> None:
+    """Make the stored locations those the driver reported; a path that stays keeps its id and its metadata.
+
+    Each item has ``path`` and may have ``is_admin_only``, ``preferred`` and ``metadata``.
+    """
+    mine = export_locations.c.share_instance_id == instance_id
+    known = {row.path: row.id for row in tx.execute(select(export_locations).where(mine))}
+    gone = [known[path] for path in known.keys() - {item["path"] for item in wanted}]
+    tx.execute(delete(export_locations).where(export_locations.c.id.in_(gone)))
+    for ordinal, item in enumerate(wanted):
+        metadata = dict(item.get("metadata") or {})
+        values = {
+            "is_admin_only": bool(item.get("is_admin_only", False)),
+            "preferred": bool(item.get("preferred", metadata.pop("preferred", False))),
+            "ordinal": ordinal,
+        }
+        location_id = known.get(item["path"])
+        if location_id is None:
+            location_id = new_id()
+            tx.execute(
+                insert(export_locations).values(
+                    id=location_id, share_instance_id=instance_id, path=item["path"], created_at=now, **values
+                )
+            )
+        else:
+            tx.execute(update(export_locations).where(export_locations.c.id == location_id).values(**values))
+        set_location_metadata(tx, location_id, metadata)
+
+
+def set_location_metadata(tx: Connection, location_id: str, items: Mapping[str, str], *, replace: bool = False) -> None:
+    """Set these metadata keys of an export location; with `replace` the rest goes."""
+    table = export_location_metadata
+    mine = table.c.export_location_id == location_id
+    tx.execute(delete(table).where(mine if replace else mine & table.c.key.in_(list(items))))
+    if items:
+        tx.execute(insert(table), [{"export_location_id": location_id, "key": k, "value": v} for k, v in items.items()])
+
+
+def delete_location_metadata(tx: Connection, location_id: str, key: str) -> bool:
+    """Remove one key; False when it was not there."""
+    table = export_location_metadata
+    mine = (table.c.export_location_id == location_id) & (table.c.key == key)
+    return tx.execute(delete(table).where(mine)).rowcount > 0
+
+
+def instance_of(row: Row[Any], prefix: str = "") -> ShareInstance:
+    """The instance in a row whose instance columns are called `prefix` + name."""
+    data = row._mapping  # noqa: SLF001 - the published name of SQLAlchemy's mapping view
+    replica_state = data[f"{prefix}replica_state"]
+    share_type_id = data[f"{prefix}share_type_id"]
+    return ShareInstance(
+        id=InstanceId(data[f"{prefix}id"]),
+        share_id=ShareId(data[f"{prefix}share_id"]),
+        host=data[f"{prefix}host"],
+        status=ShareStatus(data[f"{prefix}status"]),
+        access_rules_status=AccessRulesStatus(data[f"{prefix}access_rules_status"]),
+        replica_state=None if replica_state is None else ReplicaState(replica_state),
+        availability_zone=data[f"{prefix}availability_zone"],
+        share_network_id=data[f"{prefix}share_network_id"],
+        share_server_id=data[f"{prefix}share_server_id"],
+        share_type_id=None if share_type_id is None else ShareTypeId(share_type_id),
+        cast_rules_to_readonly=data[f"{prefix}cast_rules_to_readonly"],
+        progress=data[f"{prefix}progress"],
+        provider_location=data[f"{prefix}provider_location"],
+        scheduled_at=data[f"{prefix}scheduled_at"],
+        launched_at=data[f"{prefix}launched_at"],
+        terminated_at=data[f"{prefix}terminated_at"],
+        created_at=data[f"{prefix}created_at"],
+        updated_at=data[f"{prefix}updated_at"],
+    )

@@ -1,0 +1,93 @@
+"""Rows of user messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from penstock.domain.messages import Message
+from penstock.ids import MessageId, ProjectId
+from penstock.store.schema import messages
+from penstock.store.shares import Page
+
+SORTABLE = {
+    "id": messages.c.id,
+    "project_id": messages.c.project_id,
+    "request_id": messages.c.request_id,
+    "resource_type": messages.c.resource_type,
+    "action_id": messages.c.action_id,
+    "detail_id": messages.c.detail_id,
+    "resource_id": messages.c.resource_id,
+    "message_level": messages.c.level,
+    "created_at": messages.c.created_at,
+    "expires_at": messages.c.expires_at,
+}
+FILTERS = {
+    "request_id": messages.c.request_id,
+    "resource_type": messages.c.resource_type,
+    "resource_id": messages.c.resource_id,
+    "action_id": messages.c.action_id,
+    "detail_id": messages.c.detail_id,
+    "message_level": messages.c.level,
+}
+
+
+def insert_message(tx: Connection, message: Message) -> None:
+    """Store a message."""
+    tx.execute(insert(messages).values({name: getattr(message, name) for name in Message.__dataclass_fields__}))
+
+
+def get(tx: Connection, message_id: MessageId | str) -> Message | None:
+    """The message, or None."""
+    row = tx.execute(select(messages).where(messages.c.id == message_id)).first()
+    return None if row is None else _message(row)
+
+
+def list_messages(
+    tx: Connection,
+    *,
+    project_id: str | None,
+    filters: dict[str, str],
+    page: Page,
+    created_since: datetime | None = None,
+    created_before: datetime | None = None,
+) -> list[Message]:
+    """Messages of a project (None: of all), narrowed by FILTERS names, one page."""
+    order = SORTABLE[page.sort_key]
+    query = select(messages).order_by(order.desc() if page.descending else order, messages.c.id)
+    if project_id is not None:
+        query = query.where(messages.c.project_id == project_id)
+    for name, value in filters.items():
+        query = query.where(FILTERS[name] == value)
+    if created_since is not None:
+        query = query.where(messages.c.created_at >= created_since)
+    if created_before is not None:
+        query = query.where(messages.c.created_at <= created_before)
+    if page.limit is not None:
+        query = query.limit(page.limit)
+    return [_message(row) for row in tx.execute(query.offset(page.offset))]
+
+
+def count_messages(tx: Connection, project_id: str | None) -> int:
+    """How many messages the project has."""
+    query = select(func.count()).select_from(messages)
+    if project_id is not None:
+        query = query.where(messages.c.project_id == project_id)
+    return tx.execute(query).scalar_one()
+
+
+def delete_message(tx: Connection, message_id: MessageId | str) -> None:
+    """Forget the message."""
+    tx.execute(delete(messages).where(messages.c.id == message_id))
+
+
+def prune(tx: Connection, *, expired_before: datetime) -> int:
+    """Forget messages whose time is over; returns how many."""
+    return tx.execute(delete(messages).where(messages.c.expires_at < expired_before)).rowcount
+
+
+def _message(row: Row[Any]) -> Message:
+    values = dict(row._mapping)  # noqa: SLF001 - the published name of SQLAlchemy's mapping view
+    return Message(**{**values, "id": MessageId(row.id), "project_id": ProjectId(row.project_id)})

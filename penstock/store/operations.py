@@ -1,0 +1,170 @@
+"""Rows of durable operations: the queue that survives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, update
+
+from penstock.domain.operations import Call, Operation, OperationState
+from penstock.ids import OperationId, new_id
+from penstock.store.schema import operations
+
+PENDING = (OperationState.QUEUED, OperationState.RUNNING)
+
+
+def add(
+    tx: Connection, call: Call, *, request_id: str, user_id: str | None, project_id: str | None, now: datetime
+) -> OperationId:
+    """Append `call` to its backend's queue, in the caller's transaction."""
+    operation_id = OperationId(new_id())
+    tx.execute(
+        insert(operations).values(
+            id=operation_id,
+            backend=call.backend,
+            resource_key=call.resource_key,
+            method=call.method,
+            arguments=call.arguments,
+            state=OperationState.QUEUED,
+            attempts=0,
+            request_id=request_id,
+            user_id=user_id,
+            project_id=project_id,
+            cancel_requested=False,
+            created_at=now,
+        )
+    )
+    return operation_id
+
+
+def claim(tx: Connection, backend: str, *, busy_keys: Collection[str], now: datetime) -> Operation | None:
+    """Mark the next runnable operation of `backend` as running and return it, or None.
+
+    Runnable: queued, its time has come, none of the same resource queued before it or running (`busy_keys` are the
+    resources this worker is busy with).
+    """
+    earlier = operations.alias("earlier")
+    blocked = exists().where(
+        earlier.c.resource_key == operations.c.resource_key,
+        earlier.c.state.in_(PENDING),
+        earlier.c.sequence < operations.c.sequence,
+    )
+    runnable = (
+        select(operations)
+        .where(
+            operations.c.backend == backend,
+            operations.c.state == OperationState.QUEUED,
+            or_(operations.c.not_before.is_(None), operations.c.not_before <= now),
+            operations.c.resource_key.not_in(tuple(busy_keys)),
+            ~blocked,
+        )
+        .order_by(operations.c.sequence)
+        .limit(1)
+    )
+    row = tx.execute(runnable).first()
+    if row is None:
+        return None
+    tx.execute(
+        update(operations)
+        .where(operations.c.id == row.id)
+        .values(state=OperationState.RUNNING, attempts=row.attempts + 1, started_at=row.started_at or now)
+    )
+    return get(tx, OperationId(row.id))
+
+
+def requeue_interrupted(tx: Connection, backend: str) -> int:
+    """Put back what a dead worker left running; returns how many."""
+    mine = and_(operations.c.backend == backend, operations.c.state == OperationState.RUNNING)
+    return tx.execute(update(operations).where(mine).values(state=OperationState.QUEUED, not_before=None)).rowcount
+
+
+def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, error: str) -> None:
+    """Queue a running operation again for later, remembering why."""
+    tx.execute(
+        update(operations)
+        .where(operations.c.id == operation_id)
+        .values(state=OperationState.QUEUED, not_before=not_before, error=error)
+    )
+
+
+def finish(
+    tx: Connection, operation_id: OperationId, *, state: OperationState, now: datetime, error: str | None = None
+) -> None:
+    """Write the end of an operation."""
+    tx.execute(
+        update(operations)
+        .where(operations.c.id == operation_id)
+        .values(state=state, finished_at=now, error=error, not_before=None)
+    )
+
+
+def set_progress(tx: Connection, operation_id: OperationId, progress: str) -> None:
+    """Say how far a running operation is."""
+    tx.execute(update(operations).where(operations.c.id == operation_id).values(progress=progress))
+
+
+def request_cancel(tx: Connection, operation_id: OperationId) -> None:
+    """Ask a running operation to stop; its handler checks the flag and undoes."""
+    tx.execute(update(operations).where(operations.c.id == operation_id).values(cancel_requested=True))
+
+
+def get(tx: Connection, operation_id: OperationId) -> Operation | None:
+    """The operation, or None."""
+    row = tx.execute(select(operations).where(operations.c.id == operation_id)).first()
+    return None if row is None else _operation(row)
+
+
+def pending(tx: Connection, *, backend: str | None = None, resource_key: str | None = None) -> list[Operation]:
+    """Queued and running operations in order."""
+    query = select(operations).where(operations.c.state.in_(PENDING)).order_by(operations.c.sequence)
+    if backend is not None:
+        query = query.where(operations.c.backend == backend)
+    if resource_key is not None:
+        query = query.where(operations.c.resource_key == resource_key)
+    return [_operation(row) for row in tx.execute(query)]
+
+
+def recent(tx: Connection, *, limit: int, states: Sequence[OperationState] = tuple(OperationState)) -> list[Operation]:
+    """The latest operations, newest first."""
+    query = select(operations).where(operations.c.state.in_(states)).order_by(operations.c.sequence.desc())
+    return [_operation(row) for row in tx.execute(query.limit(limit))]
+
+
+def next_due(tx: Connection, backend: str) -> datetime | None:
+    """When the earliest delayed operation of `backend` becomes runnable."""
+    query = (
+        select(operations.c.not_before)
+        .where(
+            operations.c.backend == backend,
+            operations.c.state == OperationState.QUEUED,
+            operations.c.not_before.is_not(None),
+        )
+        .order_by(operations.c.not_before)
+        .limit(1)
+    )
+    return tx.execute(query).scalar()
+
+
+def prune(tx: Connection, *, finished_before: datetime) -> int:
+    """Forget operations that ended before; returns how many."""
+    return tx.execute(delete(operations).where(operations.c.finished_at < finished_before)).rowcount
+
+
+def _operation(row: Row[tuple[object, ...]]) -> Operation:
+    return Operation(
+        id=OperationId(row.id),
+        call=Call(row.backend, row.resource_key, row.method, row.arguments),
+        state=OperationState(row.state),
+        attempts=row.attempts,
+        not_before=row.not_before,
+        request_id=row.request_id,
+        user_id=row.user_id,
+        project_id=row.project_id,
+        progress=row.progress,
+        error=row.error,
+        cancel_requested=row.cancel_requested,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,362 @@
+"""The tables. Times are UTC without zone; ids are 36 character UUIDs; rows that are gone are deleted, not marked.
+
+Quota usage and promised capacity are computed from these rows, never counted beside them, so they cannot drift.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+ID = String(36)
+NAME = String(255)
+
+
+def _times() -> tuple[Column[object], Column[object]]:
+    return Column("created_at", DateTime, nullable=False), Column("updated_at", DateTime)
+
+
+availability_zones = Table(
+    "availability_zones",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
+    *_times(),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("binary", NAME, nullable=False),
+    Column("host", NAME, nullable=False),
+    Column("availability_zone", NAME, nullable=False),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("disabled_reason", String(255)),
+    Column("ready", Boolean, nullable=False, default=False),
+    Column("backend_info_hash", String(64)),
+    *_times(),
+    UniqueConstraint("binary", "host"),
+)
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("ref", NAME, primary_key=True),  # host@backend#pool
+    Column("backend", NAME, nullable=False, index=True),  # host@backend
+    Column("capabilities", JSON, nullable=False),
+    Column("reported_at", DateTime, nullable=False),
+)
+
+share_types = Table(
+    "share_types",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
+    Column("description", String(255)),
+    Column("is_public", Boolean, nullable=False),
+    *_times(),
+)
+
+share_type_extra_specs = Table(
+    "share_type_extra_specs",
+    metadata,
+    Column("share_type_id", ForeignKey("share_types.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+share_type_projects = Table(
+    "share_type_projects",
+    metadata,
+    Column("share_type_id", ForeignKey("share_types.id", ondelete="CASCADE"), primary_key=True),
+    Column("project_id", NAME, primary_key=True),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("instance_id", ID, nullable=False, unique=True),  # the instance that speaks for the share
+    Column("display_name", NAME, index=True),
+    Column("display_description", NAME),
+    Column("size_gib", Integer, nullable=False),
+    Column("size_target_gib", Integer),
+    Column("project_id", NAME, nullable=False),
+    Column("user_id", NAME, nullable=False),
+    Column("share_proto", String(32), nullable=False),
+    Column("share_type_id", ForeignKey("share_types.id"), index=True),
+    Column("snapshot_id", ID, index=True),
+    Column("is_public", Boolean, nullable=False, default=False),
+    Column("snapshot_support", Boolean, nullable=False),
+    Column("create_share_from_snapshot_support", Boolean, nullable=False),
+    Column("revert_to_snapshot_support", Boolean, nullable=False),
+    Column("mount_snapshot_support", Boolean, nullable=False),
+    Column("replication_type", String(32)),
+    Column("task_state", String(64)),
+    Column("share_group_id", ID),
+    Column("source_share_group_snapshot_member_id", ID),
+    Column("mount_point_name", NAME),
+    Column("used_bytes", BigInteger),
+    *_times(),
+    Index("ix_shares_project_created", "project_id", "created_at", "id"),
+    Index("ix_shares_created", "created_at", "id"),
+)
+
+share_metadata = Table(
+    "share_metadata",
+    metadata,
+    Column("share_id", ForeignKey("shares.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("value", String(1023), nullable=False),
+)
+
+share_instances = Table(
+    "share_instances",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("share_id", ForeignKey("shares.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("host", NAME, index=True),  # host@backend#pool
+    Column("status", String(64), nullable=False),
+    Column("access_rules_status", String(32), nullable=False),
+    Column("replica_state", String(32)),
+    Column("availability_zone", NAME),
+    Column("share_network_id", ID),
+    Column("share_server_id", ID),
+    Column("share_type_id", ID),
+    Column("cast_rules_to_readonly", Boolean, nullable=False, default=False),
+    Column("progress", String(32)),
+    Column("provider_location", String(1023)),
+    Column("scheduled_at", DateTime),
+    Column("launched_at", DateTime),
+    Column("terminated_at", DateTime),
+    *_times(),
+)
+
+export_locations = Table(
+    "export_locations",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("share_instance_id", ForeignKey("share_instances.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("path", String(2000), nullable=False),
+    Column("is_admin_only", Boolean, nullable=False, default=False),
+    Column("preferred", Boolean, nullable=False, default=False),
+    Column("ordinal", Integer, nullable=False, default=0),
+    *_times(),
+)
+
+export_location_metadata = Table(
+    "export_location_metadata",
+    metadata,
+    Column("export_location_id", ForeignKey("export_locations.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("value", String(1023), nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("instance_id", ID, nullable=False, unique=True),
+    Column("share_id", ForeignKey("shares.id"), nullable=False, index=True),
+    Column("display_name", NAME),
+    Column("display_description", NAME),
+    Column("project_id", NAME, nullable=False),
+    Column("user_id", NAME, nullable=False),
+    Column("size_gib", Integer, nullable=False),
+    Column("share_size_gib", Integer, nullable=False),
+    Column("share_proto", String(32), nullable=False),
+    *_times(),
+    Index("ix_snapshots_project_created", "project_id", "created_at", "id"),
+)
+
+snapshot_metadata = Table(
+    "snapshot_metadata",
+    metadata,
+    Column("snapshot_id", ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("value", String(1023), nullable=False),
+)
+
+snapshot_instances = Table(
+    "snapshot_instances",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("snapshot_id", ForeignKey("snapshots.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("share_instance_id", ForeignKey("share_instances.id"), nullable=False, index=True),
+    Column("status", String(64), nullable=False),
+    Column("progress", String(32), nullable=False),
+    Column("provider_location", String(1023)),
+    *_times(),
+)
+
+access_rules = Table(
+    "access_rules",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("share_id", ForeignKey("shares.id", ondelete="CASCADE"), nullable=False),
+    Column("access_type", String(32), nullable=False),
+    Column("access_to", String(255), nullable=False),
+    Column("access_level", String(8), nullable=False),
+    Column("access_key", String(255)),
+    *_times(),
+    UniqueConstraint("share_id", "access_type", "access_to"),
+)
+
+access_rule_metadata = Table(
+    "access_rule_metadata",
+    metadata,
+    Column("access_rule_id", ForeignKey("access_rules.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("value", String(1023), nullable=False),
+)
+
+instance_access_rules = Table(
+    "instance_access_rules",
+    metadata,
+    Column("access_rule_id", ForeignKey("access_rules.id", ondelete="CASCADE"), primary_key=True),
+    Column("share_instance_id", ForeignKey("share_instances.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("state", String(32), nullable=False),
+    Column("updated_at", DateTime),
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    # 'class' (subject: class name), 'project', 'user' (subject: user id), 'type' (subject: share type id)
+    Column("scope", String(16), nullable=False),
+    Column("project_id", NAME, nullable=False, default=""),
+    Column("subject", NAME, nullable=False, default=""),
+    Column("resource", String(64), nullable=False),
+    Column("hard_limit", Integer, nullable=False),
+    *_times(),
+    UniqueConstraint("scope", "project_id", "subject", "resource"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("project_id", NAME, nullable=False, index=True),
+    Column("request_id", NAME, nullable=False),
+    Column("resource_type", String(64), nullable=False),
+    Column("resource_id", ID, nullable=False, index=True),
+    Column("action_id", String(8), nullable=False),
+    Column("detail_id", String(8), nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at", DateTime, nullable=False),
+    Column("expires_at", DateTime, nullable=False),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),  # the order of a resource's calls
+    Column("id", ID, nullable=False, unique=True),
+    Column("backend", NAME, nullable=False),
+    Column("resource_key", NAME, nullable=False),
+    Column("method", String(64), nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("not_before", DateTime),
+    Column("request_id", NAME, nullable=False),
+    Column("user_id", NAME),
+    Column("project_id", NAME),
+    Column("progress", String(255)),
+    Column("error", Text),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("created_at", DateTime, nullable=False),
+    Column("started_at", DateTime),
+    Column("finished_at", DateTime),
+    Index("ix_operations_pending", "backend", "state", "sequence"),
+    Index("ix_operations_resource", "resource_key", "state"),
+    Index("ix_operations_finished", "finished_at"),
+)
+
+identity_projects = Table(
+    "identity_projects",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
+    Column("description", String(255), nullable=False, default=""),
+    Column("enabled", Boolean, nullable=False, default=True),
+    *_times(),
+)
+
+identity_users = Table(
+    "identity_users",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
+    Column("password_hash", String(255)),
+    Column("default_project_id", NAME),
+    Column("email", String(255)),
+    Column("enabled", Boolean, nullable=False, default=True),
+    *_times(),
+)
+
+identity_roles = Table(
+    "identity_roles",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("name", NAME, nullable=False, unique=True),
+    *_times(),
+)
+
+identity_grants = Table(
+    "identity_grants",
+    metadata,
+    Column("user_id", ForeignKey("identity_users.id", ondelete="CASCADE"), primary_key=True),
+    Column("project_id", ForeignKey("identity_projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("role_id", ForeignKey("identity_roles.id", ondelete="CASCADE"), primary_key=True),
+)
+
+identity_tokens = Table(
+    "identity_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the token; the token itself is never stored
+    Column("user_id", ForeignKey("identity_users.id", ondelete="CASCADE"), nullable=False),
+    Column("project_id", NAME),
+    Column("methods", JSON, nullable=False),
+    Column("audit_id", String(32), nullable=False),
+    Column("issued_at", DateTime, nullable=False),
+    Column("expires_at", DateTime, nullable=False, index=True),
+)
+
+identity_application_credentials = Table(
+    "identity_application_credentials",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False),
+    Column("user_id", ForeignKey("identity_users.id", ondelete="CASCADE"), nullable=False),
+    Column("project_id", ForeignKey("identity_projects.id", ondelete="CASCADE"), nullable=False),
+    Column("secret_hash", String(255), nullable=False),
+    Column("expires_at", DateTime),
+    *_times(),
+    UniqueConstraint("user_id", "name"),
+)
