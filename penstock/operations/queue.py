@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import threading
 
-from sqlalchemy import Connection
-
 from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Call
 from penstock.ids import OperationId
 from penstock.store import operations as rows
-from penstock.store.database import after_commit
+from penstock.store.database import Transaction, after_commit
 
 
 class OperationQueue:
@@ -25,7 +23,7 @@ class OperationQueue:
         self._wakers: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
-    def enqueue(self, tx: Connection, context: RequestContext, call: Call) -> OperationId:
+    def enqueue(self, tx: Transaction, context: RequestContext, call: Call) -> OperationId:
         """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards."""
         operation_id = rows.add(
             tx,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType
 from penstock.ids import AccessRuleId, InstanceId, ShareId
@@ -159,7 +159,7 @@ def _rules(tx: Connection, query: Any) -> list[AccessRule]:
     return [_rule(row, notes.get(row.id, {})) for row in rows]
 
 
-def _rule(row: Row[Any], metadata: dict[str, str]) -> AccessRule:
+def _rule(row: Any, metadata: dict[str, str]) -> AccessRule:
     return AccessRule(
         id=AccessRuleId(row.id),
         share_id=ShareId(row.share_id),

@@ -12,6 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, text
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+
+from penstock.errors import Conflict, Unavailable
+
+Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
 
 AFTER_COMMIT = "penstock_after_commit"
 BUSY_TIMEOUT_MS = 30_000
@@ -47,19 +52,23 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises.
 
-        What `after_commit` was given runs once the commit is on disk.
+        What `after_commit` was given runs once the commit is on disk. Raises Unavailable when the database cannot be
+        reached or stays locked, Conflict when a row another transaction wrote meanwhile forbids this one.
         """
         callbacks: list[Callable[[], None]] = []
-        with self._serial, self.engine.connect().execution_options(penstock_write=True) as tx, tx.begin():
+        with _translated(), self._serial, self._write_connection() as tx, tx.begin():
             tx.info[AFTER_COMMIT] = callbacks
             yield tx
         for callback in callbacks:
             callback()
 
+    def _write_connection(self) -> Connection:
+        return self.engine.connect().execution_options(penstock_write=True)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a consistent view, nothing is kept."""
-        with self._serial, self.engine.connect() as tx:
+        with _translated(), self._serial, self.engine.connect() as tx:
             try:
                 yield tx
             finally:
@@ -68,6 +77,16 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as err:
+        raise Conflict(f"The database refused it, another request was faster: {err.orig}") from err
+    except (OperationalError, InterfaceError) as err:
+        raise Unavailable(f"The database did not answer: {err.orig}") from err
 
 
 def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
@@ -95,3 +114,23 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("penstock_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def hold_for_process(database: Database, name: str) -> Iterator[None]:
+    """Hold the named lock as long as the block runs, on a connection of its own. Raises Conflict when it is taken.
+
+    On SQLite there is nothing to take: the file is on one machine, where `operations.exclusive` locks a file.
+    """
+    if database.is_sqlite:
+        yield
+        return
+    with _translated(), database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        key = {"name": name}
+        taken = connection.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key).scalar()
+        if not taken:
+            raise Conflict(f"Another process on this database holds '{name}' already.")
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
 
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.ids import OperationId, new_id
@@ -38,11 +39,11 @@ def add(
     return operation_id
 
 
-def claim(tx: Connection, backend: str, *, busy_keys: Collection[str], now: datetime) -> Operation | None:
-    """Mark the next runnable operation of `backend` as running and return it, or None.
+def claim(tx: Connection, backend: str, *, limit: int, busy_keys: Collection[str], now: datetime) -> list[Operation]:
+    """Mark up to `limit` runnable operations of `backend` as running and return them in order.
 
     Runnable: queued, its time has come, none of the same resource queued before it or running (`busy_keys` are the
-    resources this worker is busy with).
+    resources this worker is busy with). No two of the answer concern the same resource.
     """
     earlier = operations.alias("earlier")
     blocked = exists().where(
@@ -60,22 +61,44 @@ def claim(tx: Connection, backend: str, *, busy_keys: Collection[str], now: date
             ~blocked,
         )
         .order_by(operations.c.sequence)
-        .limit(1)
+        .limit(limit)
     )
-    row = tx.execute(runnable).first()
-    if row is None:
-        return None
-    tx.execute(
-        update(operations)
-        .where(operations.c.id == row.id)
-        .values(state=OperationState.RUNNING, attempts=row.attempts + 1, started_at=row.started_at or now)
-    )
-    return get(tx, OperationId(row.id))
+    found = [_operation(row) for row in tx.execute(runnable)]
+    if found:
+        tx.execute(
+            update(operations)
+            .where(operations.c.id.in_([operation.id for operation in found]))
+            .values(
+                state=OperationState.RUNNING,
+                attempts=operations.c.attempts + 1,
+                started_at=func.coalesce(operations.c.started_at, now),
+            )
+        )
+    return [
+        replace(
+            operation,
+            state=OperationState.RUNNING,
+            attempts=operation.attempts + 1,
+            started_at=operation.started_at or now,
+        )
+        for operation in found
+    ]
 
 
-def requeue_interrupted(tx: Connection, backend: str) -> int:
-    """Put back what a dead worker left running; returns how many."""
-    mine = and_(operations.c.backend == backend, operations.c.state == OperationState.RUNNING)
+def has_runnable(tx: Connection, backend: str, *, now: datetime) -> bool:
+    """Is there a queued operation whose time has come? A cheap look before a writing transaction."""
+    due = or_(operations.c.not_before.is_(None), operations.c.not_before <= now)
+    mine = (operations.c.backend == backend) & (operations.c.state == OperationState.QUEUED)
+    return tx.execute(select(operations.c.id).where(mine, due).limit(1)).first() is not None
+
+
+def requeue_interrupted(tx: Connection, backend: str, *, busy_keys: Collection[str] = ()) -> int:
+    """Put back what a dead worker left running, except of the resources in `busy_keys`; returns how many."""
+    mine = and_(
+        operations.c.backend == backend,
+        operations.c.state == OperationState.RUNNING,
+        operations.c.resource_key.not_in(tuple(busy_keys)),
+    )
     return tx.execute(update(operations).where(mine).values(state=OperationState.QUEUED, not_before=None)).rowcount
 
 
@@ -129,21 +152,6 @@ def recent(tx: Connection, *, limit: int, states: Sequence[OperationState] = tup
     """The latest operations, newest first."""
     query = select(operations).where(operations.c.state.in_(states)).order_by(operations.c.sequence.desc())
     return [_operation(row) for row in tx.execute(query.limit(limit))]
-
-
-def next_due(tx: Connection, backend: str) -> datetime | None:
-    """When the earliest delayed operation of `backend` becomes runnable."""
-    query = (
-        select(operations.c.not_before)
-        .where(
-            operations.c.backend == backend,
-            operations.c.state == OperationState.QUEUED,
-            operations.c.not_before.is_not(None),
-        )
-        .order_by(operations.c.not_before)
-        .limit(1)
-    )
-    return tx.execute(query).scalar()
 
 
 def prune(tx: Connection, *, finished_before: datetime) -> int:

@@ -157,7 +157,7 @@ def count_shares(tx: Connection, wanted: ShareFilter) -> int:
     joined = select(func.count()).select_from(
         shares.join(share_instances, share_instances.c.id == shares.c.instance_id)
     )
-    return tx.execute(_narrow(joined, wanted)).scalar_one()
+    return int(tx.execute(_narrow(joined, wanted)).scalar_one())
 
 
 def move(tx: Connection, instance: ShareInstance, event: Event, *, now: datetime, **values: Any) -> ShareStatus:

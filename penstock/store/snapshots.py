@@ -127,7 +127,7 @@ def list_snapshots(tx: Connection, wanted: SnapshotFilter, page: Page = Page()) 
 
 def count_snapshots(tx: Connection, wanted: SnapshotFilter) -> int:
     """How many snapshots match, whatever the page."""
-    return tx.execute(_narrow(select(func.count()).select_from(_JOINED), wanted)).scalar_one()
+    return int(tx.execute(_narrow(select(func.count()).select_from(_JOINED), wanted)).scalar_one())
 
 
 def move(tx: Connection, instance: SnapshotInstance, event: Event, *, now: datetime, **values: Any) -> SnapshotStatus:

@@ -1,0 +1,199 @@
+"""One worker per backend: takes operations from its queue and calls the manager.
+
+Order: per resource strictly as enqueued, different resources in parallel. An operation found running at start was
+interrupted by a death of this process and is run again: every handler is idempotent, so recovery is not a second code
+path.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Protocol
+
+import structlog
+
+from penstock import metrics
+from penstock.clock import Clock
+from penstock.context import RequestContext
+from penstock.domain.operations import Operation, OperationState
+from penstock.errors import Fault, Unavailable
+from penstock.operations.attempt import attempt
+from penstock.operations.outcome import RetryPolicy
+from penstock.operations.queue import OperationQueue
+from penstock.store import operations as rows
+from penstock.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 2.0  # other processes' work is found by polling; this process's own work wakes us at once
+
+
+class Handler(Protocol):
+    """Carries out one operation. Safe to repeat. Raises the Fault that ended or interrupted it."""
+
+    def __call__(self, context: RequestContext, operation: Operation) -> None: ...
+
+
+class Worker:
+    """Runs one backend's operations with up to `threads` at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: OperationQueue,
+        clock: Clock,
+        backend: str,
+        handler: Handler,
+        *,
+        threads: int = 4,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self.backend = backend
+        self._database = database
+        self._clock = clock
+        self._handler = handler
+        self._retry = retry or RetryPolicy()
+        self._threads = threads
+        self._waker = queue.waker(backend)
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()  # guards _busy, which both the dispatcher and finishing threads change
+        self._stranded = threading.Event()  # an end could not be written: look for rows running without us
+        self._stopping = threading.Event()
+        self._running: set[Future[None]] = set()
+        self._dispatcher: threading.Thread | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Begin to work, first on what a former process left unfinished."""
+        self.resume_interrupted()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"work-{self.backend}")
+        self._dispatcher = threading.Thread(target=self._dispatch, name=f"dispatch-{self.backend}", daemon=True)
+        self._dispatcher.start()
+
+    def resume_interrupted(self) -> None:
+        """Put back what is marked running but is not running here. Only one worker may serve a backend."""
+        with self._lock:
+            busy = set(self._busy)
+        with self._database.begin() as tx:
+            count = rows.requeue_interrupted(tx, self.backend, busy_keys=busy)
+        self._stranded.clear()
+        if count:
+            log.info("operations.resumed", backend=self.backend, count=count)
+
+    def stop(self, *, timeout_s: float = 30.0) -> None:
+        """Take no more operations and wait for those that run; what does not end in time is resumed at next start."""
+        self._stopping.set()
+        self._waker.set()
+        if self._dispatcher is not None:
+            self._dispatcher.join(timeout_s)
+        wait(set(self._running), timeout=timeout_s)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def run_pending(self) -> int:
+        """Run what is runnable now in this thread, one after the other; returns how many ran."""
+        count = 0
+        while taken := self._claim(1):
+            for operation in taken:
+                self._run(operation)
+                count += 1
+        return count
+
+    def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            self._waker.clear()
+            try:
+                idle = self._turn()
+            except Unavailable as fault:
+                log.warning("operations.database_away", fault=str(fault))
+                idle = True
+            if idle:
+                self._waker.wait(POLL_S)
+
+    def _turn(self) -> bool:
+        """Hand out what is runnable; returns whether there was nothing to do."""
+        pool = self._pool
+        assert pool is not None  # noqa: S101 - start() made it
+        if self._stranded.is_set():
+            self.resume_interrupted()
+        free = self._threads - len(self._busy)
+        taken = self._claim(free) if free > 0 else []
+        for operation in taken:
+            future = pool.submit(self._run, operation)
+            self._running.add(future)
+            future.add_done_callback(self._running.discard)
+        return not taken
+
+    def _claim(self, limit: int) -> list[Operation]:
+        with self._lock:
+            busy = set(self._busy)
+        now = self._clock.utc()
+        with self._database.read() as tx:
+            if not rows.has_runnable(tx, self.backend, now=now):
+                return []
+        with self._database.begin() as tx:
+            taken = rows.claim(tx, self.backend, limit=limit, busy_keys=busy, now=now)
+        with self._lock:
+            self._busy.update(operation.call.resource_key for operation in taken)
+        return taken
+
+    def _run(self, operation: Operation) -> None:
+        call = operation.call
+        with structlog.contextvars.bound_contextvars(
+            request_id=operation.request_id, operation=operation.id, method=call.method, resource=call.resource_key
+        ):
+            try:
+                self._attempt(operation)
+            except Exception:
+                # The outermost frame of this thread: the end could not be written, the dispatcher puts the row back.
+                log.exception("operation.stranded")
+                self._stranded.set()
+            finally:
+                with self._lock:
+                    self._busy.discard(call.resource_key)
+                self._waker.set()
+
+    def _attempt(self, operation: Operation) -> None:
+        now = self._clock.utc()
+        if operation.attempts == 1:
+            waited_s = (now - operation.created_at).total_seconds()
+            metrics.OPERATION_WAIT_SECONDS.labels(self.backend).observe(max(0.0, waited_s))
+        last = self._retry.is_last(operation, now=now)
+        started = self._clock.monotonic_s()
+        context = RequestContext(
+            operation.user_id, operation.project_id, is_admin=True, request_id=operation.request_id
+        )
+        try:
+            with attempt(last=last):
+                self._handler(context, operation)
+        except Fault as fault:
+            if fault.retryable and not last:
+                self._try_later(operation, fault)
+            else:
+                self._end(operation, OperationState.FAILED, started, fault)
+        except Exception as error:
+            # A driver of somebody else may raise anything; the manager has put its resource in error before.
+            log.exception("operation.crashed")
+            self._end(operation, OperationState.FAILED, started, error)
+        else:
+            self._end(operation, OperationState.DONE, started)
+
+    def _try_later(self, operation: Operation, fault: Fault) -> None:
+        when = self._retry.next_attempt(operation, now=self._clock.utc())
+        log.warning("operation.retried", attempts=operation.attempts, again_at=when, fault=str(fault))
+        with self._database.begin() as tx:
+            rows.retry(tx, operation.id, not_before=when, error=str(fault))
+
+    def _end(self, operation: Operation, state: OperationState, started: float, error: Exception | None = None) -> None:
+        seconds = self._clock.monotonic_s() - started
+        with self._database.begin() as tx:
+            rows.finish(
+                tx, operation.id, state=state, now=self._clock.utc(), error=None if error is None else str(error)
+            )
+        metrics.OPERATIONS.labels(self.backend, operation.call.method, state.value).inc()
+        metrics.OPERATION_SECONDS.labels(self.backend, operation.call.method).observe(seconds)
+        if error is None:
+            log.info("operation.done", seconds=round(seconds, 3))
+        else:
+            log.error("operation.failed", seconds=round(seconds, 3), fault=str(error), kind=type(error).__name__)

@@ -1,0 +1,133 @@
+"""Where a new share goes: pure arithmetic over reported pools and what the database has placed on them.
+
+Called inside the transaction that stores the share, so capacity is promised there and two requests cannot both take the
+last gigabyte. Each refusal is a reason the user is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from penstock.domain.pools import PoolRef, PoolReport
+from penstock.errors import InsufficientCapacity
+from penstock.scheduler.capabilities import unmet
+from penstock.scheduler.requirements import Requirements
+
+
+class PlacedGib(Protocol):
+    """GiB on a pool by the database's rows: all, and those its last report cannot include yet."""
+
+    @property
+    def provisioned_gib(self) -> int: ...
+
+    @property
+    def unreported_gib(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pool with its backend's standing."""
+
+    report: PoolReport
+    zone: str
+    is_up: bool
+    is_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left on a pool, in GiB."""
+
+    free_gib: float
+    total_gib: float
+    provisioned_gib: float
+
+
+def choose(
+    wanted: Requirements, candidates: Iterable[Candidate], placed: Mapping[str, PlacedGib]
+) -> tuple[PoolRef, dict[str, str]]:
+    """The fitting pool with the most room, and why each of the others was refused (by pool name).
+
+    Raises InsufficientCapacity, with every reason, when nothing fits.
+    """
+    fitting: list[tuple[float, str, PoolRef]] = []
+    reasons: dict[str, str] = {}
+    for candidate in candidates:
+        ref = candidate.report.ref
+        room = _room(candidate.report, placed.get(str(ref)))
+        reason = _refusal(wanted, candidate) or _too_full(wanted, candidate.report.capabilities, room)
+        if reason is None:
+            fitting.append((-room.free_gib, str(ref), ref))
+        else:
+            reasons[str(ref)] = reason
+    if not fitting:
+        raise InsufficientCapacity(_no_pool(wanted, reasons))
+    return min(fitting)[2], reasons
+
+
+def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
+    report = candidate.report
+    name = str(report.ref)
+    checks: tuple[tuple[bool, str], ...] = (
+        (not candidate.is_up, "its service is down"),
+        (not candidate.is_enabled, "its service is disabled"),
+        (wanted.only_pool is not None and name != wanted.only_pool, f"the share must be on {wanted.only_pool}"),
+        (
+            wanted.only_backend is not None and report.ref.service_host != wanted.only_backend,
+            f"the share must be on {wanted.only_backend}",
+        ),
+        (
+            wanted.availability_zone is not None and candidate.zone != wanted.availability_zone,
+            f"it is in availability zone {candidate.zone}",
+        ),
+        (not _speaks(report.capabilities, wanted.protocol), f"it does not serve {wanted.protocol}"),
+        (bool(wanted.same_hosts) and name not in wanted.same_hosts, "the scheduler hint same_host excludes it"),
+        (name in wanted.different_hosts, "the scheduler hint different_host excludes it"),
+    )
+    return next((reason for failed, reason in checks if failed), None) or unmet(wanted.extra_specs, report.capabilities)
+
+
+def _speaks(capabilities: Mapping[str, Any], protocol: str) -> bool:
+    spoken = str(capabilities.get("storage_protocol", "")).upper().replace("/", "_").split("_")
+    return protocol.upper() in spoken
+
+
+def _room(report: PoolReport, placed: PlacedGib | None) -> Room:
+    said = report.capabilities
+    total_gib = _number(said.get("total_capacity_gb"))
+    unreported_gib = placed.unreported_gib if placed else 0
+    set_aside_gib = total_gib * float(said.get("reserved_percentage") or 0) / 100
+    free_gib = _number(said.get("free_capacity_gb")) - set_aside_gib - unreported_gib
+    return Room(free_gib, total_gib, float(placed.provisioned_gib if placed else 0))
+
+
+def _too_full(wanted: Requirements, said: Mapping[str, Any], room: Room) -> str | None:
+    if wanted.size_gib > room.total_gib:
+        return f"it holds {room.total_gib:g} GiB in all"
+    if is_thin(wanted, said):
+        ratio = float(said.get("max_over_subscription_ratio") or 1.0)
+        if room.provisioned_gib + wanted.size_gib > room.total_gib * ratio:
+            return f"{room.provisioned_gib:g} GiB are promised of {room.total_gib:g} GiB at most {ratio:g} times over"
+        return None if room.free_gib > 0 else "it has no free space"
+    return None if wanted.size_gib <= room.free_gib else f"it has {max(0.0, room.free_gib):g} GiB free"
+
+
+def is_thin(wanted: Requirements, said: Mapping[str, Any]) -> bool:
+    """Will the share take space as it is used? Thin where the pool can, unless the type asks for thick."""
+    can = said.get("thin_provisioning", False)
+    choices = set(can) if isinstance(can, (list, tuple)) else {bool(can)}
+    return True in choices and not wanted.wants_thick
+
+
+def _number(value: Any) -> float:
+    """Published answers may be 'infinite' or 'unknown': both count as no limit."""
+    return float("inf") if value in ("infinite", "unknown") else float(value or 0)
+
+
+def _no_pool(wanted: Requirements, reasons: Mapping[str, str]) -> str:
+    if not reasons:
+        return "No pool is known: no share backend has reported yet. See 'penstock backend check'."
+    told = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+    return f"No pool can take a {wanted.protocol} share of {wanted.size_gib} GiB. {told}."

@@ -1,0 +1,33 @@
+"""What a new share asks of a pool, from its type and its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from penstock.domain.types import FALSE_WORDS, TRUE_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """All that placement looks at. `size_gib` is new capacity; `same_hosts` and `different_hosts` are pool names."""
+
+    size_gib: int
+    protocol: str
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+    availability_zone: str | None = None
+    same_hosts: frozenset[str] = frozenset()
+    different_hosts: frozenset[str] = frozenset()
+    only_pool: str | None = None  # the pool of the snapshot a share is made from, or the one an administrator named
+    only_backend: str | None = None
+
+    @property
+    def wants_thick(self) -> bool:
+        """Does the type ask for space that is set aside?"""
+        word = self.extra_specs.get("thin_provisioning", "").strip().lower()
+        return word in FALSE_WORDS
+
+    @property
+    def wants_thin(self) -> bool:
+        """Does the type ask for space that is taken as it is used?"""
+        return self.extra_specs.get("thin_provisioning", "").strip().lower() in TRUE_WORDS

@@ -1,0 +1,50 @@
+"""Ask the scheduler, inside the transaction that will store what it places."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from penstock.domain.pools import PoolRef
+from penstock.scheduler.placement import Candidate, choose
+from penstock.scheduler.requirements import Requirements
+from penstock.services.control_plane import ControlPlane
+from penstock.store import backends
+from penstock.store.database import Transaction, hold
+
+log = structlog.get_logger(__name__)
+
+SHARE_BINARY = "manila-share"  # the published name under which clients look for share services
+
+
+def place(tx: Transaction, plane: ControlPlane, wanted: Requirements) -> PoolRef:
+    """The pool for a new share. Raises InsufficientCapacity with the reason of every pool.
+
+    Holds the placement lock until the transaction ends, so that two requests cannot be promised the same space.
+    """
+    hold(tx, "placement")
+    pool, reasons = choose(wanted, candidates(tx, plane), backends.placed(tx))
+    log.info("share.placed", pool=str(pool), size_gib=wanted.size_gib, refused=reasons)
+    return pool
+
+
+def candidates(tx: Transaction, plane: ControlPlane) -> list[Candidate]:
+    """Every reported pool with the standing of its backend's service."""
+    services = {service.host: service for service in backends.list_services(tx, binary=SHARE_BINARY)}
+    oldest = plane.clock.utc() - timedelta(seconds=plane.conf.service_down_time)
+    found = []
+    for report in backends.list_pools(tx):
+        service = services.get(report.ref.service_host)
+        if service is None:
+            continue
+        heard_at = service.updated_at or service.created_at
+        found.append(
+            Candidate(
+                report=report,
+                zone=service.availability_zone,
+                is_up=heard_at >= oldest,
+                is_enabled=not service.disabled,
+            )
+        )
+    return found

@@ -1,0 +1,178 @@
+"""The operations engine on every database: nothing accepted is lost, order holds, faults are retried or told."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from penstock.clock import ManualClock, SystemClock
+from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Call, Operation, OperationState
+from penstock.errors import Conflict, Invalid, Unavailable
+from penstock.operations.attempt import is_last
+from penstock.operations.exclusive import exclusive
+from penstock.operations.outcome import RetryPolicy
+from penstock.operations.queue import OperationQueue
+from penstock.operations.worker import Worker
+from penstock.store import operations as rows
+from penstock.store.database import Database
+
+BACKEND = "host@zfs"
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+class Recorder:
+    """A handler that notes what it was called with and does what the test says."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, bool]] = []
+        self.raises: list[BaseException] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, context: RequestContext, operation: Operation) -> None:
+        with self.lock:
+            self.seen.append((operation.call.method, operation.attempts, is_last()))
+            error = self.raises.pop(0) if self.raises else None
+        if error is not None:
+            raise error
+
+
+def enqueue(
+    database: Database, queue: OperationQueue, method: str, key: str = "share:1", backend: str = BACKEND
+) -> str:
+    with database.begin() as tx:
+        return queue.enqueue(tx, admin_context(), Call(backend, key, method, {"a": 1}))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def queue(clock: ManualClock) -> OperationQueue:
+    return OperationQueue(clock)
+
+
+def state(database: Database, operation_id: str) -> Operation:
+    with database.read() as tx:
+        found = rows.get(tx, operation_id)
+    assert found is not None
+    return found
+
+
+def test_an_operation_of_a_rolled_back_transaction_never_happens(database, queue, clock) -> None:
+    with pytest.raises(Invalid), database.begin() as tx:
+        queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "create", {}))
+        raise Invalid("no")
+    recorder = Recorder()
+    assert Worker(database, queue, clock, BACKEND, recorder).run_pending() == 0
+    assert recorder.seen == []
+
+
+def test_calls_of_one_resource_run_in_order_and_other_backends_are_left_alone(database, queue, clock) -> None:
+    for method in ("create", "extend", "delete"):
+        enqueue(database, queue, method)
+    enqueue(database, queue, "other", backend="host@else")
+    recorder = Recorder()
+    worker = Worker(database, queue, clock, BACKEND, recorder)
+    assert worker.run_pending() == 3
+    assert [method for method, _, _ in recorder.seen] == ["create", "extend", "delete"]
+
+
+def test_an_operation_interrupted_by_a_death_runs_again(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "create")
+    recorder = Recorder()
+    recorder.raises = [Died()]
+    with pytest.raises(Died):
+        Worker(database, queue, clock, BACKEND, recorder).run_pending()
+    assert state(database, operation_id).state is OperationState.RUNNING
+    reborn = Worker(database, queue, clock, BACKEND, recorder)
+    reborn.resume_interrupted()
+    assert reborn.run_pending() == 1
+    assert state(database, operation_id).state is OperationState.DONE
+    assert [attempts for _, attempts, _ in recorder.seen] == [1, 2]
+
+
+def test_a_retryable_fault_is_tried_later_and_holds_back_what_comes_after(database, queue, clock) -> None:
+    first = enqueue(database, queue, "create")
+    enqueue(database, queue, "delete")
+    elsewhere = enqueue(database, queue, "create", key="share:2")
+    recorder = Recorder()
+    recorder.raises = [Unavailable("host away")]
+    worker = Worker(database, queue, clock, BACKEND, recorder)
+    worker.run_pending()
+    assert state(database, first).state is OperationState.QUEUED
+    assert state(database, first).error == "host away"
+    assert state(database, elsewhere).state is OperationState.DONE
+    clock.advance(2)
+    assert worker.run_pending() == 2
+    assert [m for m, _, _ in recorder.seen] == ["create", "create", "create", "delete"]
+
+
+def test_the_last_attempt_is_told_so_and_its_fault_ends_the_operation(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "create")
+    recorder = Recorder()
+    recorder.raises = [Unavailable("away"), Unavailable("still away")]
+    worker = Worker(database, queue, clock, BACKEND, recorder, retry=RetryPolicy(give_up_after_s=60))
+    worker.run_pending()
+    clock.advance(61)
+    worker.run_pending()
+    assert [last for _, _, last in recorder.seen] == [False, True]
+    assert state(database, operation_id).state is OperationState.FAILED
+    assert state(database, operation_id).error == "still away"
+
+
+def test_a_final_fault_and_a_foreign_error_end_in_failed_with_their_sentence(database, queue, clock) -> None:
+    wrong = enqueue(database, queue, "create")
+    foreign = enqueue(database, queue, "create", key="share:2")
+    recorder = Recorder()
+    recorder.raises = [Invalid("too small"), ValueError("from a driver")]
+    Worker(database, queue, clock, BACKEND, recorder).run_pending()
+    assert (state(database, wrong).state, state(database, wrong).error) == (OperationState.FAILED, "too small")
+    assert state(database, foreign).error == "from a driver"
+
+
+def test_threads_run_different_resources_at_once_and_wake_at_commit(database) -> None:
+    queue = OperationQueue(SystemClock())
+    both = threading.Barrier(2, timeout=20)
+    done = threading.Semaphore(0)
+
+    def meet(context: RequestContext, operation: Operation) -> None:
+        both.wait()
+        done.release()
+
+    worker = Worker(database, queue, SystemClock(), BACKEND, meet, threads=2)
+    worker.start()
+    try:
+        enqueue(database, queue, "create", key="share:1")
+        enqueue(database, queue, "create", key="share:2")
+        assert done.acquire(timeout=20)
+        assert done.acquire(timeout=20)
+    finally:
+        worker.stop()
+
+
+def test_finished_operations_are_forgotten_after_their_time(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "create")
+    Worker(database, queue, clock, BACKEND, Recorder()).run_pending()
+    pending = enqueue(database, queue, "create")
+    with database.begin() as tx:
+        assert rows.prune(tx, finished_before=clock.utc() + timedelta(seconds=1)) == 1
+        assert rows.get(tx, operation_id) is None
+        assert rows.get(tx, pending) is not None
+
+
+def test_a_second_worker_of_the_same_backend_refuses_to_start(database, tmp_path) -> None:
+    with exclusive(database, tmp_path, BACKEND):
+        with pytest.raises(Conflict, match="already"), exclusive(database, tmp_path, BACKEND):
+            pass
+        with exclusive(database, tmp_path, "host@other"):
+            pass
+    with exclusive(database, tmp_path, BACKEND):
+        pass

@@ -1,0 +1,110 @@
+"""Imports point one way: every edge between rooms of the house is in this table, or it is an error."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "penstock"
+
+BASE = {"errors", "ids", "units"}
+EDGES: dict[str, set[str]] = {
+    "errors": set(),
+    "ids": set(),
+    "units": set(),
+    "clock": set(),
+    "log": set(),
+    "metrics": set(),
+    "context": {"ids"},
+    "domain": BASE,
+    "config": {"errors"},
+    "store": BASE | {"domain", "clock"},
+    "operations": BASE | {"store", "domain", "clock", "context", "log", "metrics"},
+    "scheduler": {"domain", "errors", "units"},
+    "identity": BASE | {"store", "domain", "config", "clock", "context"},
+    "services": BASE | {"store", "domain", "scheduler", "operations", "clock", "context", "config", "metrics", "log"},
+    "api": BASE | {"services", "identity", "domain", "context", "config", "log", "metrics", "clock"},
+    "host": {"errors", "log", "metrics", "clock"},
+    "zfs": {"host", "errors", "units", "clock"},
+    "exports": {"host", "errors", "clock"},
+    "share.models": {"domain", "ids"},
+    "share.driver": BASE | {"domain", "config", "share.models", "share.interface"},
+    "share.interface": BASE | {"domain", "config", "share.models"},
+    "share.loading": {"errors", "config", "share.driver", "share.hook"},
+    "share.hook": {"errors", "config", "context"},
+    "share.drivers": BASE
+    | {"share.driver", "share.models", "zfs", "host", "exports", "domain", "config", "clock", "log", "context"},
+    "share.manager": BASE
+    | {
+        "share.driver",
+        "share.models",
+        "share.interface",
+        "share.loading",
+        "share.hook",
+        "store",
+        "domain",
+        "operations",
+        "clock",
+        "context",
+        "config",
+        "log",
+        "metrics",
+    },
+}
+ANYTHING = {"cli", "daemon", "doctor", "recovery"}  # they put the rooms together
+SQLALCHEMY_ALLOWED = {"store"}
+
+
+def room(module: str) -> str:
+    """The room a dotted module name (without ``penstock.``) stands in."""
+    parts = module.split(".")
+    if parts[0] == "share" and len(parts) > 1:
+        return f"share.{parts[1]}"
+    return parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names imported anywhere in the file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def module_of(path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__").removesuffix("__init__")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_are_in_the_table(path: Path) -> None:
+    here = room(module_of(path))
+    if here in ANYTHING or not here or here == "share":
+        return
+    allowed = EDGES[here] | {here}
+    for name in imported(path):
+        if name.startswith("penstock."):
+            there = room(name.removeprefix("penstock."))
+            assert there in allowed, f"{here} may not import {there} ({name})"
+        if name.split(".")[0] == "sqlalchemy":
+            assert here in SQLALCHEMY_ALLOWED, "only store imports SQLAlchemy"
+
+
+def test_the_table_has_no_edge_that_closes_a_circle() -> None:
+    def reach(start: str, seen: tuple[str, ...] = ()) -> None:
+        assert start not in seen, " → ".join((*seen, start))
+        for there in EDGES.get(start, set()):
+            reach(there, (*seen, start))
+
+    for start in EDGES:
+        reach(start)
