@@ -1,0 +1,165 @@
+"""The main job, step by step, through the unmodified openstacksdk; each step is timed and says what was seen."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openstack.connection import Connection
+from openstack.exceptions import ResourceFailure
+
+from demo.clients import NfsClient
+from demo.place import DemoError
+
+POLL_S = 0.05
+WAIT_S = 120.0
+BIG_MIB = 1100
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One finished step."""
+
+    what: str
+    seen: str
+    seconds: float
+
+
+class Story:
+    """Runs the steps and keeps what they need of each other."""
+
+    def __init__(
+        self, cloud: Connection, friend: NfsClient, stranger: NfsClient, work: Path, tell: Callable[[Step], None]
+    ):
+        self._api = cloud.shared_file_system
+        self._friend = friend
+        self._stranger = stranger
+        self._work = work
+        self._tell = tell
+        self._text = work / "hello.txt"
+        self._text.write_text(f"Hello from the Penstock demo, {secrets.token_hex(16)}\n")
+        self._digest = hashlib.sha256(self._text.read_bytes()).hexdigest()
+        self._suffix = secrets.token_hex(3)
+
+    def run(self) -> list[Any]:
+        """All steps; returns the shares that are left for the user to try. Raises DemoError where one went wrong."""
+        share = self._step("create a share of 1 GiB", self._create)
+        location = self._location(share)
+        self._step(f"grant {self._friend.address} read-write", lambda: self._grant(share))
+        self._step("write and read a file over NFS", lambda: self._write_and_read(location))
+        self._step(f"{self._stranger.address} has no rule", lambda: self._refused(location))
+        snapshot = self._step("take a snapshot", lambda: self._snapshot(share))
+        copy = self._step("make a share from the snapshot", lambda: self._from_snapshot(share, snapshot))
+        self._step("read the file in the new share", lambda: self._read_copy(copy))
+        self._step("extend to 3 GiB", lambda: self._resize(share, 3))
+        self._step(f"write {BIG_MIB} MiB over NFS", lambda: self._write_big(location))
+        self._step("shrink to 2 GiB", lambda: self._resize(share, 2))
+        self._step("shrink to 1 GiB would lose data", lambda: self._refused_shrink(share))
+        return [share, copy]
+
+    def _step(self, what: str, act: Callable[[], tuple[Any, str]]) -> Any:
+        started = time.monotonic()
+        try:
+            result, seen = act()
+        except ResourceFailure as err:
+            raise DemoError(f"{what}: {err}") from err
+        self._tell(Step(what, seen, time.monotonic() - started))
+        return result
+
+    # -- steps: what came of it, and what was seen
+
+    def _create(self) -> tuple[Any, str]:
+        share = self._api.create_share(name=f"demo-{self._suffix}", size=1, share_protocol="NFS")
+        share = self._until(lambda: self._api.get_share(share.id), "available")
+        return share, self._location(share)
+
+    def _grant(self, share: Any) -> tuple[Any, str]:
+        rule = self._api.create_access_rule(
+            share.id, access_type="ip", access_to=self._friend.address, access_level="rw"
+        )
+        self._until(lambda: self._api.get_access_rule(rule.id), "active", of="state")
+        return rule, "rule is active"
+
+    def _write_and_read(self, location: str) -> tuple[None, str]:
+        written = self._friend.write(location, "hello.txt", self._text)
+        if written.exit_code != 0:
+            raise DemoError(f"The client could not write: {written.stderr.strip()}")
+        if self._friend.read_digest(location, "hello.txt") != self._digest:
+            raise DemoError("What was read is not what was written.")
+        return None, "the same bytes came back"
+
+    def _refused(self, location: str) -> tuple[None, str]:
+        listed = self._stranger.names(location)
+        if listed.exit_code == 0:
+            raise DemoError(f"{self._stranger.address} has no rule and could list the share.")
+        return None, f"refused: {_last_words(listed.stderr)}"
+
+    def _snapshot(self, share: Any) -> tuple[Any, str]:
+        snapshot = self._api.create_share_snapshot(share_id=share.id, name=f"demo-{self._suffix}")
+        snapshot = self._until(lambda: self._api.get_share_snapshot(snapshot.id), "available")
+        return snapshot, snapshot.id
+
+    def _from_snapshot(self, share: Any, snapshot: Any) -> tuple[Any, str]:
+        copy = self._api.create_share(
+            name=f"demo-{self._suffix}-copy", size=share.size, share_protocol="NFS", snapshot_id=snapshot.id
+        )
+        copy = self._until(lambda: self._api.get_share(copy.id), "available")
+        self._grant(copy)
+        return copy, f"{self._location(copy)} (a clone: no data copied)"
+
+    def _read_copy(self, copy: Any) -> tuple[None, str]:
+        if self._friend.read_digest(self._location(copy), "hello.txt") != self._digest:
+            raise DemoError("The file in the share made from the snapshot is not the one written before it.")
+        return None, "the same bytes"
+
+    def _resize(self, share: Any, size_gib: int) -> tuple[None, str]:
+        self._api.resize_share(share.id, size_gib)
+        resized = self._until(lambda: self._api.get_share(share.id), "available")
+        if resized.size != size_gib:
+            raise DemoError(f"The share has {resized.size} GiB, not {size_gib}.")
+        return None, f"available, {size_gib} GiB"
+
+    def _write_big(self, location: str) -> tuple[None, str]:
+        big = self._work / "big.bin"
+        with big.open("wb") as file:
+            for _ in range(BIG_MIB):
+                file.write(secrets.token_bytes(1024 * 1024))
+        written = self._friend.write(location, "big.bin", big)
+        big.unlink()
+        if written.exit_code != 0:
+            raise DemoError(f"The client could not write: {written.stderr.strip()}")
+        return None, f"{BIG_MIB / written.seconds:.0f} MiB/s through a userspace client"
+
+    def _refused_shrink(self, share: Any) -> tuple[None, str]:
+        self._api.resize_share(share.id, 1)
+        status = "shrinking_possible_data_loss_error"
+        self._until(lambda: self._api.get_share(share.id), status)
+        reasons = [message.user_message for message in self._api.user_messages() if message.resource_id == share.id]
+        self._api.reset_share_status(share.id, "available")
+        return None, f"refused, nothing lost: {reasons[0] if reasons else status}"
+
+    def _location(self, share: Any) -> str:
+        return str(next(iter(self._api.export_locations(share.id))).path)
+
+    def _until(self, fetch: Callable[[], Any], wanted: str, *, of: str = "status") -> Any:
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            found = fetch()
+            state = getattr(found, of)
+            if state == wanted:
+                return found
+            if "error" in state:
+                raise DemoError(f"{found.id} went to '{state}' instead of '{wanted}'.")
+            if time.monotonic() > deadline:
+                raise DemoError(f"{found.id} is still '{state}' after {WAIT_S:.0f} s.")
+            time.sleep(POLL_S)
+
+
+def _last_words(stderr: str) -> str:
+    lines = stderr.strip().splitlines()
+    return lines[-1] if lines else "no answer"

@@ -1,0 +1,104 @@
+"""``penstock serve``: the API and every enabled backend in one process."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+import uvicorn
+from oslo_config import cfg
+
+from penstock.api.app import make_app
+from penstock.backend_service import BackendService, refuse_twice
+from penstock.clock import Clock, SystemClock
+from penstock.errors import Conflict
+from penstock.first_start import first_start
+from penstock.operations.periodic import Periodic
+from penstock.operations.queue import OperationQueue
+from penstock.services.control_plane import ControlPlane
+from penstock.store import messages, operations
+from penstock.store import upgrade as schema
+from penstock.store.database import Database
+
+log = structlog.get_logger(__name__)
+
+HOUSEKEEPING_S = 600.0
+
+
+class Daemon:
+    """Everything one process runs, made from its configuration."""
+
+    def __init__(self, conf: cfg.ConfigOpts, *, clock: Clock | None = None) -> None:
+        self.conf = conf
+        self.clock = clock or SystemClock()
+        self.database = open_database(conf)
+        self.queue = OperationQueue(self.clock)
+        self.plane = ControlPlane(self.database, self.queue, self.clock, conf)
+        refuse_twice(conf.enabled_share_backends)
+        self.backends = [
+            BackendService(conf, section, self.database, self.queue, self.clock)
+            for section in conf.enabled_share_backends
+        ]
+        self._housekeeping = Periodic(self.clock, "housekeeping")
+        self._housekeeping.add("prune", HOUSEKEEPING_S, self._prune)
+
+    def run(self) -> None:
+        """Serve until a signal ends it. Raises Conflict when a backend is served elsewhere or the schema is old."""
+        prepare_schema(self.database)
+        first_start(self.plane)
+        for backend in self.backends:
+            backend.start()
+        self._housekeeping.start()
+        try:
+            self._serve()
+        finally:
+            self._housekeeping.stop()
+            for backend in self.backends:
+                backend.stop()
+            self.database.close()
+            log.info("daemon.stopped")
+
+    def _serve(self) -> None:
+        host, port = self.conf.osapi_share_listen, self.conf.osapi_share_listen_port
+        config = uvicorn.Config(
+            make_app(self.plane),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            http="httptools",
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+        log.info("daemon.serving", address=host, port=port, pid=os.getpid())
+        uvicorn.Server(config).run()
+
+    def _prune(self) -> None:
+        now = self.clock.utc()
+        with self.database.begin() as tx:
+            keep = timedelta(seconds=self.conf.operations.keep_finished)
+            operations.prune(tx, finished_before=now - keep)
+            messages.prune(tx, expired_before=now)
+
+
+def open_database(conf: cfg.ConfigOpts) -> Database:
+    """The configured database; for SQLite the folder is made, readable by nobody else."""
+    Path(conf.state_path).mkdir(parents=True, exist_ok=True, mode=0o750)
+    return Database(conf.database.connection)
+
+
+def prepare_schema(database: Database) -> None:
+    """On SQLite, one process owns the file and brings it up to date; elsewhere that is an operator's decision.
+
+    Raises Conflict when another database is not at the present schema.
+    """
+    try:
+        schema.check(database)
+    except Conflict:
+        if not database.is_sqlite:
+            raise
+        before, after = schema.upgrade(database)
+        log.info("database.upgraded", before=before, after=after)

@@ -1,0 +1,51 @@
+"""What a new installation needs before its first request: an administrator and a share type."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import structlog
+
+from penstock.domain.types import ShareType
+from penstock.identity.bootstrap import bootstrap
+from penstock.ids import ShareTypeId, new_id
+from penstock.services.control_plane import ControlPlane
+from penstock.store import types
+
+log = structlog.get_logger(__name__)
+
+PASSWORD_FILE = "admin-password"  # noqa: S105 - a file name
+DEFAULT_TYPE = "default"
+DEFAULT_EXTRA_SPECS = {
+    "driver_handles_share_servers": "False",
+    "snapshot_support": "True",
+    "create_share_from_snapshot_support": "True",
+    "revert_to_snapshot_support": "True",
+}
+
+
+def first_start(plane: ControlPlane) -> None:
+    """Make what is missing. Safe to repeat: what an administrator changed stays."""
+    if plane.conf.auth_strategy == "builtin":
+        bootstrap(plane.database, plane.clock, plane.conf, make_password=lambda: _remembered_password(plane))
+    with plane.database.begin() as tx:
+        if not types.list_types(tx):
+            name = plane.conf.default_share_type or DEFAULT_TYPE
+            share_type = ShareType(
+                ShareTypeId(new_id()), name, None, True, plane.clock.utc(), None, DEFAULT_EXTRA_SPECS
+            )
+            types.insert_type(tx, share_type)
+            log.info("first_start.share_type", name=name)
+
+
+def _remembered_password(plane: ControlPlane) -> str:
+    """The configured password, or the one made at the first start, kept where only this user can read it."""
+    if plane.conf.identity.admin_password:
+        return str(plane.conf.identity.admin_password)
+    path = Path(plane.conf.state_path) / PASSWORD_FILE
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24) + "\n")
+        log.info("first_start.admin_password", path=str(path))
+    return path.read_text().strip()
