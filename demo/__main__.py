@@ -7,18 +7,18 @@ import shutil
 import sys
 from pathlib import Path
 
-import openstack
 from rich.console import Console
 from rich.table import Table
 
 from demo.clients import NfsClient
-from demo.daemon import URL, DemoDaemon
 from demo.place import DemoError, choose, clients
 from demo.steps import Step, Story
+from lab.daemon import LabDaemon
 from lab.network import LabError, await_true
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".work" / "demo"
+OPTIONS = ("enabled_share_protocols = NFS", "periodic_interval = 10")
 
 
 def main() -> int:
@@ -47,9 +47,9 @@ def _up(pool: str | None, console: Console) -> None:
     console.print("Making the storage host ...")
     backend = place.up()
     console.print(f"  {backend.description}", soft_wrap=True)
-    daemon = DemoDaemon(WORK)
+    daemon = LabDaemon(WORK, {"zfs": backend.lines}, options=OPTIONS)
     console.print("Starting penstock serve ...")
-    daemon.up(backend)
+    daemon.up()
     steps: list[Step] = []
 
     def tell(step: Step) -> None:
@@ -58,7 +58,7 @@ def _up(pool: str | None, console: Console) -> None:
 
     lab = clients(WORK)
     machines = [NfsClient(lab.client(name), lab.address(name)) for name in ("c1", "c2")]
-    cloud = openstack.connect(cloud="penstock", load_envvars=False, config_files=[str(daemon.clouds)])
+    cloud = daemon.cloud()
     console.print("Asking for shares with openstacksdk ...")
     shares = Story(cloud, machines[0], machines[1], WORK, tell).run()
     console.print(_table(steps))
@@ -70,16 +70,16 @@ def _down(pool: str | None) -> None:
         return
     known = (WORK / "place").read_text() if (WORK / "place").exists() else ""
     pool = pool or known or None
-    daemon = DemoDaemon(WORK)
-    if pool is not None and daemon.is_running():
+    daemon = LabDaemon(WORK, {})
+    if pool is not None and daemon.pid() is not None:
         _delete_shares(daemon)  # the pool stays, so what we made in it must go
     daemon.down()
     choose(WORK, pool).down()
     shutil.rmtree(WORK)
 
 
-def _delete_shares(daemon: DemoDaemon) -> None:
-    api = openstack.connect(cloud="penstock", load_envvars=False, config_files=[str(daemon.clouds)]).shared_file_system
+def _delete_shares(daemon: LabDaemon) -> None:
+    api = daemon.cloud().shared_file_system
     for snapshot in api.share_snapshots():
         api.delete_share_snapshot(snapshot.id)
     await_true("the snapshots are deleted", lambda: not list(api.share_snapshots()), timeout_s=120)
@@ -98,10 +98,10 @@ def _table(steps: list[Step]) -> Table:
     return table
 
 
-def _next(console: Console, daemon: DemoDaemon, names: list[str]) -> None:
+def _next(console: Console, daemon: LabDaemon, names: list[str]) -> None:
     env = ROOT / ".venv" / "bin"
     console.print(
-        f"\nPenstock is serving at {URL} (log: {daemon.log}). Try next:\n\n"
+        f"\nPenstock is serving at {daemon.url} (log: {daemon.log}). Try next:\n\n"
         f"  export OS_CLIENT_CONFIG_FILE={daemon.clouds} OS_CLOUD=penstock\n"
         f"  {env}/openstack share list\n"
         f"  {env}/openstack share show {names[0]}\n"

@@ -20,6 +20,12 @@ class DemoError(Exception):
     """The demo cannot go on; the message says what to do."""
 
 
+DRIVER = (
+    "share_driver = penstock.share.drivers.zfsonlinux.driver.ZFSonLinuxShareDriver",
+    "driver_handles_share_servers = False",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """What the daemon must know: the lines of the backend's section, and what it is in words."""
@@ -55,6 +61,7 @@ class Namespace:
         lab = self._lab.up(1, 2)
         return Backend(
             (
+                *DRIVER,
                 f"zfs_share_export_ip = {lab.address('h1')}",
                 f"zfs_service_ip = {lab.address('h1')}",
                 "zfs_zpool_list = tank",
@@ -85,7 +92,7 @@ class Local:
         lab = self._lab.up(0, 2)
         address = f"{lab.network.prefix}.1"
         return Backend(
-            (f"zfs_share_export_ip = {address}", f"zfs_service_ip = {address}", f"zfs_zpool_list = {pool}"),
+            (*DRIVER, f"zfs_share_export_ip = {address}", f"zfs_service_ip = {address}", f"zfs_zpool_list = {pool}"),
             f"this machine's ZFS (pool {pool}) and NFS server at {address}",
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openstack.connection import Connection
-from openstack.exceptions import ResourceFailure
+from openstack.exceptions import SDKException
 
 from demo.clients import NfsClient
 from demo.place import DemoError
@@ -66,7 +66,7 @@ class Story:
         started = time.monotonic()
         try:
             result, seen = act()
-        except ResourceFailure as err:
+        except SDKException as err:
             raise DemoError(f"{what}: {err}") from err
         self._tell(Step(what, seen, time.monotonic() - started))
         return result

@@ -21,6 +21,10 @@ class Invalid(Fault):
     """The request cannot be right, or not in the present state (published as 400)."""
 
 
+class Unprocessable(Invalid):
+    """The request is well formed but asks for what this resource cannot do (published as 422)."""
+
+
 class Unauthorized(Fault):
     """No token, or one that is wrong or expired (401)."""
 

@@ -11,6 +11,7 @@ from penstock.domain.types import ShareType
 from penstock.identity.bootstrap import bootstrap
 from penstock.ids import ShareTypeId, new_id
 from penstock.services.control_plane import ControlPlane
+from penstock.store import identity as accounts
 from penstock.store import types
 
 log = structlog.get_logger(__name__)
@@ -28,7 +29,14 @@ DEFAULT_EXTRA_SPECS = {
 def first_start(plane: ControlPlane) -> None:
     """Make what is missing. Safe to repeat: what an administrator changed stays."""
     if plane.conf.auth_strategy == "builtin":
-        bootstrap(plane.database, plane.clock, plane.conf, make_password=lambda: _remembered_password(plane))
+        identity = plane.conf.identity
+        bootstrap(
+            plane.database,
+            plane.clock,
+            admin_password=_admin_password(plane),
+            admin_username=identity.admin_username,
+            admin_project_name=identity.admin_project_name,
+        )
     with plane.database.begin() as tx:
         if not types.list_types(tx):
             name = plane.conf.default_share_type or DEFAULT_TYPE
@@ -39,10 +47,17 @@ def first_start(plane: ControlPlane) -> None:
             log.info("first_start.share_type", name=name)
 
 
-def _remembered_password(plane: ControlPlane) -> str:
-    """The configured password, or the one made at the first start, kept where only this user can read it."""
-    if plane.conf.identity.admin_password:
-        return str(plane.conf.identity.admin_password)
+def _admin_password(plane: ControlPlane) -> str | None:
+    """The configured password; else for a new administrator one made now and kept where only this user can read it.
+
+    None when the administrator is there: a password changed since stays.
+    """
+    identity = plane.conf.identity
+    if identity.admin_password:
+        return str(identity.admin_password)
+    with plane.database.read() as tx:
+        if accounts.list_users(tx, name=identity.admin_username):
+            return None
     path = Path(plane.conf.state_path) / PASSWORD_FILE
     if not path.exists():
         path.touch(mode=0o600)

@@ -22,18 +22,18 @@ class BackendConfiguration:
     """The options of section `section`: ``configuration.zfs_zpool_list`` or ``configuration.safe_get("...")``.
 
     A value comes from the section, else from [DEFAULT] when the option exists there too, else it is the option's
-    default. Drivers add their own options with `append_config_values` before they read them. Any thread may
-    read.
+    default. `conf` is the whole configuration. Drivers add their own options with `append_config_values` before they
+    read them. Any thread may read.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, section: str) -> None:
-        self._conf = conf
+        self.conf = conf
         self.config_group = section
         self.append_config_values(BACKEND_OPTIONS)
 
     def append_config_values(self, options: Sequence[cfg.Opt]) -> None:
         """Make `options` readable from this section. Safe to repeat."""
-        self._conf.register_opts(options, group=self.config_group)
+        self.conf.register_opts(options, group=self.config_group)
 
     def safe_get(self, name: str) -> Any:
         """The value of `name`, None when no such option was appended. Raises Invalid for a value that does not fit."""
@@ -52,11 +52,11 @@ class BackendConfiguration:
 
     def _value(self, name: str) -> Any:
         try:
-            section = self._conf[self.config_group]
+            section = self.conf[self.config_group]
             own = section[name]
-            place = self._conf.get_location(name, self.config_group)
-            if name in self._conf and (place is None or place.location in _UNSET):
-                return self._conf[name]
+            place = self.conf.get_location(name, self.config_group)
+            if name in self.conf and (place is None or place.location in _UNSET):
+                return self.conf[name]
         except (cfg.ConfigFileValueError, cfg.TemplateSubstitutionError) as err:
             raise Invalid(f"the value does not fit: {value_error(err)}") from err
         return own

@@ -11,11 +11,11 @@ from oslo_config import cfg
 from oslo_policy import opts as policy_options
 
 from penstock.config.backend import BackendConfiguration, value_error
-from penstock.config.backend_options import BACKEND_OPTIONS
+from penstock.config.backend_options import BACKEND_OPTIONS, SHARED_BY_BACKENDS
 from penstock.config.options import FOREIGN_SECTIONS, SECTIONS
 from penstock.errors import Fault, Invalid
 
-DriverOptions = Callable[[str], Sequence[cfg.Opt]]
+DriverOptions = Callable[[str], Sequence[cfg.Opt] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Problem:
 def check(conf: cfg.ConfigOpts, paths: Sequence[Path], driver_options: DriverOptions) -> list[Problem]:
     """Everything wrong with `conf`, which was loaded from `paths`; empty when all is well.
 
-    `driver_options` gives the options of the driver with a dotted name, and raises a Fault when it cannot be imported.
+    `driver_options` gives the options of the driver with a dotted name, None when nobody knows them, and raises a Fault
+    when it cannot be imported.
     """
     backends = list(conf.enabled_share_backends)
     written = _written(paths)
@@ -47,7 +48,7 @@ def check(conf: cfg.ConfigOpts, paths: Sequence[Path], driver_options: DriverOpt
         )
     known = {section: {option.name for option in options} for section, options in SECTIONS.items()}
     known["DEFAULT"].update(_old_names())
-    known["DEFAULT"] |= {option.name for option in BACKEND_OPTIONS}
+    known["DEFAULT"] |= {option.name for option in SHARED_BY_BACKENDS}
     known["oslo_policy"] = {option.name for _, options in policy_options.list_opts() for option in options}
     for backend in backends:
         found = list(_backend(conf, backend, written, driver_options))
@@ -99,11 +100,14 @@ def _backend(
         yield from written[name]  # without the driver nobody can tell which of them are right
         return
     try:
-        own = list(driver_options(driver))
+        told = driver_options(driver)
     except Fault as err:
         yield Problem(f"[{name}] share_driver", str(err), True)
         yield from written[name]
         return
+    if told is None:
+        yield from written[name]
+    own = told or ()
     configuration.append_config_values(own)
     yield from (option.name for option in own)
     for option in (*BACKEND_OPTIONS, *own):

@@ -31,7 +31,7 @@ SERVICE = (
         default=["NFS", "CIFS"],
         help="Protocols that shares may be asked for. A backend must also serve the protocol.",
     ),
-    cfg.StrOpt("default_share_type", help="Share type used when a request names none."),
+    cfg.StrOpt("default_share_type", default="default", help="Share type used when a request names none."),
     cfg.StrOpt(
         "storage_availability_zone",
         default="nova",
@@ -42,6 +42,11 @@ SERVICE = (
         "share_snapshot_name_template",
         default="share-snapshot-%s",
         help="Backend name of a snapshot; %s is the snapshot instance's id.",
+    ),
+    cfg.BoolOpt(
+        "unmanage_remove_access_rules",
+        default=False,
+        help="Take a share's access rules off the backend when it is unmanaged.",
     ),
 )
 API = (
@@ -125,16 +130,18 @@ OPERATIONS = (
         min=1,
         help="Operations on different shares that one backend carries out at a time.",
     ),
-    cfg.IntOpt(
-        "max_attempts",
-        default=10,
-        min=1,
-        help="How often an operation is tried while its backend cannot answer, before it ends in error.",
+    cfg.FloatOpt(
+        "give_up_after",
+        default=600.0,
+        min=0.0,
+        help="Seconds after which an operation whose backend cannot answer is not tried again, but ends in error.",
     ),
     cfg.FloatOpt(
-        "retry_delay", default=1.0, min=0.0, help="Seconds before the second try; doubled for each further one."
+        "max_retry_delay",
+        default=60.0,
+        min=0.0,
+        help="Most seconds between two tries; the first are 1, 2, 4 and so on seconds apart.",
     ),
-    cfg.FloatOpt("max_retry_delay", default=60.0, min=0.0, help="Most seconds between two tries."),
     cfg.IntOpt("keep_finished", default=86400, min=0, help="Seconds a finished operation is kept in the database."),
 )
 TOKEN = (cfg.IntOpt("expiration", default=3600, min=1, help="Seconds a token of the built-in identity is valid."),)

@@ -93,6 +93,23 @@ SNAPSHOT_TRANSITIONS: dict[tuple[P, Event], P] = {
     **{(status, Event.UNMANAGE): P.UNMANAGING for status in (P.AVAILABLE, P.ERROR, P.MANAGE_ERROR, P.UNMANAGE_ERROR)},
 }
 
+# States in which an operation is under way.
+SHARE_TRANSITIONAL = (
+    S.CREATING,
+    S.CREATING_FROM_SNAPSHOT,
+    S.DELETING,
+    S.MANAGING,
+    S.UNMANAGING,
+    S.EXTENDING,
+    S.SHRINKING,
+    S.MIGRATING,
+    S.MIGRATING_TO,
+    S.SERVER_MIGRATING,
+    S.SERVER_MIGRATING_TO,
+    S.REVERTING,
+    S.ENSURING,
+)
+
 
 def advance_share(status: S, event: Event) -> S:
     """The state `event` leads to. Raises InvalidShare when a share in `status` does not take it."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from penstock.errors import Invalid
 
 MAX_PATH = 1024  # Ganesha and rpc.mountd both keep paths in buffers of this order; NFSv3 MNTPATHLEN is 1024
+UNQUOTABLE = frozenset("\"'\\")
 INSTANCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -61,6 +63,17 @@ class ClientRule:
             raise Invalid(f"{self.client!r} is not in its normal form {normal_client(self.client)!r}")
 
     @property
+    def blocks(self) -> tuple[str, ...]:
+        """The rule's addresses as networks with a prefix length of at least 1, e.g. ``10.0.0.5/32``.
+
+        The whole address space is its two halves: Ganesha 4.3 cannot read prefix 0, rpc.mountd 2.6.2 lets nobody in.
+        """
+        network = self.network
+        if network.prefixlen == 0:
+            return tuple(str(half) for half in network.subnets(prefixlen_diff=1))
+        return (str(network),)
+
+    @property
     def network(self) -> Network:
         """The addresses this rule is about."""
         return _network(self.client)
@@ -75,8 +88,9 @@ def _by_specificity(rule: ClientRule) -> tuple[int, int, int]:
 class Export:
     """A directory to be served, and the whole set of its rules; without rules nobody may mount it.
 
-    `clients` may be given in any order; it is kept most specific first, IPv4 before IPv6. Raises Invalid for a path that
-    is not absolute, plain and printable, an odd instance id, or two rules for one client.
+    `clients` may be given in any order; it is kept most specific first, IPv4 before IPv6, the two halves of an
+    address space as one when they say the same. Raises Invalid for a path
+    that is not absolute, plain and printable, an odd instance id, or two rules for one client.
     """
 
     path: str
@@ -87,16 +101,34 @@ class Export:
         check_path(self.path)
         if not INSTANCE_ID.fullmatch(self.instance_id):
             raise Invalid(f"{self.instance_id!r} is not an instance id")
-        ordered = tuple(sorted(self.clients, key=_by_specificity))
-        if len({rule.client for rule in ordered}) != len(ordered):
+        if len({rule.client for rule in self.clients}) != len(self.clients):
             raise Invalid(f"{self.path} has two rules for one client")
-        object.__setattr__(self, "clients", ordered)
+        object.__setattr__(self, "clients", tuple(sorted(_whole(self.clients), key=_by_specificity)))
+
+
+def _whole(rules: tuple[ClientRule, ...]) -> Iterable[ClientRule]:
+    """Rules with each address space that its two halves cover said in one way; files know only the halves."""
+    found = {rule.client: rule for rule in rules}
+    for space in ("0.0.0.0/0", "::/0"):
+        low, high = (found.get(half) for half in ClientRule(space, writable=False).blocks)
+        if low is None or high is None:
+            continue
+        found.pop(space, None)  # never reached
+        if (low.writable, low.squash) == (high.writable, high.squash):
+            del found[low.client], found[high.client]
+            found[space] = ClientRule(space, low.writable, low.squash)
+    return found.values()
 
 
 def check_path(path: str) -> None:
-    """Raises Invalid unless `path` is absolute, without empty, ``.`` or ``..`` parts, and of printable characters."""
+    """Raises Invalid unless `path` is absolute, in its normal form, printable, and without quotes and backslashes.
+
+    Those two cannot be written so that both rpc.mountd (which rewrites our lines unescaped) and Ganesha read them back.
+    """
     parts = path.split("/")
     if parts[0] != "" or len(parts) < 2 or any(part in {"", ".", ".."} for part in parts[1:]):
         raise Invalid(f"{path!r} is not an absolute path in its normal form")
-    if not path.isprintable() or len(path.encode("utf-8", "surrogateescape")) >= MAX_PATH:
-        raise Invalid(f"{path!r} is too long or has characters that cannot be printed")
+    if not path.isprintable() or UNQUOTABLE & set(path) or len(path.encode()) >= MAX_PATH:
+        raise Invalid(
+            f"{path!r} is too long to be exported, or has characters that cannot be written in an exports file"
+        )

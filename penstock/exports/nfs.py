@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from penstock.exports.model import Export
+from penstock.exports.nfs_ganesha import GaneshaNfs, installed
+from penstock.exports.nfs_kernel import KernelNfs, nfsd_threads
 from penstock.host.runner import Host
 
 
@@ -19,9 +21,9 @@ class NfsServer(Protocol):
     def put(self, exports: Sequence[Export]) -> None:
         """Make these exports exactly so, and in force when this returns; others stay untouched.
 
-        One batch however many: give all that change in one call. A client that lost its rule is refused at once, also one
-        that is still mounted. Safe to repeat; also puts back in force what a restarted server lost. Raises Unavailable
-        (server down), BackendFault, UnknownResult.
+        One batch however many: give all that change in one call. A client that lost its rule is refused at once, also
+        one that is still mounted. Safe to repeat; also puts back in force what a restarted server lost. Raises
+        Unavailable (server down), BackendFault, UnknownResult.
         """
         ...
 
@@ -50,7 +52,7 @@ class NfsServer(Protocol):
 
 
 class Preference(StrEnum):
-    """Which server to use; automatic is the kernel's where nfsd is there, else NFS-Ganesha."""
+    """Which server to use; automatic is the kernel's where nfsd runs, else NFS-Ganesha where it is installed."""
 
     AUTOMATIC = "automatic"
     KERNEL = "kernel"
@@ -60,6 +62,16 @@ class Preference(StrEnum):
 def choose(host: Host, preference: Preference = Preference.AUTOMATIC, *, sudo: tuple[str, ...] = ()) -> NfsServer:
     """The server to use on `host`. `sudo` is put before each command that needs root. Raises Unavailable.
 
-    Looks only for what is there; `verify` says whether it runs.
+    Looks only at what is there; `verify` says whether it can be used and, if not, what to do.
     """
-    raise NotImplementedError
+    if preference is Preference.AUTOMATIC:
+        preference = _found(host, sudo)
+    return KernelNfs(host, sudo) if preference is Preference.KERNEL else GaneshaNfs(host, sudo)
+
+
+def _found(host: Host, sudo: tuple[str, ...]) -> Preference:
+    """A running kernel server; else Ganesha where it is installed; else the kernel's, which every Debian can have."""
+    threads = nfsd_threads(host, sudo)
+    if threads:
+        return Preference.KERNEL
+    return Preference.GANESHA if installed(host, "ganesha.nfsd") else Preference.KERNEL

@@ -21,7 +21,7 @@ class Completed:
 class Host(Protocol):
     """A machine we can run commands on and keep small configuration files on.
 
-    Every implementation (local, ssh, simulated) passes ``tests/contract/host_contract.py``.
+    Every implementation passes ``tests/contract/host_contract.py`` (the simulated one, its small part).
     """
 
     name: str
@@ -35,7 +35,7 @@ class Host(Protocol):
         ...
 
     def pipe(self, source: Sequence[str], target: Sequence[str], *, timeout_s: float) -> tuple[Completed, Completed]:
-        """Run both at once, `source`'s output going to `target`'s input (``zfs send | zfs receive``); wait for both ends.
+        """Run both at once, `source`'s output being `target`'s input (``zfs send | zfs receive``); wait for both.
 
         Both exit codes are known; `stdout` of the source is always empty here (the target ate it). A source that dies
         because the target went away (SIGPIPE) ends with a non-zero code like any other. Raises as `run` does.
@@ -43,11 +43,14 @@ class Host(Protocol):
         ...
 
     def read_file(self, path: str) -> str | None:
-        """The text of the file, None when there is none. Raises Unavailable."""
+        """The text of the file, None when there is none. Raises Unavailable, BackendFault (not UTF-8)."""
         ...
 
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
-        """Replace the file in one step (write beside it, sync, rename). Safe to repeat. Raises Unavailable."""
+        """Replace the file in one step (write beside it, sync, rename); its directory is made when missing.
+
+        Safe to repeat. Raises Unavailable.
+        """
         ...
 
     def remove_file(self, path: str) -> None:

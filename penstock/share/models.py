@@ -1,8 +1,7 @@
 """What drivers are handed: frozen values with the published field names, read as attributes or as a mapping.
 
 The names are those third-party drivers know (`share['share_proto']`, `snapshot['share_instance_id']`). The manager
-makes from the domain's values. Nothing a driver does to its copy reaches the database: drivers answer
-with updates.
+makes them from the domain's values. Nothing a driver does to its copy reaches the database: it answers with updates.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ class ShareModel(Record):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     export_locations: tuple[ExportLocationModel, ...] = ()
+    share_type_name: str | None = None
 
     @property
     def export_location(self) -> str | None:

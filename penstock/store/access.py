@@ -6,11 +6,15 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType
 from penstock.ids import AccessRuleId, InstanceId, ShareId
 from penstock.store.schema import access_rule_metadata, access_rules, instance_access_rules, shares
+
+_METADATA = select(access_rule_metadata).where(
+    access_rule_metadata.c.access_rule_id.in_(bindparam("ids", expanding=True))
+)
 
 
 def insert_rule(tx: Connection, rule: AccessRule, instance_ids: Collection[str]) -> None:
@@ -121,8 +125,7 @@ def metadata_of(tx: Connection, rule_ids: Collection[str]) -> dict[str, dict[str
     found: dict[str, dict[str, str]] = {}
     ids = list(rule_ids)
     for start in range(0, len(ids), 10_000):
-        of_these = access_rule_metadata.c.access_rule_id.in_(ids[start : start + 10_000])
-        for row in tx.execute(select(access_rule_metadata).where(of_these)):
+        for row in tx.execute(_METADATA, {"ids": ids[start : start + 10_000]}):
             found.setdefault(row.access_rule_id, {})[row.key] = row.value
     return found
 

@@ -6,13 +6,47 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.ids import OperationId, new_id
 from penstock.store.schema import operations
 
 PENDING = (OperationState.QUEUED, OperationState.RUNNING)
+
+# Statements that run for every operation are built once: building one costs more than running it.
+_EARLIER = operations.alias("earlier")
+_DUE = (
+    (operations.c.backend == bindparam("backend"))
+    & (operations.c.state == OperationState.QUEUED)
+    & or_(operations.c.not_before.is_(None), operations.c.not_before <= bindparam("now"))
+)
+_BLOCKED = exists().where(
+    _EARLIER.c.resource_key == operations.c.resource_key,
+    _EARLIER.c.state.in_(PENDING),
+    _EARLIER.c.sequence < operations.c.sequence,
+)
+_RUNNABLE = (
+    select(operations)
+    .where(_DUE, operations.c.resource_key.not_in(bindparam("busy_keys", expanding=True)), ~_BLOCKED)
+    .order_by(operations.c.sequence)
+    .limit(bindparam("most"))
+)
+_ANY_DUE = select(operations.c.id).where(_DUE).limit(1)
+_CLAIM = (
+    update(operations)
+    .where(operations.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=OperationState.RUNNING,
+        attempts=operations.c.attempts + 1,
+        started_at=func.coalesce(operations.c.started_at, bindparam("now")),
+    )
+)
+_FINISH = (
+    update(operations)
+    .where(operations.c.id == bindparam("of"))
+    .values(state=bindparam("to"), finished_at=bindparam("at"), error=bindparam("because"), not_before=None)
+)
 
 
 def add(
@@ -45,35 +79,10 @@ def claim(tx: Connection, backend: str, *, limit: int, busy_keys: Collection[str
     Runnable: queued, its time has come, none of the same resource queued before it or running (`busy_keys` are the
     resources this worker is busy with). No two of the answer concern the same resource.
     """
-    earlier = operations.alias("earlier")
-    blocked = exists().where(
-        earlier.c.resource_key == operations.c.resource_key,
-        earlier.c.state.in_(PENDING),
-        earlier.c.sequence < operations.c.sequence,
-    )
-    runnable = (
-        select(operations)
-        .where(
-            operations.c.backend == backend,
-            operations.c.state == OperationState.QUEUED,
-            or_(operations.c.not_before.is_(None), operations.c.not_before <= now),
-            operations.c.resource_key.not_in(tuple(busy_keys)),
-            ~blocked,
-        )
-        .order_by(operations.c.sequence)
-        .limit(limit)
-    )
-    found = [_operation(row) for row in tx.execute(runnable)]
+    wanted = {"backend": backend, "now": now, "busy_keys": list(busy_keys), "most": limit}
+    found = [_operation(row) for row in tx.execute(_RUNNABLE, wanted)]
     if found:
-        tx.execute(
-            update(operations)
-            .where(operations.c.id.in_([operation.id for operation in found]))
-            .values(
-                state=OperationState.RUNNING,
-                attempts=operations.c.attempts + 1,
-                started_at=func.coalesce(operations.c.started_at, now),
-            )
-        )
+        tx.execute(_CLAIM, {"ids": [operation.id for operation in found], "now": now})
     return [
         replace(
             operation,
@@ -87,9 +96,7 @@ def claim(tx: Connection, backend: str, *, limit: int, busy_keys: Collection[str
 
 def has_runnable(tx: Connection, backend: str, *, now: datetime) -> bool:
     """Is there a queued operation whose time has come? A cheap look before a writing transaction."""
-    due = or_(operations.c.not_before.is_(None), operations.c.not_before <= now)
-    mine = (operations.c.backend == backend) & (operations.c.state == OperationState.QUEUED)
-    return tx.execute(select(operations.c.id).where(mine, due).limit(1)).first() is not None
+    return tx.execute(_ANY_DUE, {"backend": backend, "now": now}).first() is not None
 
 
 def requeue_interrupted(tx: Connection, backend: str, *, busy_keys: Collection[str] = ()) -> int:
@@ -115,11 +122,7 @@ def finish(
     tx: Connection, operation_id: OperationId, *, state: OperationState, now: datetime, error: str | None = None
 ) -> None:
     """Write the end of an operation."""
-    tx.execute(
-        update(operations)
-        .where(operations.c.id == operation_id)
-        .values(state=state, finished_at=now, error=error, not_before=None)
-    )
+    tx.execute(_FINISH, {"of": operation_id, "to": state, "at": now, "because": error})
 
 
 def set_progress(tx: Connection, operation_id: OperationId, progress: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, or_, select, update
 
 from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import Share, ShareInstance, ShareStatus
@@ -25,6 +25,14 @@ from penstock.store.schema import (
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
 _SHARE = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.id == shares.c.instance_id)
+
+_BY_ID = _SHARE.where(shares.c.id == bindparam("id"))
+_BY_INSTANCE = (
+    select(*shares.c, *_INSTANCE)
+    .join(share_instances, share_instances.c.share_id == shares.c.id)
+    .where(share_instances.c.id == bindparam("id"))
+)
+_METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {
     "id": shares.c.id,
@@ -127,22 +135,31 @@ def insert_share(tx: Connection, share: Share) -> None:
 
 def get(tx: Connection, share_id: ShareId | str) -> Share | None:
     """The share with its instance and metadata, or None."""
-    row = tx.execute(_SHARE.where(shares.c.id == share_id)).first()
+    row = tx.execute(_BY_ID, {"id": share_id}).first()
     return None if row is None else _share(row, get_metadata(tx, row.id))
 
 
 def get_by_instance(tx: Connection, instance_id: InstanceId | str) -> Share | None:
     """The share that instance belongs to, with **that** instance (also when another one speaks for it)."""
-    query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)
-    row = tx.execute(query.where(share_instances.c.id == instance_id)).first()
+    row = tx.execute(_BY_INSTANCE, {"id": instance_id}).first()
     return None if row is None else _share(row, get_metadata(tx, row.id))
+
+
+def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
+    """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. Two queries."""
+    query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)
+    query = query.where(share_instances.c.host.startswith(f"{backend}#", autoescape=True))
+    query = query.where(share_instances.c.status.in_(list(statuses))).order_by(shares.c.created_at, shares.c.id)
+    rows = tx.execute(query).all()
+    notes = metadata_of(tx, [row.id for row in rows])
+    return [_share(row, notes.get(row.id, {})) for row in rows]
 
 
 def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> list[Share]:
     """Shares matching `wanted`, one page. Two queries however many shares."""
     order = SORTABLE[page.sort_key]
     tie = shares.c.id
-    query = _narrow(_SHARE, wanted).order_by(*((order.desc(), tie.desc()) if page.descending else (order, tie)))
+    query = narrow(_SHARE, wanted).order_by(*((order.desc(), tie.desc()) if page.descending else (order, tie)))
     if page.limit is not None:
         query = query.limit(page.limit)
     if page.offset:
@@ -157,7 +174,7 @@ def count_shares(tx: Connection, wanted: ShareFilter) -> int:
     joined = select(func.count()).select_from(
         shares.join(share_instances, share_instances.c.id == shares.c.instance_id)
     )
-    return int(tx.execute(_narrow(joined, wanted)).scalar_one())
+    return int(tx.execute(narrow(joined, wanted)).scalar_one())
 
 
 def move(tx: Connection, instance: ShareInstance, event: Event, *, now: datetime, **values: Any) -> ShareStatus:
@@ -203,7 +220,7 @@ def metadata_of(tx: Connection, share_ids: Sequence[str]) -> dict[str, dict[str,
     found: dict[str, dict[str, str]] = {}
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
         part = share_ids[start : start + 10_000]
-        for row in tx.execute(select(share_metadata).where(share_metadata.c.share_id.in_(part))):
+        for row in tx.execute(_METADATA, {"ids": list(part)}):
             found.setdefault(row.share_id, {})[row.key] = row.value
     return found
 
@@ -227,7 +244,8 @@ def like(column: Any, text: str) -> Any:
     return column.like(f"%{escaped}%", escape="\\")
 
 
-def _narrow(query: Select[Any], wanted: ShareFilter) -> Select[Any]:
+def narrow(query: Select[Any], wanted: ShareFilter) -> Select[Any]:
+    """`query` over shares and their instances, with the conditions of `wanted`."""
     for where in _conditions(wanted):
         query = query.where(where)
     return query

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, select, update
 
 from penstock.domain.lifecycle import Event, advance_snapshot
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
@@ -19,6 +19,9 @@ from penstock.store.shares import Page, like
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]
 _JOINED = snapshots.join(snapshot_instances, snapshot_instances.c.id == snapshots.c.instance_id)
 _SNAPSHOT = select(*snapshots.c, *_INSTANCE).select_from(_JOINED)
+
+_BY_ID = _SNAPSHOT.where(snapshots.c.id == bindparam("id"))
+_METADATA = select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {
     "id": snapshots.c.id,
@@ -80,7 +83,7 @@ def insert_snapshot(tx: Connection, snapshot: Snapshot) -> None:
 
 def get(tx: Connection, snapshot_id: SnapshotId | str) -> Snapshot | None:
     """The snapshot with its instance and metadata, or None."""
-    row = tx.execute(_SNAPSHOT.where(snapshots.c.id == snapshot_id)).first()
+    row = tx.execute(_BY_ID, {"id": snapshot_id}).first()
     return None if row is None else _snapshot(row, get_metadata(tx, row.id))
 
 
@@ -176,7 +179,7 @@ def metadata_of(tx: Connection, snapshot_ids: Sequence[str]) -> dict[str, dict[s
     found: dict[str, dict[str, str]] = {}
     for start in range(0, len(snapshot_ids), 10_000):
         part = snapshot_ids[start : start + 10_000]
-        for row in tx.execute(select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(part))):
+        for row in tx.execute(_METADATA, {"ids": list(part)}):
             found.setdefault(row.snapshot_id, {})[row.key] = row.value
     return found
 

@@ -53,6 +53,11 @@ def list_types(tx: Connection, *, project_id: str | None = None, is_public: bool
     return _types(tx, query)
 
 
+def names(tx: Connection) -> dict[str, str]:
+    """The name of every type, by id."""
+    return {row.id: row.name for row in tx.execute(select(share_types.c.id, share_types.c.name))}
+
+
 def is_open_to(tx: Connection, type_id: ShareTypeId | str, project_id: str) -> bool:
     """May the project use the type?"""
     return any(found.id == type_id for found in list_types(tx, project_id=project_id))

@@ -12,7 +12,7 @@ from penstock.zfs.faults import fault_of
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """What this ZFS can do; ``/work/shared/lab/zfs-features`` are the probes behind it."""
+    """What this ZFS can do: facts probed on real ones, relied upon by tests/contract/test_zfs.py."""
 
     name: str
     version: str
@@ -21,10 +21,12 @@ class Flavour:
     rename_while_mounted: bool
     serial_mounts: bool  # commands that mount must run one at a time per daemon, or it hangs
     busy_patience_s: float  # how long "busy" may be the daemon's lateness and not a user
+    get_by_kind: bool  # `zfs get -t`
+    shows_readonly_of_mounted: bool  # zfs-fuse obeys readonly=on, but shows off (temporary) while it is mounted
     can_resume: bool  # `zfs receive -s`
     can_hold: bool
     can_bookmark: bool
-    has_clones_property: bool
+    has_clones_property: bool  # `zfs get clones`
     has_zvols: bool
     compressions: frozenset[str]
 
@@ -39,6 +41,8 @@ ZFS_FUSE = Flavour(
     rename_while_mounted=False,
     serial_mounts=True,
     busy_patience_s=6.0,
+    get_by_kind=False,
+    shows_readonly_of_mounted=False,
     can_resume=False,
     can_hold=False,
     can_bookmark=False,
@@ -58,6 +62,8 @@ def openzfs(version: str) -> Flavour:
         rename_while_mounted=True,
         serial_mounts=False,
         busy_patience_s=1.0,
+        get_by_kind=True,
+        shows_readonly_of_mounted=True,
         can_resume=True,
         can_hold=True,
         can_bookmark=True,
@@ -73,7 +79,7 @@ DETECT_TIMEOUT_S = 30.0
 
 
 def detect(host: Host, *, sudo: bool = False) -> Flavour:
-    """Ask the host which ZFS it runs. Raises Unsupported when it is neither, Unavailable when it has none or is away."""
+    """Ask the host which ZFS it runs. Raises Unsupported when neither, Unavailable when it has none or is away."""
     prefix = ("sudo", "-n") if sudo else ()
     done = host.run((*prefix, "zfs", "version"), timeout_s=DETECT_TIMEOUT_S)
     found = _VERSION.search(done.stdout)
@@ -85,4 +91,4 @@ def detect(host: Host, *, sudo: bool = False) -> Flavour:
     done = host.run((*prefix, "zpool", "upgrade"), timeout_s=DETECT_TIMEOUT_S)
     if done.exit_code == 0 and _OLD_POOL_VERSION.search(done.stdout):
         return ZFS_FUSE
-    raise Unsupported(f"{host.name} runs a ZFS that is neither OpenZFS 0.8 or later nor zfs-fuse: {done.stdout.strip()}")
+    raise Unsupported(f"{host.name} runs neither OpenZFS 0.8 or later nor zfs-fuse: {done.stdout.strip()}")

@@ -105,5 +105,5 @@ def check_property(name: str, value: str | None = None) -> None:
         raise InvalidName(f"{name!r} is not a property name")
     if value is None:
         return
-    if not value.isprintable() or len(value.encode()) > MAX_USER_VALUE_BYTES:
-        raise InvalidName(f"the value of {name} is not printable text of at most {MAX_USER_VALUE_BYTES} bytes")
+    if not value or not value.isprintable() or len(value.encode()) > MAX_USER_VALUE_BYTES:
+        raise InvalidName(f"the value of {name} is not printable text of 1 to {MAX_USER_VALUE_BYTES} bytes")

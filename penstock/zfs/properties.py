@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penstock.errors import BackendFault
+from penstock.zfs.names import check_property
 
 GET_COLUMNS = "name,property,value,source"
 UNSET = "-"
@@ -75,3 +76,15 @@ def bytes_of(properties: Mapping[str, Property], name: str) -> int:
     if not found.value.isdecimal():
         raise BackendFault(f"{name} is not a number of bytes: {found.value!r}")
     return int(found.value)
+
+
+def assignments(properties: Mapping[str, str]) -> list[str]:
+    """``name=value`` of each. Raises InvalidName."""
+    for name, value in properties.items():
+        check_property(name, value)
+    return [f"{name}={value}" for name, value in properties.items()]
+
+
+def options(properties: Mapping[str, str]) -> list[str]:
+    """``-o name=value`` of each. Raises InvalidName."""
+    return [word for pair in assignments(properties) for word in ("-o", pair)]

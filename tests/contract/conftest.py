@@ -1,7 +1,8 @@
-"""Databases under contract: SQLite in memory, SQLite in a file, PostgreSQL."""
+"""What is under contract: databases (SQLite in memory and in a file, PostgreSQL), and ZFS (simulated and real)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ import pytest
 from penstock.store.database import Database
 from penstock.store.schema import metadata
 from penstock.store.upgrade import upgrade
+from penstock.units import GIB
+from penstock.zfs.flavour import ZFS_FUSE
+from penstock.zfs.names import Dataset
+from tests.contract.zfs_machines import Machine, RealMachine, SimulatedMachine
+from tests.simulation.zfs_host import OPENZFS, SimulatedHost
+
+DATASET_NUMBERS = itertools.count()
 
 
 @pytest.fixture(params=["memory", "file", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -29,3 +37,35 @@ def database(request: Any, tmp_path: Path) -> Iterator[Database]:
             for table in reversed(metadata.sorted_tables):
                 tx.execute(table.delete())
     found.close()
+
+
+@pytest.fixture(
+    params=[
+        "simulated-openzfs",
+        "simulated-zfs-fuse",
+        pytest.param("zfs-fuse", marks=pytest.mark.lab),
+        pytest.param("openzfs", marks=pytest.mark.kernel),
+    ]
+)
+def machine(request: Any) -> Machine:
+    """A machine with a pool tank."""
+    match request.param:
+        case "zfs-fuse":
+            return RealMachine(request.getfixturevalue("lab_host"))
+        case "openzfs":
+            return RealMachine(request.getfixturevalue("kernel_host"))
+        case name:
+            flavour = OPENZFS if name.endswith("openzfs") else ZFS_FUSE
+            return SimulatedMachine(SimulatedHost(name, flavour=flavour, pools={"tank": GIB}))
+
+
+@pytest.fixture
+def top(machine: Machine) -> Iterator[Dataset]:
+    """A filesystem of this test's own, gone afterwards with everything in it."""
+    dataset = Dataset("tank").child(f"t{next(DATASET_NUMBERS)}")
+    machine.zfs.create(dataset, {}, parents=False)
+    yield dataset
+    for name, found in machine.zfs.tree(dataset, ["origin"]).items():
+        if found["origin"].is_set:
+            machine.zfs.destroy(Dataset(name), recursive=True)
+    machine.zfs.destroy(dataset, recursive=True)

@@ -26,17 +26,19 @@ EDGES: dict[str, set[str]] = {
     "scheduler": {"domain", "errors", "units"},
     "identity": BASE | {"store", "domain", "config", "clock", "context"},
     "services": BASE | {"store", "domain", "scheduler", "operations", "clock", "context", "config", "metrics", "log"},
+    "client": {"errors"},
     "api": BASE | {"services", "identity", "domain", "context", "config", "log", "metrics", "clock"},
     "host": {"errors", "log", "metrics", "clock"},
     "zfs": {"host", "errors", "units", "clock"},
     "exports": {"host", "errors", "clock"},
     "share.models": {"domain", "ids"},
+    "share.inventory": {"domain", "ids", "share.models"},
     "share.driver": BASE | {"domain", "config", "share.models", "share.interface"},
     "share.interface": BASE | {"domain", "config", "share.models"},
     "share.loading": {"errors", "config", "share.driver", "share.hook"},
     "share.hook": {"errors", "config", "context"},
     "share.drivers": BASE
-    | {"share.driver", "share.models", "zfs", "host", "exports", "domain", "config", "clock", "log", "context"},
+    | {"share.driver", "share.models", "share.inventory", "zfs", "host", "exports", "domain", "config", "clock", "log", "context"},
     "share.manager": BASE
     | {
         "share.driver",
@@ -54,7 +56,7 @@ EDGES: dict[str, set[str]] = {
         "metrics",
     },
 }
-ANYTHING = {"cli", "daemon", "doctor", "recovery"}  # they put the rooms together
+ANYTHING = {"cli", "daemon", "doctor", "recovery", "backend_service", "backend_site", "first_start"}  # they put the rooms together
 SQLALCHEMY_ALLOWED = {"store"}
 
 

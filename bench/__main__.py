@@ -1,0 +1,67 @@
+"""``script/bench``: every speed and size target, our figure beside the floor, from one run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import operations, scale
+from bench.rows import Row
+from bench.stage import Stage, stage
+
+QUOTA = ("[quota]", "shares = -1", "gigabytes = -1", "snapshots = -1", "snapshot_gigabytes = -1")
+PARTS = ("latency", "single", "deletion", "cloning", "together", "restart", "lists", "idle")
+
+
+def main() -> int:
+    """Run the parts asked for and print the table; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=PARTS, help="run only this part; may be repeated")
+    parser.add_argument("--restart-shares", type=int, default=1000, help="shares on the pool at the restart")
+    arguments = parser.parse_args()
+    console = Console(highlight=False)
+    rows: list[Row] = []
+    with stage(QUOTA) as found:
+        for part in arguments.only or PARTS:
+            console.print(f"  {part} ...")
+            rows.extend(_rows(part, found, arguments.restart_shares))
+    console.print(_table(rows))
+    return 0 if all(row.is_met for row in rows) else 1
+
+
+def _rows(part: str, found: Stage, restart_shares: int) -> Iterator[Row]:
+    if part == "idle":
+        yield from operations.idle(found)
+        return
+    api = found.login()
+    if part == "lists":
+        yield from scale.lists(found, api)
+    elif part == "restart":
+        yield from scale.restart(found, api, restart_shares)
+    else:
+        yield from getattr(operations, part)(found, api)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="One run, this machine; ratios matter, not milliseconds")
+    for column in ("what", "ours", "floor", "ratio", "target", "held against", "met"):
+        table.add_column(column, justify="right" if column in ("ours", "floor", "ratio", "target") else "left")
+    for row in rows:
+        table.add_row(
+            row.what,
+            f"{row.ours:.3g} {row.unit}",
+            "" if row.floor is None else f"{row.floor:.3g} {row.unit}",
+            "" if row.ratio is None else f"{row.ratio:.2f}",
+            f"≤ {row.most:g}" + ("" if row.ratio is not None else f" {row.unit}"),
+            row.against,
+            "yes" if row.is_met else "NO",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Speed of single operations, against the same commands typed by hand on the same host."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import datetime
+
+from bench.http import Api
+from bench.rows import Row, median, repeat
+from bench.stage import Stage
+
+TIMES = 7
+CLIENT = "10.89.0.101"
+
+
+def latency(stage: Stage, api: Api) -> list[Row]:
+    """POST accepted → driver started, from the daemon's own log: acceptance is in the row, the start is a command's."""
+    ids = []
+    for n in range(15):
+        share_id = api.create(f"latency-{n}")
+        api.until_share(share_id)
+        ids.append(share_id)
+    accepted = {s: _time(api.call("GET", f"/shares/{s}")["share"]["created_at"]) for s in ids}
+    started = _first_commands(stage, ids)
+    waits = [1000 * (started[s] - accepted[s]) for s in ids if s in started]
+    for share_id in ids:
+        api.call("DELETE", f"/shares/{share_id}")
+        api.until_gone(f"/shares/{share_id}")
+    return [Row("POST accepted to driver started, median", median(waits), "ms", 15)]
+
+
+def idle(stage: Stage) -> list[Row]:
+    """CPU of a daemon with nothing to do."""
+    time.sleep(3)
+    before, seconds = stage.cpu_s(), 20
+    time.sleep(seconds)
+    return [Row("idle daemon, CPU of a core", 100 * (stage.cpu_s() - before) / seconds, "%", 2)]
+
+
+def single(stage: Stage, api: Api) -> list[Row]:
+    """Create, snapshot, extend and access rule, each to its final state."""
+    ids: list[str] = []
+
+    def create(n: int) -> float:
+        started = time.monotonic()
+        ids.append(api.create(f"single-{n}"))
+        api.until_share(ids[-1])
+        return time.monotonic() - started
+
+    def snapshot(n: int) -> float:
+        started = time.monotonic()
+        api.until_snapshot(api.snapshot(ids[n]))
+        return time.monotonic() - started
+
+    def extend(n: int) -> float:
+        started = time.monotonic()
+        api.action(ids[n], "extend", new_size=2)
+        api.until_share(ids[n])
+        return time.monotonic() - started
+
+    def allow(n: int) -> float:
+        started = time.monotonic()
+        api.until_rule(api.allow(ids[n], CLIENT))
+        return time.monotonic() - started
+
+    ours = [repeat(TIMES, act) for act in (create, snapshot, extend, allow)]
+    floors = [
+        repeat(
+            TIMES,
+            lambda n: stage.script(f"zfs create -o refquota=1G tank/floor{n}\nchmod 777 /tank/floor{n}\n{_export(n)}"),
+        ),
+        repeat(TIMES, lambda n: stage.script(f"zfs snapshot tank/floor{n}@s")),
+        repeat(TIMES, lambda n: stage.script(f"zfs set refquota=2G tank/floor{n}")),
+        repeat(TIMES, lambda n: stage.script(_update(n))),
+    ]
+    bare = ("zfs create, chmod, AddExport", "zfs snapshot", "zfs set refquota", "UpdateExport")
+    what = ("create share to available", "snapshot", "extend", "access rule to active")
+    return [Row(w, 1000 * o, "ms", 2, 1000 * f, b) for w, o, f, b in zip(what, ours, floors, bare, strict=True)]
+
+
+def deletion(stage: Stage, api: Api, count: int = 100) -> list[Row]:
+    """A share with many snapshots, and the same dataset by one ``zfs destroy -r``."""
+    share_id = api.create("many")
+    api.until_share(share_id)
+    taken = [api.snapshot(share_id) for _ in range(count)]
+    for snapshot_id in taken:
+        api.until_snapshot(snapshot_id)
+    loop = "\n".join(f"zfs snapshot tank/many@{n}" for n in range(count))
+    stage.script(f"zfs create tank/many\n{loop}")
+    floor = stage.script("zfs destroy -r tank/many")
+    started = time.monotonic()
+    for snapshot_id in taken:
+        api.call("DELETE", f"/snapshots/{snapshot_id}")
+    for snapshot_id in taken:
+        api.until_gone(f"/snapshots/{snapshot_id}")
+    by_snapshots = time.monotonic() - started
+    started = time.monotonic()
+    api.call("DELETE", f"/shares/{share_id}")
+    api.until_gone(f"/shares/{share_id}")
+    by_share = time.monotonic() - started
+    what = f"delete a share and its {count} snapshots"
+    return [Row(what, by_snapshots + by_share, "s", 3, floor, "one zfs destroy -r")]
+
+
+def cloning(stage: Stage, api: Api) -> list[Row]:
+    """Create from snapshot: empty, and with data; the floor of the second is the first."""
+    seconds = []
+    for mib in (0, 400):
+        share_id = api.create(f"source-{mib}")
+        api.until_share(share_id)
+        if mib:
+            path = api.call("GET", f"/shares/{share_id}/export_locations")["export_locations"][0]["path"].partition(
+                ":"
+            )[2]
+            stage.bare("dd", "if=/dev/urandom", f"of={path}/data", "bs=1M", f"count={mib}", "conv=fsync")
+        snapshot_id = api.snapshot(share_id)
+        api.until_snapshot(snapshot_id)
+
+        def clone(n: int, source: str = snapshot_id) -> float:
+            started = time.monotonic()
+            api.until_share(api.create(f"clone-{n}", snapshot_id=source))
+            return time.monotonic() - started
+
+        seconds.append(repeat(5, clone))
+    return [
+        Row("share from a snapshot with 400 MiB", 1000 * seconds[1], "ms", 1.5, 1000 * seconds[0], "from an empty one")
+    ]
+
+
+def together(stage: Stage, api: Api, shares: int = 50, clients: int = 10) -> list[Row]:
+    """Shares created by several clients at once, and the same number of ``zfs create`` in a loop."""
+    floor = stage.script(f"for n in $(seq {shares}); do zfs create -o refquota=1G tank/loop$n; done")
+
+    def work() -> None:
+        own = api.another()
+        made = [own.create("together") for _ in range(shares // clients)]
+        for share_id in made:
+            own.until_share(share_id)
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ours = time.monotonic() - started
+    return [
+        Row(f"{shares} shares by {clients} clients at once", ours, "s", 1.5, floor, f"{shares} zfs create in a loop")
+    ]
+
+
+BUS = (
+    "dbus-send --system --print-reply --dest=org.ganesha.nfsd /org/ganesha/nfsd/ExportMgr"
+    " org.ganesha.nfsd.exportmgr.{call} string:/etc/ganesha/floor{n}.conf 'string:EXPORT(Export_Id={id})' >/dev/null"
+)
+
+
+def _export(n: int) -> str:
+    block = (
+        f"EXPORT {{ Export_Id = {40000 + n}; Path = /tank/floor{n}; Pseudo = /tank/floor{n}; Access_Type = NONE; "
+        f"FSAL {{ Name = VFS; }} CLIENT {{ Clients = 10.89.0.102; Access_Type = RW; }} }}"
+    )
+    call = BUS.format(call="AddExport", n=n, id=40000 + n)
+    return f"echo '{block}' > /etc/ganesha/floor{n}.conf\n{call}"
+
+
+def _update(n: int) -> str:
+    call = BUS.format(call="UpdateExport", n=n, id=40000 + n)
+    return f"sed -i 's/10.89.0.102/{CLIENT}/' /etc/ganesha/floor{n}.conf\n{call}"
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text + ("" if text.endswith("Z") else "+00:00")).timestamp()
+
+
+def _first_commands(stage: Stage, share_ids: list[str]) -> dict[str, float]:
+    """When the first command of each share's creation began, by share."""
+    wanted = {f"share:{share_id}": share_id for share_id in share_ids}
+    found: dict[str, float] = {}
+    for line in stage.daemon.log.read_text().splitlines():
+        if '"host.command"' not in line:
+            continue
+        entry = json.loads(line)
+        share_id = wanted.get(entry.get("resource", ""))
+        if share_id is not None and share_id not in found:
+            found[share_id] = _time(entry["timestamp"]) - entry["seconds"]
+    return found

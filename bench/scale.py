@@ -1,0 +1,91 @@
+"""What it costs when there is much: lists, restarts, exports, memory. Rows are put in the database and datasets on the
+pool by hand, quickly; what is measured goes through the API."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+from bench.http import Api
+from bench.rows import Row, median
+from bench.stage import Stage
+from penstock.domain.shares import ShareStatus
+from penstock.store import shares, types
+from penstock.store.database import Database
+from tests.factories import a_share
+
+MANY = 10_000
+PAGE = 1000
+
+
+def lists(stage: Stage, api: Api) -> list[Row]:
+    """One page in detail out of 10,000 shares, and one share; CPU of the server. And its memory."""
+    _fill(stage, api, MANY)
+    api.call("GET", f"/shares/detail?limit={PAGE}")
+    page = _cpu_ms(stage, lambda: api.call("GET", f"/shares/detail?limit={PAGE}"), 20)
+    share_id = api.call("GET", "/shares?limit=1")["shares"][0]["id"]
+    one = _cpu_ms(stage, lambda: api.call("GET", f"/shares/{share_id}"), 300)
+    return [
+        Row(f"list {PAGE} of {MANY} shares in detail, server CPU", page, "ms", 30),
+        Row("show one share, server CPU", one, "ms", 2),
+        Row(f"resident memory with {MANY} shares", stage.resident_mib(), "MiB", 200),
+    ]
+
+
+def restart(stage: Stage, api: Api, count: int) -> list[Row]:
+    """Kill and start with `count` shares on the pool: the first answer, and ZFS commands until all are ensured."""
+    made = [api.create("restart") for _ in range(count)]
+    for share_id in made:
+        api.until_share(share_id)
+    stage.daemon.kill()
+    at = stage.daemon.log.stat().st_size
+    started = time.monotonic()
+    stage.daemon.start()
+    while not stage.daemon.answers():
+        time.sleep(0.02)
+    answered = time.monotonic() - started
+    while not (lines := _since(stage, at, "backend.ready")):
+        time.sleep(0.05)
+    ensured = time.monotonic() - started
+    commands = [e for e in _since(stage, at, "host.command") if "zfs" in e["argv"][0] and "version" not in e["argv"]]
+    before = [e for e in commands if e["timestamp"] <= lines[0]["timestamp"]]
+    return [
+        Row(f"restart with {count} shares: first answer", answered, "s", 2),
+        Row(f"restart with {count} shares: ZFS commands", float(len(before)), "", 3),
+        Row(f"restart with {count} shares: all ensured", ensured, "s", 30),
+    ]
+
+
+def _fill(stage: Stage, api: Api, count: int) -> None:
+    template = api.call("GET", "/shares/detail?limit=1")["shares"][0]
+    database = Database(f"sqlite:///{stage.work}/state/penstock.sqlite")
+    with database.begin() as tx:
+        share_type = types.get_by_name(tx, "default")
+        for n in range(count):
+            share = a_share(name=f"fill-{n}", host=None, status=ShareStatus.ERROR, metadata={"n": str(n)})
+            share = replace(
+                share,
+                project_id=template["project_id"],
+                user_id=template["user_id"],
+                share_type_id=share_type.id if share_type else None,
+            )
+            shares.insert_share(tx, share)
+    database.close()
+
+
+def _cpu_ms(stage: Stage, act: object, times: int) -> float:
+    """Median over five rounds of the server's CPU milliseconds for one request."""
+    rounds = []
+    for _ in range(5):
+        before = stage.cpu_s()
+        for _ in range(times):
+            act()  # type: ignore[operator]
+        rounds.append(1000 * (stage.cpu_s() - before) / times)
+    return median(rounds)
+
+
+def _since(stage: Stage, offset: int, event: str) -> list[dict[str, object]]:
+    with stage.daemon.log.open() as log:
+        log.seek(offset)
+        return [json.loads(line) for line in log if f'"{event}"' in line]

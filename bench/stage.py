@@ -1,0 +1,102 @@
+"""Where the bench runs: the daemon inside a host of the lab, beside its own zfs-fuse and NFS-Ganesha."""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.http import Api
+from demo.place import DRIVER
+from lab.daemon import LabDaemon
+from lab.hosts import ENTER, Lab
+from penstock.host.runner import Completed, Host
+
+PORT = 8797
+TICKS = os.sysconf("SC_CLK_TCK")
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running daemon, the host it works on, and its numbers."""
+
+    lab: Lab
+    daemon: LabDaemon
+    work: Path
+
+    @property
+    def host(self) -> Host:
+        return self.lab.host("h1")
+
+    def bare(self, *argv: str, timeout_s: float = 300) -> Completed:
+        """A command by hand on the host. Raises RuntimeError when it fails."""
+        done = self.host.run(argv, timeout_s=timeout_s)
+        if done.exit_code != 0:
+            raise RuntimeError(f"{argv}: {done.stderr}")
+        return done
+
+    def script(self, text: str) -> float:
+        """Seconds a shell script takes inside the host: the floor is what a person would type there."""
+        path = self.work / "floor.sh"
+        path.write_text(f"set -e\nexport PATH=/usr/sbin:/usr/bin:/sbin:/bin\n{text}\n")
+        started = time.monotonic()
+        self.bare("bash", str(path))
+        return time.monotonic() - started
+
+    def login(self) -> Api:
+        """A connection as the administrator."""
+        password = (self.work / "state" / "admin-password").read_text().strip()
+        return Api.login(self.lab.address("h1"), PORT, password)
+
+    def cpu_s(self) -> float:
+        """CPU seconds the daemon has used."""
+        fields = Path(f"/proc/{self._daemon_pid()}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def resident_mib(self) -> float:
+        """The daemon's resident memory."""
+        pages = int(Path(f"/proc/{self._daemon_pid()}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / MIB
+
+    def _daemon_pid(self) -> int:
+        pid = self.daemon.pid()
+        if pid is None:
+            raise RuntimeError(f"the daemon is gone; see {self.daemon.log}")
+        return pid
+
+
+@contextmanager
+def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stage]:
+    """A fresh host and daemon, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="penstock-bench") as folder:
+        lab = Lab("bench", Path(folder) / "lab", "10.89.0", ("zfs", "nfs", "ssh"), pool_mib)
+        lab.up(1, 1)
+        work = Path(folder) / "lab" / "daemon"  # the lab's folder is the same inside and outside of its hosts
+        address = lab.address("h1")
+        lines = (
+            *DRIVER,
+            f"zfs_share_export_ip = {address}",
+            f"zfs_service_ip = {address}",
+            "zfs_zpool_list = tank",
+            "max_over_subscription_ratio = 10000",
+        )
+        daemon = LabDaemon(
+            work,
+            {"zfs": lines},
+            port=PORT,
+            address=address,
+            inside=(str(ENTER), str(lab.directory), "h1"),
+            options=("log_format = json", *options),
+        )
+        try:
+            daemon.up()
+            yield Stage(lab, daemon, work)
+        finally:
+            daemon.down()
+            lab.down()

@@ -1,0 +1,102 @@
+"""Make docs/reference from the code, so that it cannot say anything else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock.cli import main as cli
+from penstock.config.reference import OptionDoc, reference
+from penstock.domain.lifecycle import SHARE_TRANSITIONS, SNAPSHOT_TRANSITIONS, Event
+from penstock.share.drivers.zfsonlinux.options import zfsonlinux_opts
+
+FOLDER = Path(__file__).parent / "reference"
+MADE = "<!-- made by script/docs, do not edit -->\n\n"
+
+
+def options() -> str:
+    """Every option of the configuration file, by section."""
+    lines = [f"{MADE}# Options\n\nThe file is `/etc/penstock/penstock.conf`, or what `--config` names.\n"]
+    section = None
+    for doc in reference({"<zfsonlinux backend>": zfsonlinux_opts}):
+        if doc.section != section:
+            section = doc.section
+            lines.append(f"\n## [{section}]\n\n| option | default | meaning |\n| --- | --- | --- |\n")
+        lines.append(_option(doc))
+    return "".join(lines)
+
+
+def _option(doc: OptionDoc) -> str:
+    default = "" if doc.default is None else f"`{doc.default}`"
+    text = " ".join(doc.text.split()).replace("|", "\\|")
+    choices = f" One of: {', '.join(doc.choices)}." if doc.choices else ""
+    return f"| `{doc.name}` | {default} | {text}{choices} |\n"
+
+
+def states() -> str:
+    """How shares and snapshots move between states."""
+    parts = [f"{MADE}# States\n"]
+    for title, table in (("Shares", SHARE_TRANSITIONS), ("Snapshots", SNAPSHOT_TRANSITIONS)):
+        parts.append(f"\n## {title}\n\n{_diagram(table)}\n{_transitions(table)}")
+    return "".join(parts)
+
+
+def _diagram(table: Mapping[tuple[Any, Event], Any]) -> str:
+    usual = [(a, e, b) for (a, e), b in table.items() if e is not Event.FORCE_DELETE]
+    arrows = "".join(f"    {a.value} --> {b.value}: {e.value}\n" for a, e, b in usual)
+    return f"```mermaid\nstateDiagram-v2\n{arrows}```\n"
+
+
+def _transitions(table: Mapping[tuple[Any, Event], Any]) -> str:
+    rows = [
+        f"| `{a.value}` | {e.value} | `{b.value}` |\n" for (a, e), b in table.items() if e is not Event.FORCE_DELETE
+    ]
+    return (
+        "\n| from | event | to |\n| --- | --- | --- |\n"
+        + "".join(rows)
+        + "\nAn administrator's forced delete leads from every state to `deleting`.\n"
+    )
+
+
+def commands() -> str:
+    """Every command of ``penstock``."""
+    parts = [f"{MADE}# Commands\n"]
+    _describe(cli, "penstock", None, parts)
+    return "".join(parts)
+
+
+def _describe(command: click.Command, name: str, parent: click.Context | None, parts: list[str]) -> None:
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    path = context.command_path
+    parts.append(f"\n## {path}\n\n```\n{command.get_help(context)}\n```\n")
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            if found is not None and not found.hidden:
+                _describe(found, child, context, parts)
+
+
+PAGES = {"options.md": options, "states.md": states, "commands.md": commands}
+
+
+def main() -> int:
+    """Write the pages, or with ``--check`` say which are not up to date."""
+    old = []
+    FOLDER.mkdir(exist_ok=True)
+    for name, make in PAGES.items():
+        path, text = FOLDER / name, make()
+        if not path.exists() or path.read_text() != text:
+            old.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(text)
+    if old:
+        print(f"docs/reference: {'not up to date' if '--check' in sys.argv else 'written'}: {', '.join(old)}")
+    return 1 if old and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

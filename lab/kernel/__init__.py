@@ -1,0 +1,1 @@
+"""User-mode Linux machines with OpenZFS and the kernel NFS server."""

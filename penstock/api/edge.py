@@ -1,0 +1,153 @@
+"""The edge: one ASGI callable that reads a request to its end, has it answered in a thread, and sends the answer.
+
+The only coroutine of the product; everything behind it is plain blocking code. It makes the request id, binds it for
+every log line that comes of the request, and writes the one access line.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
+from starlette.types import Receive, Scope, Send
+
+from penstock.api.fault_bodies import identity_fault, share_fault, unexpected
+from penstock.api.http import Answer, Api, HttpRequest
+from penstock.errors import Fault, Invalid, RequestTooLarge
+from penstock.ids import new_request_id
+from penstock.metrics import REQUEST_SECONDS, REQUESTS
+
+log = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_encode = msgspec.json.Encoder().encode
+
+
+class Edge:
+    """Serves `apis`, pairs of path prefix (without slashes) and API; the first that fits gets the request."""
+
+    def __init__(self, apis: Sequence[tuple[str, Api]], *, most_body_bytes: int, public_url: str | None) -> None:
+        self._apis = [(tuple(prefix.split("/")) if prefix else (), api) for prefix, api in apis]
+        self._most_body_bytes = most_body_bytes
+        self._public_url = public_url.rstrip("/") if public_url else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI request."""
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        started_s = time.perf_counter()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = new_request_id()
+        body = await self._read(headers, receive)
+        answer = await run_in_threadpool(self._answer, scope, headers, body, request_id, started_s)
+        await _send(send, answer, scope["method"], request_id)
+
+    async def _read(self, headers: dict[str, str], receive: Receive) -> bytes | None:
+        """The body, or None when it is larger than we read."""
+        declared = headers.get("content-length", "0")
+        is_too_large = not declared.isdigit() or int(declared) > self._most_body_bytes
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            part = message.get("body", b"")
+            size += len(part)
+            is_too_large = is_too_large or size > self._most_body_bytes
+            if not is_too_large:
+                parts.append(part)
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return None if is_too_large else b"".join(parts)
+            if is_too_large and size > 16 * self._most_body_bytes:
+                return None  # enough: answer and let the server close the connection
+
+    def _answer(
+        self, scope: Scope, headers: dict[str, str], body: bytes | None, request_id: str, started_s: float
+    ) -> Answer:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        asked_as = headers.get("x-openstack-request-id", "")
+        if _REQUEST_ID.fullmatch(asked_as):
+            structlog.contextvars.bind_contextvars(global_request_id=asked_as)
+        answer = self._answer_or_fault(scope, headers, body, request_id)
+        took_s = time.perf_counter() - started_s
+        route, method = answer.route or "unmatched", _known_method(scope["method"])
+        REQUESTS.labels(route, method, str(answer.status)).inc()
+        REQUEST_SECONDS.labels(route, method).observe(took_s)
+        log.info(
+            "request",
+            method=method,
+            path=scope["path"],
+            status=answer.status,
+            seconds=round(took_s, 4),
+            client=_client(scope),
+        )
+        return answer
+
+    def _checked(self, scope: Scope, body: bytes | None) -> bytes:
+        if body is None:
+            raise RequestTooLarge(f"The request body is larger than {self._most_body_bytes} bytes.")
+        if "\x00" in scope["path"]:
+            raise Invalid("A path cannot hold NUL characters.")
+        return body
+
+    def _answer_or_fault(self, scope: Scope, headers: dict[str, str], body: bytes | None, request_id: str) -> Answer:
+        path = scope["path"].removeprefix("/")  # a slash at the end stays: behind a collection it asks for "", a 404
+        segments = tuple(path.split("/")) if path else ()
+        is_identity = segments[:1] in (("v3",), ("identity",))
+        try:
+            content = self._checked(scope, body)
+            prefix, api = next((p, api) for p, api in self._apis if segments[: len(p)] == p)
+            path = "/".join(segments[len(prefix) :])
+            query = QueryParams(scope["query_string"])
+            url = self._public_url or _url(scope, headers)
+            return api.handle(
+                HttpRequest(scope["method"], path, query, headers, content, url, request_id, _client(scope))
+            )
+        except Fault as fault:
+            return identity_fault(fault) if is_identity else share_fault(fault)
+        except Exception:  # the outermost frame of a request: whatever it is, the client gets an answer
+            log.exception("request.crashed")
+            return unexpected(request_id, identity=is_identity)
+
+
+def _url(scope: Scope, headers: dict[str, str]) -> str:
+    """Our address as the client writes it. A Host header with anything odd in it is not repeated."""
+    host = headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        name, port = scope.get("server") or ("127.0.0.1", 80)
+        host = f"{name}:{port}"
+    return f"{scope.get('scheme', 'http')}://{host}"
+
+
+def _client(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
+
+
+def _known_method(method: str) -> str:
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
+
+
+async def _send(send: Send, answer: Answer, method: str, request_id: str) -> None:
+    headers = {"x-openstack-request-id": request_id, "x-compute-request-id": request_id, **answer.headers}
+    body = answer.body
+    if body is None:
+        content = b""
+    elif isinstance(body, bytes):
+        content = body
+    else:
+        content = _encode(body)
+        headers.setdefault("Content-Type", "application/json")
+    if answer.status != 204:
+        headers["Content-Length"] = str(len(content))
+    raw: list[tuple[bytes, bytes]] = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+    start: dict[str, Any] = {"type": "http.response.start", "status": answer.status, "headers": raw}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})

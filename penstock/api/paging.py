@@ -1,0 +1,63 @@
+"""Lists in parts: ``limit``, ``offset``, ``marker``, ``sort_key``, ``sort_dir``, and the link to the next part."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from penstock.api.request import ApiRequest
+from penstock.errors import Invalid
+from penstock.services.paging import Page
+
+DIRECTIONS = ("desc", "asc")
+
+
+def page_of(
+    request: ApiRequest, sort_keys: Collection[str], *, sort_key: str = "created_at", descending: bool = True
+) -> Page:
+    """The part of a list that the query asks for, never more than ``osapi_max_limit`` items.
+
+    Raises Invalid for a limit or offset that is not a number or is negative, and for an unknown key or direction.
+    """
+    most = int(request.plane.conf.osapi_max_limit)
+    limit = _number(request, "limit", 0)  # as published, 0 means no limit of the client's own
+    wanted_key = request.query.get("sort_key") or sort_key
+    direction = (request.query.get("sort_dir") or ("desc" if descending else "asc")).lower()
+    if wanted_key not in sort_keys:
+        raise Invalid(f"Cannot sort by '{wanted_key[:64]}'; possible are {', '.join(sorted(sort_keys))}.")
+    if direction not in DIRECTIONS:
+        raise Invalid(f"'sort_dir' must be 'asc' or 'desc', not '{direction[:64]}'.")
+    return Page(
+        limit=min(limit, most) if limit else most,
+        offset=_number(request, "offset", 0) or 0,
+        sort_key=wanted_key,
+        descending=direction == "desc",
+    )
+
+
+def next_links(
+    request: ApiRequest, page: Page, items: Sequence[dict[str, Any]], collection: str
+) -> dict[str, list[dict[str, str]]]:
+    """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full and the client asked for parts.
+
+    The link goes on by ``marker`` when the client came with one, else by ``offset``.
+    """
+    if not items or page.limit is None or len(items) < page.limit or "limit" not in request.query:
+        return {}
+    query = {key: value for key, value in request.query.items() if key not in ("offset", "marker")}
+    if "marker" in request.query:
+        query["marker"] = str(items[-1]["id"])
+    else:
+        query["offset"] = str(page.offset + len(items))
+    href = f"{request.url}/{request.path}?{urlencode(query)}"
+    return {f"{collection}_links": [{"rel": "next", "href": href}]}
+
+
+def _number(request: ApiRequest, name: str, minimum: int) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < minimum:
+        raise Invalid(f"'{name}' must be a whole number, at least {minimum}, not '{text[:64]}'.")
+    return int(text)

@@ -1,0 +1,40 @@
+"""Every resource of the Shared File Systems API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.api.routing import Routes
+from penstock.api.shares import (
+    access,
+    backends,
+    export_locations,
+    extra_specs,
+    instances,
+    limits,
+    manage,
+    messages,
+    quota_sets,
+    share_actions,
+    share_metadata,
+    shares,
+    snapshots,
+    types,
+)
+
+RESOURCES: Sequence[Routes] = (
+    types.routes,
+    quota_sets.routes,
+    messages.routes,
+    limits.routes,
+    extra_specs.routes,
+    backends.routes,
+    shares.routes,
+    share_actions.routes,
+    share_metadata.routes,
+    access.routes,
+    snapshots.routes,
+    instances.routes,
+    export_locations.routes,
+    manage.routes,
+)

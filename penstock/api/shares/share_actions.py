@@ -1,0 +1,123 @@
+"""Actions on one share: ``POST shares/{share_id}/action``. Before 2.7 their names begin with ``os-``."""
+
+from __future__ import annotations
+
+from penstock.api.bodies import Flag, Name, Strict, Whole, parse_flag, parse_whole
+from penstock.api.http import ACCEPTED, Answer
+from penstock.api.request import ApiRequest
+from penstock.api.routing import Routes
+from penstock.errors import Unsupported
+from penstock.services import manage, share_lifecycle, share_sizes
+
+routes = Routes()
+ACTION = "shares/{share_id}/action"
+
+
+class NewSize(Strict):
+    """``{"new_size": 2, "force": false}``; ``force`` since 2.64."""
+
+    new_size: Whole
+    force: Flag = False
+
+
+class NewStatus(Strict):
+    """``{"status": "error"}``"""
+
+    status: Name
+
+
+class NewTaskState(Strict):
+    """``{"task_state": null}``"""
+
+    task_state: Name | None
+
+
+class Revert(Strict):
+    """``{"snapshot_id": "..."}``"""
+
+    snapshot_id: Name
+
+
+@routes.action(ACTION, "os-extend", until="2.6")
+@routes.action(ACTION, "extend", since="2.7")
+def extend(request: ApiRequest) -> Answer:
+    """Make a share larger."""
+    request.enforce("share:extend")
+    asked = request.body_as(NewSize)
+    force = request.version.at_least("2.64") and asked.force is not None and parse_flag("force", asked.force)
+    if force:
+        request.enforce("share:force_extend")
+    new_size_gib = parse_whole("new_size", asked.new_size, minimum=1)
+    share_sizes.extend(request.plane, request.context, request.params["share_id"], new_size_gib, force=force)
+    return ACCEPTED
+
+
+@routes.action(ACTION, "os-shrink", until="2.6")
+@routes.action(ACTION, "shrink", since="2.7")
+def shrink(request: ApiRequest) -> Answer:
+    """Make a share smaller."""
+    request.enforce("share:shrink")
+    new_size_gib = parse_whole("new_size", request.body_as(NewSize).new_size, minimum=1)
+    share_sizes.shrink(request.plane, request.context, request.params["share_id"], new_size_gib)
+    return ACCEPTED
+
+
+@routes.action(ACTION, "os-force_delete", until="2.6")
+@routes.action(ACTION, "force_delete", since="2.7")
+def force_delete(request: ApiRequest) -> Answer:
+    """Delete a share in any state."""
+    request.enforce("share:force_delete")
+    share_lifecycle.force_delete(request.plane, request.context, request.params["share_id"])
+    return ACCEPTED
+
+
+@routes.action(ACTION, "os-reset_status", until="2.6")
+@routes.action(ACTION, "reset_status", since="2.7")
+def reset_status(request: ApiRequest) -> Answer:
+    """Write a state by hand."""
+    request.enforce("share:reset_status")
+    status = request.body_as(NewStatus).status
+    share_lifecycle.reset_status(request.plane, request.context, request.params["share_id"], status)
+    return ACCEPTED
+
+
+@routes.action(ACTION, "reset_task_state", since="2.22", experimental=True)
+def reset_task_state(request: ApiRequest) -> Answer:
+    """Write the state of a migration by hand."""
+    request.enforce("share:reset_task_state")
+    task_state = request.body_as(NewTaskState).task_state
+    share_lifecycle.reset_task_state(request.plane, request.context, request.params["share_id"], task_state)
+    return ACCEPTED
+
+
+@routes.action(ACTION, "revert", since="2.27")
+def revert(request: ApiRequest) -> Answer:
+    """Go back to the latest snapshot."""
+    request.enforce("share:revert_to_snapshot")
+    snapshot_id = request.body_as(Revert).snapshot_id
+    share_lifecycle.revert(request.plane, request.context, request.params["share_id"], snapshot_id)
+    return ACCEPTED
+
+
+@routes.action(ACTION, "unmanage", since="2.7")
+def unmanage(request: ApiRequest) -> Answer:
+    """Forget a share and leave its data where they are."""
+    request.enforce("share:unmanage")
+    manage.unmanage_share(request.plane, request.context, request.params["share_id"])
+    return ACCEPTED
+
+
+@routes.post("os-share-unmanage/{share_id}/unmanage", until="2.6")
+def unmanage_legacy(request: ApiRequest) -> Answer:
+    """The same, where it was before 2.7."""
+    return unmanage(request)
+
+
+@routes.action(ACTION, "migration_start", since="2.29", experimental=True)
+@routes.action(ACTION, "migration_complete", since="2.22", experimental=True)
+@routes.action(ACTION, "migration_cancel", since="2.22", experimental=True)
+@routes.action(ACTION, "migration_get_progress", since="2.22", experimental=True)
+def migration(request: ApiRequest) -> Answer:
+    """Known but not served."""
+    request.enforce("share:migration_start")
+    raise Unsupported("Share migration is not served here.")

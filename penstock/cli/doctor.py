@@ -1,0 +1,112 @@
+"""``penstock doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from penstock.cli.options import config_option, debug_option, json_option, load_config, open_database, quiet_logs
+from penstock.cli.output import print_json, print_table
+from penstock.doctor.findings import DESTRUCTIVE, REPAIRS, Finding, Kind
+
+if TYPE_CHECKING:
+    from penstock.backend_site import BackendSite
+    from penstock.doctor.treatment import Treated, Treatment
+
+DRIFT = 3
+KINDS = "\n".join(f"  {kind.value:<18}{what}" for kind, what in REPAIRS.items())
+
+
+@click.command(epilog=f"\b\nKinds, and what repairing them means:\n{KINDS}")
+@click.option("--backend", "sections", multiple=True, help="Only this backend; may be repeated. [default: all]")
+@click.option(
+    "--repair",
+    "kinds",
+    multiple=True,
+    type=click.Choice([kind.value for kind in Kind]),
+    metavar="KIND",
+    help="Repair findings of this kind; may be repeated. Nothing else is touched.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before destroying orphans.")
+@config_option
+@debug_option
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, *, sections: tuple[str, ...], kinds: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Show where database, pools and exports disagree, and repair what you name.
+
+    Works while the daemon runs and while it does not. Exit code 0: all agrees; 3: it does not; 1: nobody could tell.
+
+    \b
+    Examples:
+      penstock doctor
+      penstock doctor --repair export-missing --repair quota-differs
+    """
+    from penstock.backend_site import open_site
+
+    quiet_logs(ctx)
+    wanted = {Kind(kind) for kind in kinds}
+    conf = load_config(ctx)
+    database = open_database(conf)
+    reports = []
+    for section in sections or conf.enabled_share_backends:
+        site = open_site(conf, section, database)
+        reports.append(_look_after(section, site, wanted, is_agreed=yes or as_json))
+    if as_json:
+        print_json(reports)
+    else:
+        for report in reports:
+            _print(report)
+    if any(report["is_drifted"] for report in reports):
+        ctx.exit(DRIFT)
+
+
+def _look_after(section: str, site: BackendSite, wanted: set[Kind], *, is_agreed: bool) -> dict[str, object]:
+    from penstock.doctor.examination import examine
+    from penstock.doctor.treatment import treat
+
+    treatment: Treatment | None = None
+    if wanted:
+        if not is_agreed:
+            _ask(section, examine(site).findings, wanted)
+        treatment = treat(site, wanted)
+    findings = (treatment.after if treatment else examine(site)).findings
+    is_complete = treatment.is_complete if treatment else True
+    return {
+        "backend": section,
+        "treated": treatment.treated if treatment else (),
+        "findings": findings,
+        "is_complete": is_complete,
+        "is_drifted": not is_complete or any(finding.is_drift for finding in findings),
+    }
+
+
+def _ask(section: str, findings: Sequence[Finding], wanted: set[Kind]) -> None:
+    doomed = [finding for finding in findings if finding.kind in wanted & DESTRUCTIVE and finding.can_repair]
+    if doomed:
+        for finding in doomed:
+            click.echo(f"{section}  {finding.sentence}", err=True)
+        click.confirm(f"Destroy these {len(doomed)}, with the data in them?", abort=True, err=True)
+
+
+def _print(report: dict[str, object]) -> None:
+    section = report["backend"]
+    treated: Sequence[Treated] = report["treated"]  # type: ignore[assignment]
+    findings: Sequence[Finding] = report["findings"]  # type: ignore[assignment]
+    for done in treated:
+        what = f"not repaired: {done.fault}" if done.fault else "repaired, or queued for the backend"
+        click.echo(f"{section}  {done.finding.kind.value}  {done.finding.sentence}: {what}")
+    if not report["is_complete"]:
+        click.echo(f"{section}  some repairs are still queued; see 'penstock operation list'")
+    note: Callable[[Finding], str] = _note
+    print_table(("kind", "what", ""), [(f.kind.value, f.sentence, note(f)) for f in findings])
+    if not findings:
+        click.echo(f"{section}  database, pools and exports agree")
+
+
+def _note(finding: Finding) -> str:
+    if not finding.is_drift:
+        return "nothing to do"
+    return f"--repair {finding.kind.value}" if finding.can_repair else "needs an administrator"

@@ -1,0 +1,54 @@
+"""What can be wrong between database, pools and exports, each with a name that ``--repair`` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """A kind of finding; its value is its name on the command line."""
+
+    DATASET_MISSING = "dataset-missing"
+    DATASET_ORPHAN = "dataset-orphan"
+    SNAPSHOT_MISSING = "snapshot-missing"
+    SNAPSHOT_ORPHAN = "snapshot-orphan"
+    QUOTA_DIFFERS = "quota-differs"
+    EXPORT_MISSING = "export-missing"
+    EXPORT_ORPHAN = "export-orphan"
+    EXPORT_DIFFERS = "export-differs"
+    TOMBSTONE = "tombstone"
+    PROPERTY_DIFFERS = "property-differs"
+    STUCK = "stuck"
+    PLACEMENT = "placement"
+
+
+REPAIRS: dict[Kind, str] = {
+    Kind.DATASET_MISSING: "put the share in error and tell its owner",
+    Kind.DATASET_ORPHAN: "DESTROY the dataset ('penstock recover --merge' keeps it instead)",
+    Kind.SNAPSHOT_MISSING: "put the snapshot in error and tell its owner",
+    Kind.SNAPSHOT_ORPHAN: "DESTROY the snapshot ('penstock recover --merge' keeps it instead)",
+    Kind.QUOTA_DIFFERS: "set the limit to the size in the database",
+    Kind.EXPORT_MISSING: "export it again",
+    Kind.EXPORT_ORPHAN: "stop serving the path",
+    Kind.EXPORT_DIFFERS: "apply the share's access rules again",
+    Kind.TOMBSTONE: "destroy what nothing needs any more",
+    Kind.PROPERTY_DIFFERS: "write on the dataset what the database says",
+    Kind.STUCK: "queue the operation again, or end it in error when it cannot be",
+    Kind.PLACEMENT: "record the pool the share is found on",
+}
+DESTRUCTIVE = frozenset({Kind.DATASET_ORPHAN, Kind.SNAPSHOT_ORPHAN})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One difference. `subject` is the share's or snapshot's instance id, a path, or a location on the storage.
+
+    Not `can_repair`: an administrator has to. Not `is_drift`: it will end by itself, and is only told.
+    """
+
+    kind: Kind
+    subject: str
+    sentence: str
+    can_repair: bool = True
+    is_drift: bool = True

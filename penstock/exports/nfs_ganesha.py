@@ -1,0 +1,201 @@
+"""NFS-Ganesha: files of EXPORT blocks that a restarted Ganesha reads, and D-Bus for the one that runs.
+
+UpdateExport adds what is missing and changes what is there, so it is the only call for both; its change of clients is
+in force at once for mounted clients too, NFSv3 and NFSv4 (the contract suite proves it). It never takes a number away
+from an export with another path.
+
+Measured with 4.3 on two busy cores, a client or two for each export: one UpdateExport, AddExport or RemoveExport 3 to
+5 ms with 10 as with 1,000 exports; ShowExports 42 ms with 1,000. What grows is the start, since the parser compares
+every word of the configuration with every other: 1 s and 17 MiB with 1,000 exports, 2 s with 2,000, 10 s and 42 MiB
+with 4,000, more than two minutes with 10,000 in files of their own. So a host that is to restart quickly has at most
+a few thousand.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from threading import Lock
+
+from penstock.errors import BackendFault, Unavailable, Unsupported
+from penstock.exports import ganesha_files
+from penstock.exports.ganesha_bus import GaneshaBus, served_by
+from penstock.exports.ganesha_files import Numbered
+from penstock.exports.model import Export
+from penstock.exports.shards import Shards
+from penstock.host.runner import Host
+
+DIRECTORY = "/etc/ganesha/exports.d"
+INDEX = f"{DIRECTORY}/penstock.conf"
+MAIN = "/etc/ganesha/ganesha.conf"
+HIGHEST_ID = 65535
+MANY = 16  # from so many new exports on, asking for all numbers in use is cheaper than asking for each
+TIMEOUT_S = 30.0
+INCLUDE = re.compile(r'^\s*%include\s+"?([^"\s]+)"?\s*$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class GaneshaNfs:
+    """`exports.nfs.NfsServer` by the NFS-Ganesha of `host`. `sudo` is put before each command that needs root."""
+
+    host: Host
+    sudo: tuple[str, ...] = ()
+    _changing: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    @property
+    def _shards(self) -> Shards:
+        return Shards(self.host, DIRECTORY, ".conf")
+
+    @property
+    def _bus(self) -> GaneshaBus:
+        return GaneshaBus(self.host, self.sudo)
+
+    def put(self, exports: Sequence[Export]) -> None:
+        """See NfsServer. The files first, so that a crash between leaves what a repeat completes.
+
+        Raises Unsupported for IPv6 networks of prefix length 100 to 127.
+        """
+        wanted = {export.path: export for export in exports}
+        if not wanted:
+            return
+        for export in exports:
+            ganesha_files.check_clients(export)
+        with self._changing:  # a file is read, changed and written, and numbers are given out
+            grouped = self._shards.files_of(wanted)
+            present = self._present(grouped)
+            numbered = self._number(wanted, present)
+            files = self._shards.files_of(present | numbered)
+            self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present)
+            for file, paths in grouped.items():
+                self._enforce(file, [numbered[path] for path in paths], len(files[file]))
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """See NfsServer. The server first: its number for a path is only in the file."""
+        if not paths:
+            return
+        with self._changing:
+            grouped = self._shards.files_of(paths)
+            present = self._present(grouped)
+            for path in sorted(set(paths) & set(present)):
+                self._bus.remove(present[path].export_id)
+            files = self._shards.files_of(present)
+            self._write(
+                {
+                    file: [present[path] for path in files.get(file, ()) if path not in gone]
+                    for file, gone in grouped.items()
+                },
+                present,
+            )
+
+    def get(self, path: str) -> Export | None:
+        """See NfsServer."""
+        found = self._present([self._shards.file_of(path)]).get(path)
+        return found.export if found else None
+
+    def all(self) -> dict[str, Export]:
+        """See NfsServer. One command."""
+        return {path: numbered.export for path, numbered in self._everything().items()}
+
+    def in_force(self) -> set[str]:
+        """See NfsServer. Three commands; one asks Ganesha about each export (4 ms), for only that shows the rules."""
+        configured = self._everything()
+        served = self._bus.served_paths()
+        present = [one.export_id for path, one in configured.items() if served.get(one.export_id) == path]
+        shown = self._bus.all_shown(present)
+        return {path for path, one in configured.items() if shown.get(one.export_id) == served_by(one.export)}
+
+    def verify(self) -> None:
+        """See NfsServer. Also sees to it that the file which ganesha.conf must include exists."""
+        for program, package in (("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"), ("dbus-send", "dbus")):
+            if not installed(self.host, program):
+                raise Unsupported(f"{self.host.name} has no {program}; install it with: apt install {package}")
+        if self.host.read_file(INDEX) is None:
+            self.host.write_file(INDEX, "")
+        if INDEX not in self._included():
+            raise Unavailable(f'a restarted Ganesha would serve nothing: add this line to {MAIN}: %include "{INDEX}"')
+        try:
+            self._bus.served_paths()
+        except Unavailable as err:
+            raise Unavailable(
+                f"NFS-Ganesha on {self.host.name} does not answer; start it with: systemctl enable --now nfs-ganesha"
+            ) from err
+
+    def _included(self) -> set[str]:
+        """Files that ganesha.conf includes, itself or through one more file."""
+        direct = set(INCLUDE.findall(self.host.read_file(MAIN) or ""))
+        if INDEX in direct:
+            return direct
+        return direct.union(*(INCLUDE.findall(self.host.read_file(file) or "") for file in sorted(direct)))
+
+    def _present(self, files: Collection[str]) -> dict[str, Numbered]:
+        return ganesha_files.parse(self._shards.text(files))
+
+    def _everything(self) -> dict[str, Numbered]:
+        return ganesha_files.parse(self._shards.all_text())
+
+    def _number(self, wanted: Mapping[str, Export], present: Mapping[str, Numbered]) -> dict[str, Numbered]:
+        """Exports with their old numbers, or new ones that neither our files nor the running Ganesha know."""
+        numbered = {path: Numbered(present[path].export_id, wanted[path]) for path in wanted if path in present}
+        new = [export for path, export in sorted(wanted.items()) if path not in present]
+        if not new:
+            return numbered
+        taken = {other.export_id for other in self._everything().values()}
+        if len(new) >= MANY:
+            taken |= self._bus.served_paths().keys()
+        for export in new:
+            export_id = free_id(export, taken)
+            while len(new) < MANY and self._bus.shown(export_id) is not None:
+                taken.add(export_id)
+                export_id = free_id(export, taken)
+            taken.add(export_id)
+            numbered[export.path] = Numbered(export_id, export)
+        return numbered
+
+    def _write(self, wanted: Mapping[str, list[Numbered]], present: Mapping[str, Numbered]) -> None:
+        """Write the files that differ. A new file is in the index after it exists, a lost one before it goes."""
+        before = self._shards.files_of(present)
+        changed = {
+            file: ganesha_files.render(blocks)
+            for file, blocks in wanted.items()
+            if blocks != [present[path] for path in before.get(file, ())]
+        }
+        indexed = set(INCLUDE.findall(self.host.read_file(INDEX) or ""))
+        for file in (file for file, text in changed.items() if text):
+            self._shards.write(file, changed[file])
+        index = (indexed | {file for file, blocks in wanted.items() if blocks}) - {
+            file for file, blocks in wanted.items() if not blocks
+        }
+        if index != indexed:
+            self.host.write_file(INDEX, ganesha_files.render_index(index))
+        for file in (file for file, text in changed.items() if not text):
+            self._shards.write(file, "")
+
+    def _enforce(self, file: str, changed: Sequence[Numbered], in_file: int) -> None:
+        if len(changed) == in_file > 1:
+            self._bus.update(file, ganesha_files.EVERY_BLOCK, in_file)
+            return
+        for numbered in changed:
+            self._bus.update(file, f"EXPORT(Export_Id={numbered.export_id})", 1)
+
+
+def free_id(export: Export, taken: AbstractSet[int]) -> int:
+    """A number for the export, not in `taken`: the first free one from where its instance id hashes to.
+
+    So a number is not soon given again to somebody else: old NFSv3 file handles carry it. Raises BackendFault when all
+    65,535 are taken.
+    """
+    start = zlib.crc32(export.instance_id.encode())
+    for step in range(HIGHEST_ID):
+        candidate = 1 + (start + step) % HIGHEST_ID
+        if candidate not in taken:
+            return candidate
+    raise BackendFault("NFS-Ganesha has no free Export_Id: 65,535 exports are its limit")
+
+
+def installed(host: Host, program: str) -> bool:
+    """Whether the program is on the host's path for daemons. Raises Unavailable when the host cannot be reached."""
+    argv = ("find", "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "-maxdepth", "1", "-name", program)
+    return program in host.run(argv, timeout_s=TIMEOUT_S).stdout

@@ -1,0 +1,72 @@
+"""One log line for every command and file change on a storage host, with its time; and the time as a metric.
+
+What a command is fed on stdin and what is written to files is never logged; secrets must not be in an argv.
+The request and operation ids come from structlog's context variables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+
+from penstock.errors import Fault
+from penstock.host.runner import Completed, Host
+from penstock.metrics import COMMAND_SECONDS
+
+
+class AuditedHost:
+    """A `Host` that does what the given one does, and tells the log."""
+
+    def __init__(self, host: Host) -> None:
+        self.name = host.name
+        self._host = host
+        self._log = structlog.get_logger("penstock.audit").bind(host=host.name)
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
+        with self._fault_told(argv=list(argv)):
+            done = self._host.run(argv, timeout_s=timeout_s, stdin=stdin)
+        self._tell(done)
+        return done
+
+    def pipe(self, source: Sequence[str], target: Sequence[str], *, timeout_s: float) -> tuple[Completed, Completed]:
+        with self._fault_told(argv=[*source, "|", *target]):
+            both = self._host.pipe(source, target, timeout_s=timeout_s)
+        for done in both:
+            self._tell(done)
+        return both
+
+    def read_file(self, path: str) -> str | None:
+        return self._host.read_file(path)
+
+    def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        with self._fault_told(path=path):
+            started = time.perf_counter()
+            self._host.write_file(path, text, mode=mode)
+        self._log.info("host.file_written", path=path, mode=f"{mode:04o}", seconds=_since(started))
+
+    def remove_file(self, path: str) -> None:
+        with self._fault_told(path=path):
+            started = time.perf_counter()
+            self._host.remove_file(path)
+        self._log.info("host.file_removed", path=path, seconds=_since(started))
+
+    def _tell(self, done: Completed) -> None:
+        COMMAND_SECONDS.labels(self.name, done.argv[0]).observe(done.seconds)
+        self._log.info("host.command", argv=list(done.argv), exit_code=done.exit_code, seconds=round(done.seconds, 4))
+
+    @contextmanager
+    def _fault_told(self, **what: object) -> Iterator[None]:
+        """A command without an answer belongs in the audit too; the fault goes on to who can act on it."""
+        started = time.perf_counter()
+        try:
+            yield
+        except Fault as fault:
+            self._log.warning("host.no_answer", **what, fault=type(fault).__name__, seconds=_since(started))
+            raise
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 4)

@@ -1,0 +1,75 @@
+"""Small files on a host, by commands: for hosts whose file system we reach only through a prefix or ssh.
+
+The script below is constant; paths and modes reach it as arguments, never as program text. One command instead of four
+keeps a write at one round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from penstock.errors import BackendFault, Invalid, Unavailable
+from penstock.host.process import Ended
+
+# (argv, stdin) -> how it ended
+Execute = Callable[[Sequence[str], bytes], Ended]
+
+FILE_TIMEOUT_S = 30.0
+
+# A hidden name beside the target: exports.d and friends skip it, and rename within a directory is one step.
+_REPLACE = """set -eu
+directory=$(dirname -- "$1")
+mkdir -p -- "$directory"
+beside=$directory/.$(basename -- "$1").$$.new
+trap 'rm -f -- "$beside"' EXIT
+(umask 077 && cat > "$beside")
+chmod -- "$2" "$beside"
+sync -- "$beside"
+mv -f -T -- "$beside" "$1"
+sync -- "$directory"
+"""
+
+
+def check_path(path: str) -> None:
+    """Raises Invalid: only absolute paths mean the same thing on every host."""
+    if not path.startswith("/") or "\0" in path:
+        raise Invalid(f"{path!r} is not an absolute path")
+
+
+def decode(path: str, data: bytes) -> str:
+    """Configuration is UTF-8. Raises BackendFault when it is not: a guess would be written back."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as err:
+        raise BackendFault(f"{path} is not UTF-8: {err}") from err
+
+
+def read_text(execute: Execute, path: str) -> str | None:
+    """Text of the file, None when there is none. Raises Unavailable, BackendFault."""
+    check_path(path)
+    end = execute(("cat", "--", path), b"")
+    if end.exit_code == 0:
+        return decode(path, end.stdout)
+    if b"No such file or directory" in end.stderr:
+        return None
+    raise Unavailable(f"{path} cannot be read: {_reason(end)}")
+
+
+def replace_text(execute: Execute, path: str, text: str, mode: int) -> None:
+    """Write beside, sync, rename, sync the directory; makes the directory when it is missing. Raises Unavailable."""
+    check_path(path)
+    end = execute(("sh", "-c", _REPLACE, "penstock-write", path, f"{mode:04o}"), text.encode())
+    if end.exit_code != 0:
+        raise Unavailable(f"{path} cannot be written: {_reason(end)}")
+
+
+def remove(execute: Execute, path: str) -> None:
+    """Remove the file if it is there. Raises Unavailable."""
+    check_path(path)
+    end = execute(("rm", "-f", "--", path), b"")
+    if end.exit_code != 0:
+        raise Unavailable(f"{path} cannot be removed: {_reason(end)}")
+
+
+def _reason(end: Ended) -> str:
+    return end.stderr.decode(errors="backslashreplace").strip() or f"exit {end.exit_code}"

@@ -1,0 +1,133 @@
+"""This machine, or a namespace of it: commands as child processes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from penstock.errors import Unavailable, UnknownResult
+from penstock.host import files
+from penstock.host.process import DeadlinePassed, Ended, check_argv, run_pipeline, run_process
+from penstock.host.programs import check_killed, check_wrapped, not_started
+from penstock.host.runner import Completed
+
+# Not the daemon's own environment: it may hold secrets, and a command's answer must not depend on who started us.
+ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
+)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def completed(argv: Sequence[str], end: Ended) -> Completed:
+    """The answer as text; bytes that are not UTF-8 stay readable as ``\\xNN``."""
+    stdout, stderr = (data.decode(errors="backslashreplace") for data in (end.stdout, end.stderr))
+    return Completed(tuple(argv), end.exit_code, stdout, stderr, end.seconds)
+
+
+class LocalHost:
+    """Runs commands here. `prefix` goes in front of every command, to run it elsewhere on this machine.
+
+    `prefix` is for instance ``nsenter`` with its options, or ``sudo -n``; files are then reached through it too.
+    `environment` is added to PATH, HOME and LC_ALL=C, which is all that commands get.
+    """
+
+    def __init__(self, name: str, *, prefix: tuple[str, ...] = (), environment: Mapping[str, str] = _NOTHING) -> None:
+        self.name = name
+        self._prefix = prefix
+        self._environment = {**ENVIRONMENT, **environment, "LC_ALL": "C"}
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
+        return completed(argv, self._execute(argv, (stdin or "").encode(), timeout_s=timeout_s))
+
+    def pipe(self, source: Sequence[str], target: Sequence[str], *, timeout_s: float) -> tuple[Completed, Completed]:
+        check_argv(source)
+        check_argv(target)
+        try:
+            first, second = run_pipeline(
+                (*self._prefix, *source), (*self._prefix, *target), environment=self._environment, timeout_s=timeout_s
+            )
+        except DeadlinePassed as late:
+            raise UnknownResult(f"{self.name}: {source[0]} | {target[0]} took longer than {timeout_s:g} s") from late
+        except OSError as err:
+            raise not_started(self.name, err) from err
+        self._check_end(source, first)
+        self._check_end(target, second)
+        return completed(source, first), completed(target, second)
+
+    def read_file(self, path: str) -> str | None:
+        if self._prefix:
+            return files.read_text(self._file_command, path)
+        files.check_path(path)
+        try:
+            return files.decode(path, Path(path).read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            raise Unavailable(f"{self.name}: {err}") from err
+
+    def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        if self._prefix:
+            files.replace_text(self._file_command, path, text, mode)
+            return
+        files.check_path(path)
+        try:
+            _replace(Path(path), text.encode(), mode)
+        except OSError as err:
+            raise Unavailable(f"{self.name}: {err}") from err
+
+    def remove_file(self, path: str) -> None:
+        if self._prefix:
+            files.remove(self._file_command, path)
+            return
+        files.check_path(path)
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as err:
+            raise Unavailable(f"{self.name}: {err}") from err
+
+    @functools.cached_property
+    def _file_command(self) -> files.Execute:
+        return lambda argv, stdin: self._execute(argv, stdin, timeout_s=files.FILE_TIMEOUT_S)
+
+    def _execute(self, argv: Sequence[str], stdin: bytes, *, timeout_s: float) -> Ended:
+        check_argv(argv)
+        try:
+            end = run_process((*self._prefix, *argv), environment=self._environment, stdin=stdin, timeout_s=timeout_s)
+        except DeadlinePassed as late:
+            raise UnknownResult(f"{self.name}: {argv[0]} took longer than {timeout_s:g} s") from late
+        except OSError as err:
+            raise not_started(self.name, err) from err
+        self._check_end(argv, end)
+        return end
+
+    def _check_end(self, argv: Sequence[str], end: Ended) -> None:
+        if self._prefix:
+            check_wrapped(self.name, self._prefix, argv, end)
+        else:
+            check_killed(self.name, argv, end)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            os.fchmod(fd, mode)
+            file.flush()
+            os.fsync(fd)
+        Path(beside).replace(path)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            Path(beside).unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,123 @@
+"""Another machine, by OpenSSH: every command a channel of one shared connection."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from penstock.errors import Unavailable, UnknownResult
+from penstock.host import files
+from penstock.host.local import completed
+from penstock.host.process import DeadlinePassed, Ended, check_argv, run_process
+from penstock.host.programs import check_wrapped, not_started
+from penstock.host.runner import Completed
+from penstock.host.ssh_line import Answer, answer_of, command_line, pipe_line
+from penstock.host.ssh_master import SshAccount, SshMaster, client_environment
+
+# sshd's MaxSessions is 10; one is kept for checking whether the connection is alive
+SESSIONS = 8
+
+# ssh's own words when the command was never handed over, so that trying again is safe
+NOT_HANDED_OVER = re.compile(
+    rb"^(?:ssh: (?:connect to host|Could not resolve)|Permission denied|\S+@\S+: Permission denied"
+    rb"|Host key verification failed|kex_exchange_identification|mux_client_request_session: session request failed"
+    rb"|Control socket connect)",
+    re.MULTILINE,
+)
+
+
+class SshHost:
+    """A `Host` reached by ssh with a key (or what ~/.ssh and the agent offer) or a password.
+
+    `control_dir` is a directory of our own (0700, made if missing) for connection sockets. `prefix` goes in front of
+    every command on the host, e.g. ``("sudo", "-n")``. The account's login shell must be a POSIX shell. Host keys must
+    be known, unless `is_new_host_accepted`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        *,
+        user: str,
+        control_dir: Path,
+        port: int = 22,
+        private_key_path: str | None = None,
+        password: str | None = None,
+        known_hosts_path: str | None = None,
+        is_new_host_accepted: bool = False,
+        connect_timeout_s: int = 10,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self._prefix = prefix
+        account = SshAccount(
+            address, user, port, private_key_path, password, known_hosts_path, is_new_host_accepted, connect_timeout_s
+        )
+        self._master = SshMaster(account, control_dir)
+        self._sessions = threading.BoundedSemaphore(SESSIONS)
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
+        return completed(argv, self._execute(argv, (stdin or "").encode(), timeout_s=timeout_s))
+
+    def pipe(self, source: Sequence[str], target: Sequence[str], *, timeout_s: float) -> tuple[Completed, Completed]:
+        check_argv(source)
+        check_argv(target)
+        line = pipe_line((*self._prefix, *source), (*self._prefix, *target), timeout_s)
+        what = f"{source[0]} | {target[0]}"
+        end, answer = self._send(what, line, b"", marks=2, timeout_s=timeout_s)
+        second = self._own_end(target, end, answer, 0)
+        first = Ended(answer.exit_codes[1], b"", answer.texts[1], end.seconds)
+        check_wrapped(self.name, self._prefix, source, first)
+        return completed(source, first), completed(target, second)
+
+    def read_file(self, path: str) -> str | None:
+        return files.read_text(self._file_command, path)
+
+    def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        files.replace_text(self._file_command, path, text, mode)
+
+    def remove_file(self, path: str) -> None:
+        files.remove(self._file_command, path)
+
+    def close(self) -> None:
+        """Drop the connection. Safe to repeat; the next command makes a new one."""
+        self._master.close()
+
+    def _file_command(self, argv: Sequence[str], stdin: bytes) -> Ended:
+        return self._execute(argv, stdin, timeout_s=files.FILE_TIMEOUT_S)
+
+    def _execute(self, argv: Sequence[str], stdin: bytes, *, timeout_s: float) -> Ended:
+        check_argv(argv)
+        line = command_line((*self._prefix, *argv), timeout_s)
+        end, answer = self._send(argv[0], line, stdin, marks=1, timeout_s=timeout_s)
+        return self._own_end(argv, end, answer, 0)
+
+    def _send(self, what: str, line: str, stdin: bytes, *, marks: int, timeout_s: float) -> tuple[Ended, Answer]:
+        """Hand the line to the host's shell and wait. Raises Unavailable (not begun), UnknownResult (end not seen)."""
+        with self._sessions:
+            self._master.ensure()
+            try:
+                end = run_process(
+                    self._master.argv(line), environment=client_environment(), stdin=stdin, timeout_s=timeout_s
+                )
+            except DeadlinePassed as late:
+                self._master.suspect()
+                raise UnknownResult(f"{self.name}: {what} took longer than {timeout_s:g} s") from late
+            except OSError as err:
+                raise not_started(self.name, err) from err
+        answer = answer_of(end.stderr)
+        if len(answer.exit_codes) == marks:
+            return end, answer
+        self._master.suspect()
+        reason = end.stderr.decode(errors="backslashreplace").strip() or f"ssh ended with {end.exit_code}"
+        if NOT_HANDED_OVER.search(end.stderr):
+            raise Unavailable(f"{self.name}: {what} was not started: {reason}")
+        raise UnknownResult(f"{self.name}: the connection was lost during {what}: {reason}")
+
+    def _own_end(self, argv: Sequence[str], end: Ended, answer: Answer, index: int) -> Ended:
+        own = Ended(answer.exit_codes[index], end.stdout, answer.texts[index], end.seconds)
+        check_wrapped(self.name, self._prefix, argv, own)
+        return own

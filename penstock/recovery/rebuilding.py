@@ -1,0 +1,138 @@
+"""The rows that an inventory stands for: a pure function, from what the storage says to what the database lost.
+
+What the storage is never told is lost for good: descriptions, metadata, later renames, who may see a share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from penstock.domain.snapshots import Snapshot
+from penstock.domain.types import ShareType
+from penstock.first_start import DEFAULT_EXTRA_SPECS
+from penstock.ids import InstanceId, ShareId, ShareTypeId, SnapshotId, is_uuid, new_id
+from penstock.recovery.rows import Place, RebuiltShare, share_rows, snapshot_rows
+from penstock.share.inventory import FoundShare, FoundSnapshot, Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database has already. `ids` are those of shares, snapshots, their instances, and access rules."""
+
+    ids: frozenset[str]
+    types: tuple[ShareType, ...]
+    project_ids: frozenset[str]
+    user_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """Everything to insert, in this order. `left_out` says in sentences what cannot be, and why."""
+
+    types: tuple[ShareType, ...]
+    project_ids: tuple[str, ...]
+    user_ids: tuple[str, ...]
+    shares: tuple[RebuiltShare, ...]
+    snapshots: tuple[Snapshot, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there nothing to insert?"""
+        return not (self.shares or self.snapshots)
+
+
+def rebuild(inventory: Inventory, known: Known, place: Place) -> Rebuilt:
+    """The rows missing from the database. Empty when repeated on its own result."""
+    left_out: list[str] = []
+    wanted = list(_new_shares(inventory.shares, known, left_out))
+    types = _types(wanted, known.types)
+    origins = _snapshot_ids(inventory)
+    shares = tuple(share_rows(found, types[found.id], origins, known.ids, place) for found in wanted)
+    left_out += [
+        f"the access rules of {found.location} cannot be read: nobody is let in until they are granted again"
+        for found in wanted
+        if found.rules is None
+    ]
+    present = {found.share_id for found in wanted} | {
+        share.share_id for share in inventory.shares if share.id in known.ids
+    }
+    by_instance = {found.id: found for found in inventory.shares}
+    taken = list(_new_snapshots(inventory.snapshots, known, present, by_instance, left_out))
+    snapshots = tuple(snapshot_rows(found, by_instance[found.instance_id], place) for found in taken)
+    owners: list[FoundShare | FoundSnapshot] = [*wanted, *taken]
+    return Rebuilt(
+        types=tuple({t.id: t for t in types.values() if t is not None and t not in known.types}.values()),
+        project_ids=_missing((owner.project_id for owner in owners), known.project_ids),
+        user_ids=_missing((owner.user_id for owner in owners), known.user_ids),
+        shares=shares,
+        snapshots=snapshots,
+        left_out=tuple(left_out),
+    )
+
+
+def _new_shares(found: Iterable[FoundShare], known: Known, left_out: list[str]) -> Iterable[FoundShare]:
+    seen: dict[str, str] = {}
+    for share in found:
+        if share.id in known.ids:
+            continue
+        if not (is_uuid(share.id) and is_uuid(share.share_id) and share.project_id and share.user_id):
+            left_out.append(f"{share.location} does not say whose it is")
+        elif share.share_id in known.ids:
+            left_out.append(f"{share.location} is another copy of share {share.share_id}, which the database has")
+        elif share.share_id in seen:
+            left_out.append(f"{share.location} is another copy of share {share.share_id} at {seen[share.share_id]}")
+        else:
+            seen[share.share_id] = share.location
+            yield share
+
+
+def _new_snapshots(
+    found: Iterable[FoundSnapshot],
+    known: Known,
+    present: set[ShareId],
+    by_instance: Mapping[InstanceId, FoundShare],
+    left_out: list[str],
+) -> Iterable[FoundSnapshot]:
+    for snapshot in found:
+        if snapshot.id in known.ids or snapshot.snapshot_id in known.ids:
+            continue
+        if not (is_uuid(snapshot.id) and is_uuid(snapshot.snapshot_id) and snapshot.project_id and snapshot.user_id):
+            left_out.append(f"{snapshot.location} does not say whose it is")
+        elif snapshot.instance_id not in by_instance or snapshot.share_id not in present:
+            left_out.append(f"{snapshot.location} is of share {snapshot.share_id}, which is not here")
+        else:
+            yield snapshot
+
+
+def _types(found: Iterable[FoundShare], known: tuple[ShareType, ...]) -> dict[str, ShareType | None]:
+    """The type of each share, by its instance: known by id, else by name, else made again under that id and name."""
+    by_id = {share_type.id: share_type for share_type in known}
+    by_name = {share_type.name: share_type for share_type in known}
+    chosen: dict[str, ShareType | None] = {}
+    for share in found:
+        if share.type_id is None and share.type_name is None:
+            chosen[share.id] = None
+            continue
+        share_type = by_id.get(share.type_id or ShareTypeId("")) or by_name.get(share.type_name or "")
+        if share_type is None:
+            type_id = share.type_id or ShareTypeId(new_id())
+            name = share.type_name or f"recovered-{type_id[:8]}"
+            made_at = share.created_at or datetime.min  # noqa: DTZ901 - naive UTC, replaced by whoever stores it
+            share_type = ShareType(type_id, name, None, True, made_at, None, DEFAULT_EXTRA_SPECS)
+            by_id[share_type.id] = by_name[name] = share_type
+        chosen[share.id] = share_type
+    return chosen
+
+
+def _snapshot_ids(inventory: Inventory) -> dict[str, SnapshotId]:
+    """Which snapshot lies at a location, also one that is deleted and only still needed."""
+    ids = {snapshot.location: snapshot.snapshot_id for snapshot in inventory.snapshots}
+    ids.update({tomb.location: tomb.snapshot_id for tomb in inventory.tombstones if tomb.snapshot_id is not None})
+    return ids
+
+
+def _missing(wanted: Iterable[str], known: frozenset[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for item in wanted if item and item not in known))

@@ -1,0 +1,101 @@
+"""Rebuild the rows of one backend from its storage."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import structlog
+
+from penstock.backend_site import BackendSite
+from penstock.domain.identity import Project, User
+from penstock.domain.shares import ShareStatus
+from penstock.errors import Conflict
+from penstock.ids import ProjectId, UserId
+from penstock.recovery.rebuilding import Known, Rebuilt, rebuild
+from penstock.recovery.rows import Place
+from penstock.store import access, identity, instances, shares, snapshots, types
+from penstock.store.database import Transaction
+
+log = structlog.get_logger(__name__)
+
+
+def recover(site: BackendSite, *, merge: bool, dry_run: bool, with_identity: bool) -> Rebuilt:
+    """Insert what the storage holds and the database does not; with `dry_run` only say what that is.
+
+    All or nothing, and safe to repeat. `with_identity`: also make the projects and users that are referenced, for the
+    built-in identity. Raises Conflict when the database has shares of this backend and would get more, unless `merge`,
+    and when a daemon serves the backend; else as `BackendSite.inventory`.
+    """
+    backend = site.backend
+    place = Place(backend.host, backend.zone, backend.now())
+    with nullcontext() if dry_run else site.alone():
+        inventory = site.inventory()
+        with backend.database.read() as tx:
+            known, count = _known(tx, site, with_identity=with_identity)
+        rebuilt = rebuild(inventory, known, place)
+        if count and not merge and not rebuilt.is_empty:
+            raise Conflict(
+                f"The database has {count} shares of {backend.host} already; "
+                "with --merge the missing ones are added to them."
+            )
+        if not dry_run and not rebuilt.is_empty:
+            with backend.database.begin() as tx:
+                _insert(tx, site, rebuilt, with_identity=with_identity)
+            log.info(
+                "database.recovered",
+                backend=backend.host,
+                shares=len(rebuilt.shares),
+                snapshots=len(rebuilt.snapshots),
+                left_out=len(rebuilt.left_out),
+            )
+    return rebuilt
+
+
+def _known(tx: Transaction, site: BackendSite, *, with_identity: bool) -> tuple[Known, int]:
+    """What there is, and how many shares of the backend. Ids of other backends' shares count as well."""
+    placed = instances.list_all(tx)
+    ids: set[str] = {instance.id for instance in placed} | {instance.share_id for instance in placed}
+    for snapshot in snapshots.list_snapshots(tx, snapshots.SnapshotFilter()):
+        ids |= {snapshot.id, snapshot.instance.id}
+    rules = access.of_instances(tx, [instance.id for instance in placed])
+    ids |= {rule.id for found in rules.values() for rule in found}
+    projects = identity.list_projects(tx) if with_identity else []
+    users = identity.list_users(tx) if with_identity else []
+    known = Known(
+        ids=frozenset(ids),
+        types=tuple(types.list_types(tx)),
+        project_ids=frozenset(project.id for project in projects),
+        user_ids=frozenset(user.id for user in users),
+    )
+    return known, len(shares.of_backend(tx, site.backend.host, statuses=list(ShareStatus)))
+
+
+def _insert(tx: Transaction, site: BackendSite, rebuilt: Rebuilt, *, with_identity: bool) -> None:
+    now = site.backend.now()
+    for share_type in rebuilt.types:
+        types.insert_type(tx, replace(share_type, created_at=now))
+    if with_identity:
+        _insert_owners(tx, site, rebuilt)
+    for item in rebuilt.shares:
+        shares.insert_share(tx, item.share)
+        locations = [
+            {"path": found.path, "is_admin_only": found.is_admin_only, "preferred": found.preferred}
+            for found in item.export_locations
+        ]
+        instances.put_export_locations(tx, item.share.instance.id, locations, now=now)
+        for rule in item.rules:
+            access.insert_rule(tx, rule, [item.share.instance.id])
+    for snapshot in rebuilt.snapshots:
+        snapshots.insert_snapshot(tx, snapshot)
+
+
+def _insert_owners(tx: Transaction, site: BackendSite, rebuilt: Rebuilt) -> None:
+    """Projects are usable at once; users have no password until an administrator gives them one."""
+    now = site.backend.now()
+    for project_id in rebuilt.project_ids:
+        project = Project(ProjectId(project_id), f"recovered-{project_id}", "Named in storage, made by recovery", True)
+        identity.insert_project(tx, project, now=now)
+    for user_id in rebuilt.user_ids:
+        user = User(UserId(user_id), f"recovered-{user_id}", None, None, False)
+        identity.insert_user(tx, user, None, now=now)

@@ -1,0 +1,145 @@
+"""The rows of one share or snapshot, from what its storage says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from penstock.domain.access import AccessRule, AccessState
+from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
+from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
+from penstock.domain.types import ShareType
+from penstock.first_start import DEFAULT_EXTRA_SPECS
+from penstock.ids import ShareTypeId, SnapshotId
+from penstock.share.inventory import FoundRule, FoundShare, FoundSnapshot
+from penstock.share.models import ExportLocationModel
+from penstock.units import bytes_to_gib_ceil
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when it is rebuilt: `host` is ``host@backend``."""
+
+    host: str
+    zone: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RebuiltShare:
+    """A share's rows."""
+
+    share: Share
+    rules: tuple[AccessRule, ...]
+    export_locations: tuple[ExportLocationModel, ...]
+
+
+def share_rows(
+    found: FoundShare,
+    share_type: ShareType | None,
+    origins: Mapping[str, SnapshotId],
+    taken: frozenset[str],
+    place: Place,
+) -> RebuiltShare:
+    """The rows of a share, `available`. `origins` are snapshot ids by location, `taken` ids that are in use."""
+    created_at = found.created_at or place.now
+    specs = share_type or ShareType(ShareTypeId(""), "", None, True, created_at, None, DEFAULT_EXTRA_SPECS)
+    share = Share(
+        id=found.share_id,
+        name=found.name,
+        description=None,
+        size_gib=bytes_to_gib_ceil(found.limit_bytes) if found.limit_bytes else max(1, found.size_gib),
+        size_target_gib=None,
+        project_id=found.project_id,
+        user_id=found.user_id,
+        protocol=found.protocol,
+        share_type_id=None if share_type is None else share_type.id,
+        snapshot_id=origins.get(found.source_snapshot or ""),
+        is_public=False,
+        snapshot_support=specs.claims("snapshot_support"),
+        create_share_from_snapshot_support=specs.claims("create_share_from_snapshot_support"),
+        revert_to_snapshot_support=specs.claims("revert_to_snapshot_support"),
+        mount_snapshot_support=specs.claims("mount_snapshot_support"),
+        replication_type=specs.extra_specs.get("replication_type"),
+        task_state=None,
+        share_group_id=None,
+        source_share_group_snapshot_member_id=None,
+        mount_point_name=None,
+        used_bytes=None,
+        metadata={},
+        created_at=created_at,
+        updated_at=None,
+        instance=_instance(found, share_type, created_at, place),
+    )
+    rules = tuple(_rule(rule, found, created_at) for rule in found.rules or () if rule.id not in taken)
+    return RebuiltShare(share, rules, found.export_locations)
+
+
+def _instance(found: FoundShare, share_type: ShareType | None, created_at: datetime, place: Place) -> ShareInstance:
+    return ShareInstance(
+        id=found.id,
+        share_id=found.share_id,
+        host=f"{place.host}#{found.pool}",
+        status=ShareStatus.AVAILABLE,
+        access_rules_status=AccessRulesStatus.ACTIVE,
+        replica_state=None,
+        availability_zone=place.zone,
+        share_network_id=None,
+        share_server_id=None,
+        share_type_id=None if share_type is None else share_type.id,
+        cast_rules_to_readonly=False,
+        progress="100%",
+        provider_location=found.provider_location,
+        scheduled_at=created_at,
+        launched_at=created_at,
+        terminated_at=None,
+        created_at=created_at,
+        updated_at=None,
+    )
+
+
+def _rule(rule: FoundRule, found: FoundShare, created_at: datetime) -> AccessRule:
+    return AccessRule(
+        id=rule.id,
+        share_id=found.share_id,
+        access_type=rule.access_type,
+        access_to=rule.access_to,
+        access_level=rule.access_level,
+        access_key=None,
+        state=AccessState.ACTIVE,
+        metadata=dict(rule.metadata),
+        created_at=created_at,
+        updated_at=None,
+    )
+
+
+def snapshot_rows(found: FoundSnapshot, parent: FoundShare, place: Place) -> Snapshot:
+    """The rows of a snapshot of `parent`, `available`."""
+    created_at = found.created_at or place.now
+    instance = SnapshotInstance(
+        id=found.id,
+        snapshot_id=found.snapshot_id,
+        share_instance_id=found.instance_id,
+        status=SnapshotStatus.AVAILABLE,
+        progress="100%",
+        provider_location=found.location,
+        created_at=created_at,
+        updated_at=None,
+    )
+    size_gib = max(1, found.size_gib)
+    return Snapshot(
+        id=found.snapshot_id,
+        share_id=found.share_id,
+        name=found.name,
+        description=None,
+        project_id=found.project_id,
+        user_id=found.user_id,
+        size_gib=size_gib,
+        share_size_gib=size_gib,
+        share_protocol=parent.protocol,
+        metadata={},
+        created_at=created_at,
+        updated_at=None,
+        instance=instance,
+    )

@@ -1,0 +1,70 @@
+"""Scheduler hints of new shares: on the same pool as, or on another pool than, some other share (2.65).
+
+They are kept, as published, in the metadata of both shares: ``__affinity_same_host`` and ``__affinity_different_host``
+hold the other shares' ids, separated by commas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from penstock.context import RequestContext
+from penstock.ids import ShareId
+from penstock.services.visibility import own_share
+from penstock.store import shares
+from penstock.store.database import Transaction
+
+SAME = "__affinity_same_host"
+DIFFERENT = "__affinity_different_host"
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Ids of shares to be near to, and to be away from."""
+
+    same_host: tuple[str, ...] = ()
+    different_host: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools those shares are on."""
+
+    same: frozenset[str]
+    different: frozenset[str]
+
+
+def resolve(tx: Transaction, context: RequestContext, hints: Hints) -> Pools:
+    """Where the named shares are. Raises NotFound for one the caller cannot see."""
+    return Pools(_hosts(tx, context, hints.same_host), _hosts(tx, context, hints.different_host))
+
+
+def remember(tx: Transaction, share_id: ShareId, hints: Hints) -> None:
+    """Write the relation into the metadata of both sides."""
+    for key, others in ((SAME, hints.same_host), (DIFFERENT, hints.different_host)):
+        if others:
+            shares.set_metadata(tx, share_id, {key: ",".join(others)})
+        for other in others:
+            known = _ids(shares.get_metadata(tx, other), key)
+            shares.set_metadata(tx, other, {key: ",".join([*known, share_id])})
+
+
+def forget(tx: Transaction, share_id: ShareId, metadata: Mapping[str, str]) -> None:
+    """Take a share that goes away out of the metadata of the others."""
+    for key in (SAME, DIFFERENT):
+        for other in _ids(metadata, key):
+            rest = [known for known in _ids(shares.get_metadata(tx, other), key) if known != share_id]
+            if rest:
+                shares.set_metadata(tx, other, {key: ",".join(rest)})
+            else:
+                shares.delete_metadata(tx, other, key)
+
+
+def _hosts(tx: Transaction, context: RequestContext, share_ids: tuple[str, ...]) -> frozenset[str]:
+    found = [own_share(tx, context, share_id).instance.host for share_id in share_ids]
+    return frozenset(host for host in found if host is not None)
+
+
+def _ids(metadata: Mapping[str, str], key: str) -> list[str]:
+    return [part for part in metadata.get(key, "").split(",") if part]

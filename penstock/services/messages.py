@@ -1,0 +1,100 @@
+"""User messages: told by the use cases and the manager, read and deleted by their project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from penstock.context import RequestContext
+from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource
+from penstock.domain.messages import Message
+from penstock.errors import NotFound
+from penstock.ids import MessageId, ProjectId, new_id
+from penstock.services.control_plane import ControlPlane
+from penstock.services.paging import Page
+from penstock.services.visibility import owns
+from penstock.store import messages as rows
+from penstock.store.database import Transaction
+
+SORT_KEYS = frozenset(rows.SORTABLE)
+FILTERS = frozenset(rows.FILTERS)
+ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """What a list is narrowed to: FILTERS names to values, and a span of time, both ends included."""
+
+    equal: dict[str, str] = field(default_factory=dict)
+    created_since: datetime | None = None
+    created_before: datetime | None = None
+
+
+def add(
+    tx: Transaction,
+    plane: ControlPlane,
+    context: RequestContext,
+    *,
+    resource_type: MessageResource,
+    resource_id: str,
+    action: MessageAction,
+    detail: MessageDetail,
+    text: str,
+    project_id: str | None = None,
+) -> None:
+    """Tell the project (default: the caller's) in this transaction. Kept for ``message_ttl`` seconds."""
+    now = plane.clock.utc()
+    rows.insert_message(
+        tx,
+        Message(
+            id=MessageId(new_id()),
+            project_id=ProjectId(project_id or context.project_id or ""),
+            request_id=context.request_id,
+            resource_type=resource_type,
+            resource_id=resource_id,
+            action_id=action,
+            detail_id=detail,
+            level=ERROR,
+            text=text,
+            created_at=now,
+            expires_at=now + timedelta(seconds=plane.conf.message_ttl),
+        ),
+    )
+
+
+def list_messages(plane: ControlPlane, context: RequestContext, wanted: MessageFilter, page: Page) -> list[Message]:
+    """The caller's project's messages, one page."""
+    with plane.database.read() as tx:
+        return rows.list_messages(
+            tx,
+            project_id=context.project_id,
+            filters=wanted.equal,
+            page=page,
+            created_since=wanted.created_since,
+            created_before=wanted.created_before,
+        )
+
+
+def get(plane: ControlPlane, context: RequestContext, message_id: str) -> Message:
+    """One message. Raises NotFound, also for other projects' messages."""
+    with plane.database.read() as tx:
+        return _mine(tx, context, message_id)
+
+
+def delete(plane: ControlPlane, context: RequestContext, message_id: str) -> None:
+    """Forget one message. Raises NotFound, also for other projects' messages."""
+    with plane.database.begin() as tx:
+        rows.delete_message(tx, _mine(tx, context, message_id).id)
+
+
+def prune(plane: ControlPlane) -> int:
+    """Forget messages whose time is over; returns how many. For the daemon's periodic work."""
+    with plane.database.begin() as tx:
+        return rows.prune(tx, expired_before=plane.clock.utc())
+
+
+def _mine(tx: Transaction, context: RequestContext, message_id: str) -> Message:
+    message = rows.get(tx, message_id)
+    if message is None or not owns(context, message.project_id):
+        raise NotFound(f"There is no message {message_id[:64]}.")
+    return message

@@ -1,0 +1,33 @@
+"""The calls of the share manager, by the names and arguments it is known by, for one share's instance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.context import RequestContext
+from penstock.domain.operations import Call
+from penstock.domain.pools import service_host
+from penstock.domain.shares import ShareInstance
+from penstock.errors import Invalid
+from penstock.services.control_plane import ControlPlane
+from penstock.store.database import Transaction
+
+
+def enqueue(
+    tx: Transaction,
+    plane: ControlPlane,
+    context: RequestContext,
+    instance: ShareInstance,
+    method: str,
+    arguments: dict[str, Any],
+) -> None:
+    """Queue `method` at the backend of `instance`, after everything queued for its share before."""
+    call = Call(service_host(placed_on(instance)), f"share:{instance.share_id}", method, arguments)
+    plane.operations.enqueue(tx, context, call)
+
+
+def placed_on(instance: ShareInstance) -> str:
+    """The pool the instance is on. Raises Invalid when it was never placed."""
+    if instance.host is None:
+        raise Invalid(f"Share {instance.share_id} is on no pool; it can only be deleted.")
+    return instance.host

@@ -1,0 +1,277 @@
+"""Create a share: rows, quota, place and operation in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from penstock.context import RequestContext
+from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
+from penstock.domain.pools import PoolRef
+from penstock.domain.quotas import QuotaResource
+from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareProtocol, ShareStatus
+from penstock.domain.snapshots import Snapshot, SnapshotStatus
+from penstock.domain.types import ShareType
+from penstock.errors import InsufficientCapacity, Invalid, NotFound
+from penstock.ids import InstanceId, ProjectId, ShareId, UserId, new_id
+from penstock.scheduler.requirements import Requirements
+from penstock.services import hints, messages, placement, quotas, share_calls, type_choice
+from penstock.services.control_plane import ControlPlane
+from penstock.services.visibility import own_snapshot, owner_of
+from penstock.store import backends, shares, types
+from penstock.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class NewShare:
+    """What a share is asked for with. `size_gib` None means that of the snapshot; `share_type` is a name or an id.
+
+    The two `checks_*` say what the request's microversion has: the capability of the snapshot's share (2.24) and the
+    availability zones of the type (2.48).
+    """
+
+    protocol: str
+    size_gib: int | None = None
+    name: str | None = None
+    description: str | None = None
+    share_type: str | None = None
+    snapshot_id: str | None = None
+    is_public: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    availability_zone: str | None = None
+    share_network_id: str | None = None
+    share_group_id: str | None = None
+    hints: hints.Hints = field(default_factory=hints.Hints)
+    checks_clone_support: bool = True
+    checks_type_zones: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The snapshot a share is made from, and the share it was taken of."""
+
+    snapshot: Snapshot
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The request with everything looked up and checked."""
+
+    size_gib: int
+    protocol: str
+    share_type: ShareType
+    source: _Source | None
+
+
+def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Share:
+    """Accept the share: stored as ``creating``, or as ``error`` with a message to its owner when no pool can take it.
+
+    Raises Invalid, NotFound (snapshot, type, zone, network, group, hint), Forbidden, QuotaExceeded. Repeating it makes
+    another share.
+    """
+    with plane.database.begin() as tx:
+        owner = owner_of(context)
+        decided = _decide(tx, plane, context, wanted)
+        more = {
+            QuotaResource.SHARES: 1,
+            QuotaResource.GIGABYTES: decided.size_gib,
+            QuotaResource.PER_SHARE_GIGABYTES: decided.size_gib,
+        }
+        quotas.check(tx, plane, context, *owner, decided.share_type.id, more)
+        near = hints.resolve(tx, context, wanted.hints)
+        pool, reason = _place(tx, plane, _requirements(wanted, decided, near))
+        share = _share(wanted, decided, owner, plane.clock.utc(), pool, _zone(tx, wanted, pool))
+        shares.insert_share(tx, share)
+        hints.remember(tx, share.id, wanted.hints)
+        if pool is None:
+            _tell_owner(tx, plane, context, share, reason)
+        else:
+            _enqueue(tx, plane, context, share)
+        return shares.get(tx, share.id) or share
+
+
+def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewShare) -> _Decided:
+    protocol = _protocol(plane, wanted.protocol)
+    _check_places(tx, wanted)
+    source = _source(tx, context, wanted)
+    share_type = _share_type(tx, plane, context, wanted, source)
+    if source is None and wanted.share_network_id is None:
+        type_choice.check_without_network(share_type)
+    if wanted.checks_type_zones:
+        type_choice.check_zone(share_type, wanted.availability_zone)
+    size_gib = _size(wanted, source)
+    type_choice.check_size(share_type, size_gib)
+    return _Decided(size_gib, protocol, share_type, source)
+
+
+def _protocol(plane: ControlPlane, text: str) -> str:
+    protocol = text.upper()
+    enabled = [name.upper() for name in plane.conf.enabled_share_protocols]
+    if protocol not in enabled or protocol not in set(ShareProtocol):
+        raise Invalid(f"'{text[:32]}' is not a share protocol served here; use one of {', '.join(enabled)}.")
+    return protocol
+
+
+def _check_places(tx: Transaction, wanted: NewShare) -> None:
+    if wanted.availability_zone and wanted.availability_zone not in {zone.name for zone in backends.list_zones(tx)}:
+        raise NotFound(f"There is no availability zone '{wanted.availability_zone}'.")
+    if wanted.share_network_id is not None:
+        raise NotFound(f"There is no share network {wanted.share_network_id}.")
+    if wanted.share_group_id is not None:
+        raise NotFound(f"There is no share group {wanted.share_group_id}.")
+
+
+def _source(tx: Transaction, context: RequestContext, wanted: NewShare) -> _Source | None:
+    if wanted.snapshot_id is None:
+        return None
+    snapshot = own_snapshot(tx, context, wanted.snapshot_id)
+    if snapshot.status is not SnapshotStatus.AVAILABLE:
+        raise Invalid(f"Snapshot {snapshot.id} is '{snapshot.status}'; a share can be made from it when available.")
+    share = shares.get(tx, snapshot.share_id)
+    if share is None:
+        raise NotFound(f"There is no share {snapshot.share_id}.")
+    if wanted.checks_clone_support and not share.create_share_from_snapshot_support:
+        raise Invalid(f"The share type of share {share.id} does not allow shares to be made from its snapshots.")
+    zone = share.instance.availability_zone
+    if wanted.availability_zone not in (None, zone):
+        raise Invalid(f"A share from a snapshot is made where the snapshot is: in availability zone '{zone}'.")
+    return _Source(snapshot, share)
+
+
+def _share_type(
+    tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewShare, source: _Source | None
+) -> ShareType:
+    asked = None if wanted.share_type is None else type_choice.find(tx, context, wanted.share_type)
+    if source is None:
+        return asked or type_choice.default(tx, plane)
+    type_id = source.share.share_type_id
+    of_source = None if type_id is None else types.get(tx, type_id)
+    if asked is not None and of_source is not None and asked.id != of_source.id:
+        raise Invalid(f"A share from a snapshot has the type of the snapshot's share: '{of_source.name}'.")
+    return of_source or asked or type_choice.default(tx, plane)
+
+
+def _size(wanted: NewShare, source: _Source | None) -> int:
+    if source is None:
+        if wanted.size_gib is None:
+            raise Invalid("Give a 'size' in GiB, a whole number of at least 1.")
+        return wanted.size_gib
+    smallest = source.snapshot.size_gib
+    if wanted.size_gib is not None and wanted.size_gib < smallest:
+        raise Invalid(f"A share from snapshot {source.snapshot.id} needs at least its size, {smallest} GiB.")
+    return wanted.size_gib or smallest
+
+
+def _requirements(wanted: NewShare, decided: _Decided, near: hints.Pools) -> Requirements:
+    return Requirements(
+        size_gib=decided.size_gib,
+        protocol=decided.protocol,
+        extra_specs=decided.share_type.extra_specs,
+        availability_zone=wanted.availability_zone or None,
+        same_hosts=near.same,
+        different_hosts=near.different,
+        only_pool=None if decided.source is None else share_calls.placed_on(decided.source.share.instance),
+    )
+
+
+def _place(tx: Transaction, plane: ControlPlane, requirements: Requirements) -> tuple[PoolRef | None, str]:
+    try:
+        return placement.place(tx, plane, requirements), ""
+    except InsufficientCapacity as refusal:
+        return None, refusal.message
+
+
+def _zone(tx: Transaction, wanted: NewShare, pool: PoolRef | None) -> str | None:
+    if pool is None:
+        return wanted.availability_zone
+    return backends.list_services(tx, host=pool.service_host)[0].availability_zone
+
+
+def _share(
+    wanted: NewShare,
+    decided: _Decided,
+    owner: tuple[str, str],
+    now: datetime,
+    pool: PoolRef | None,
+    zone: str | None,
+) -> Share:
+    share_id = ShareId(new_id())
+    share_type = decided.share_type
+    return Share(
+        id=share_id,
+        name=wanted.name,
+        description=wanted.description,
+        size_gib=decided.size_gib,
+        size_target_gib=None,
+        project_id=ProjectId(owner[0]),
+        user_id=UserId(owner[1]),
+        protocol=decided.protocol,
+        share_type_id=share_type.id,
+        snapshot_id=None if decided.source is None else decided.source.snapshot.id,
+        is_public=wanted.is_public,
+        snapshot_support=share_type.claims("snapshot_support"),
+        create_share_from_snapshot_support=share_type.claims("create_share_from_snapshot_support"),
+        revert_to_snapshot_support=share_type.claims("revert_to_snapshot_support"),
+        mount_snapshot_support=share_type.claims("mount_snapshot_support"),
+        replication_type=share_type.extra_specs.get("replication_type"),
+        task_state=None,
+        share_group_id=None,
+        source_share_group_snapshot_member_id=None,
+        mount_point_name=None,
+        used_bytes=None,
+        metadata=dict(wanted.metadata),
+        created_at=now,
+        updated_at=None,
+        instance=new_instance(share_id, share_type, now, pool, zone, ShareStatus.CREATING),
+    )
+
+
+def new_instance(
+    share_id: ShareId,
+    share_type: ShareType,
+    now: datetime,
+    pool: PoolRef | None,
+    zone: str | None,
+    status: ShareStatus,
+) -> ShareInstance:
+    """The first instance of a new share, in `status` on `pool`; without a pool in ``error``."""
+    return ShareInstance(
+        id=InstanceId(new_id()),
+        share_id=share_id,
+        host=None if pool is None else str(pool),
+        status=ShareStatus.ERROR if pool is None else status,
+        access_rules_status=AccessRulesStatus.ACTIVE,
+        replica_state=None,
+        availability_zone=zone,
+        share_network_id=None,
+        share_server_id=None,
+        share_type_id=share_type.id,
+        cast_rules_to_readonly=False,
+        progress=None,
+        provider_location=None,
+        scheduled_at=None if pool is None else now,
+        launched_at=None,
+        terminated_at=None,
+        created_at=now,
+        updated_at=None,
+    )
+
+
+def _enqueue(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:
+    arguments = {"share_instance_id": share.instance.id, "snapshot_id": share.snapshot_id}
+    share_calls.enqueue(tx, plane, context, share.instance, "create_share_instance", arguments)
+
+
+def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, reason: str) -> None:
+    messages.add(
+        tx,
+        plane,
+        context,
+        resource_type=MessageResource.SHARE,
+        resource_id=share.id,
+        action=MessageAction.ALLOCATE_HOST,
+        detail=MessageDetail.NO_VALID_HOST,
+        text=sentence(MessageDetail.NO_VALID_HOST, reason),
+    )

@@ -1,0 +1,107 @@
+"""Extend and shrink shares. Sizes are whole GiB."""
+
+from __future__ import annotations
+
+from penstock.context import RequestContext
+from penstock.domain.lifecycle import Event
+from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
+from penstock.domain.quotas import QuotaResource
+from penstock.domain.shares import Share, ShareStatus
+from penstock.errors import Forbidden, InsufficientCapacity, Invalid, InvalidShare, QuotaExceeded
+from penstock.scheduler.requirements import Requirements
+from penstock.services import messages, placement, quotas, share_calls, type_choice
+from penstock.services.control_plane import ControlPlane
+from penstock.services.visibility import own_share
+from penstock.store import shares, types
+from penstock.store.database import Transaction
+
+
+def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size_gib: int, *, force: bool) -> None:
+    """Accept a larger size. When the pool has no room the share stays as it is and its owner gets a message.
+
+    `force` does not ask whether there is room. Raises NotFound, Forbidden (also over quota, as published), Invalid.
+    """
+    with plane.database.begin() as tx:
+        share = own_share(tx, context, share_id)
+        _check_available(share, "extended")
+        if new_size_gib <= share.size_gib:
+            raise Invalid(f"The new size must be larger than {share.size_gib} GiB, the size of share {share.id}.")
+        share_type = None if share.share_type_id is None else types.get(tx, share.share_type_id)
+        type_choice.check_size(share_type, new_size_gib, extending=True)
+        _check_quota(tx, plane, context, share, new_size_gib)
+        extra_specs = {} if share_type is None else share_type.extra_specs
+        refusal = None if force else _no_room(tx, plane, share, new_size_gib, extra_specs)
+        if refusal is not None:
+            _tell_owner(tx, plane, context, share, refusal)
+            return
+        now = plane.clock.utc()
+        shares.move(tx, share.instance, Event.EXTEND, now=now)
+        shares.update_share(tx, share.id, now=now, size_target_gib=new_size_gib)
+        arguments = {"share_id": share.id, "new_size": new_size_gib}
+        share_calls.enqueue(tx, plane, context, share.instance, "extend_share", arguments)
+
+
+def shrink(plane: ControlPlane, context: RequestContext, share_id: str, new_size_gib: int) -> None:
+    """Accept a smaller size; the backend refuses it when more is in use. Raises NotFound, Forbidden, Invalid."""
+    with plane.database.begin() as tx:
+        share = own_share(tx, context, share_id)
+        _check_available(share, "shrunk")
+        if not 0 < new_size_gib < share.size_gib:
+            raise Invalid(f"The new size must be from 1 GiB to less than {share.size_gib} GiB, the size of the share.")
+        share_type = None if share.share_type_id is None else types.get(tx, share.share_type_id)
+        type_choice.check_size(share_type, new_size_gib)
+        now = plane.clock.utc()
+        shares.move(tx, share.instance, Event.SHRINK, now=now)
+        shares.update_share(tx, share.id, now=now, size_target_gib=new_size_gib)
+        arguments = {"share_id": share.id, "new_size": new_size_gib}
+        share_calls.enqueue(tx, plane, context, share.instance, "shrink_share", arguments)
+
+
+def _check_available(share: Share, what: str) -> None:
+    if share.status is not ShareStatus.AVAILABLE:
+        raise InvalidShare(f"Share {share.id} is '{share.status}'; it can be {what} when it is available.")
+
+
+def _check_quota(
+    tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, new_size_gib: int
+) -> None:
+    more = {
+        QuotaResource.GIGABYTES: new_size_gib - share.size_gib,
+        QuotaResource.PER_SHARE_GIGABYTES: new_size_gib,
+    }
+    try:
+        quotas.check(tx, plane, context, share.project_id, share.user_id, share.share_type_id, more)
+    except QuotaExceeded as err:
+        raise Forbidden(err.message) from err
+
+
+def _no_room(
+    tx: Transaction, plane: ControlPlane, share: Share, new_size_gib: int, extra_specs: dict[str, str]
+) -> str | None:
+    """Why the share's pool cannot hold it at that size; None when it can."""
+    thickness = {key: value for key, value in extra_specs.items() if key == "thin_provisioning"}
+    wanted = Requirements(
+        size_gib=new_size_gib - share.size_gib,
+        protocol=share.protocol,
+        extra_specs=thickness,
+        only_pool=share_calls.placed_on(share.instance),
+    )
+    try:
+        placement.place(tx, plane, wanted)
+    except InsufficientCapacity as refusal:
+        return refusal.message
+    return None
+
+
+def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, reason: str) -> None:
+    messages.add(
+        tx,
+        plane,
+        context,
+        project_id=share.project_id,
+        resource_type=MessageResource.SHARE,
+        resource_id=share.id,
+        action=MessageAction.EXTEND,
+        detail=MessageDetail.NO_VALID_HOST,
+        text=sentence(MessageDetail.NO_VALID_HOST, reason),
+    )

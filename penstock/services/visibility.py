@@ -1,0 +1,50 @@
+"""Projects are isolated from each other: what a caller may see, and what only its owner may change.
+
+Policy decides what a role may do; these functions decide whose things it is done to. What a caller may not see does not
+exist for it (404); what it may see but not change is refused (403).
+"""
+
+from __future__ import annotations
+
+from penstock.context import RequestContext
+from penstock.domain.shares import Share
+from penstock.domain.snapshots import Snapshot
+from penstock.errors import Forbidden, NotFound
+from penstock.store import shares, snapshots
+from penstock.store.database import Transaction
+
+
+def owns(context: RequestContext, project_id: str) -> bool:
+    """Is the caller of that project, or an administrator?"""
+    return context.is_admin or context.project_id == project_id
+
+
+def visible_share(tx: Transaction, context: RequestContext, share_id: str) -> Share:
+    """The share, also another project's public one. Raises NotFound."""
+    share = shares.get(tx, share_id)
+    if share is None or not (share.is_public or owns(context, share.project_id)):
+        raise NotFound(f"There is no share {share_id}.")
+    return share
+
+
+def own_share(tx: Transaction, context: RequestContext, share_id: str) -> Share:
+    """The share, for changing it. Raises NotFound, or Forbidden for another project's public share."""
+    share = visible_share(tx, context, share_id)
+    if not owns(context, share.project_id):
+        raise Forbidden(f"Share {share_id} belongs to another project; it is public for reading only.")
+    return share
+
+
+def own_snapshot(tx: Transaction, context: RequestContext, snapshot_id: str) -> Snapshot:
+    """The snapshot. Raises NotFound, also for other projects' snapshots."""
+    snapshot = snapshots.get(tx, snapshot_id)
+    if snapshot is None or not owns(context, snapshot.project_id):
+        raise NotFound(f"There is no snapshot {snapshot_id}.")
+    return snapshot
+
+
+def owner_of(context: RequestContext) -> tuple[str, str]:
+    """Project and user of what the caller makes. Raises Forbidden for a caller without a project."""
+    if context.project_id is None or context.user_id is None:
+        raise Forbidden("This needs a token for a project.")
+    return context.project_id, context.user_id

@@ -1,0 +1,490 @@
+"""NFS shares on ZFS: one dataset per share, one ZFS snapshot per snapshot.
+
+A method reads: spec, observe, plan, carry out, answer. Each may be called again after a crash at any point.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import structlog
+
+from penstock.clock import Clock
+from penstock.config.backend import BackendConfiguration
+from penstock.config.loading import DEFAULT_PATHS, load
+from penstock.domain.pools import service_host
+from penstock.errors import (
+    Conflict,
+    Fault,
+    Invalid,
+    InvalidShare,
+    ManageInvalidShareSnapshot,
+    NotFound,
+    ShareResourceNotFound,
+    ShareShrinkingPossibleDataLoss,
+    SnapshotResourceNotFound,
+    Unavailable,
+    Unsupported,
+)
+from penstock.exports.model import Export
+from penstock.exports.nfs import NfsServer
+from penstock.host.runner import Host
+from penstock.share.driver import ShareDriver
+from penstock.share.drivers.zfsonlinux import adopt, inventory, lineage, loading, plan, reporting, spec
+from penstock.share.drivers.zfsonlinux.access import understand
+from penstock.share.drivers.zfsonlinux.exporting import wanted_export
+from penstock.share.drivers.zfsonlinux.finding import Finder
+from penstock.share.drivers.zfsonlinux.identity import Kind
+from penstock.share.drivers.zfsonlinux.observe import (
+    SeenShare,
+    SeenSnapshot,
+    is_snapshot_of,
+    observe_share,
+    observe_snapshot,
+    observe_tree,
+)
+from penstock.share.drivers.zfsonlinux.options import Settings, read_settings, zfsonlinux_opts
+from penstock.share.drivers.zfsonlinux.steps import Rename, carry_out, settle
+from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage
+from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, NFSviaZFSHelper, host_executor
+from penstock.share.inventory import Client, Inventory
+from penstock.share.models import AccessModel, ShareModel, SnapshotModel
+from penstock.units import bytes_to_gib_ceil
+from penstock.zfs.faults import NewerSnapshots, TooSmall
+from penstock.zfs.names import SnapshotName
+
+Locations = list[dict[str, Any]]
+P = ParamSpec("P")
+R = TypeVar("R")
+D = TypeVar("D")
+
+log = structlog.get_logger(__name__)
+
+
+def ensure_share_server_not_provided(f: Callable[Concatenate[D, P], R]) -> Callable[Concatenate[D, P], R]:
+    """Refuse calls that bring a share server: this driver makes none. Raises InvalidShare."""
+
+    def without_server(self: D, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.get("share_server"):
+            raise InvalidShare(f"{type(self).__name__} works without share servers, and was given one.")
+        return f(self, *args, **kwargs)
+
+    functools.update_wrapper(without_server, f)
+    del without_server.__wrapped__  # type: ignore[attr-defined]  # the published signature is (*args, **kwargs)
+    return without_server
+
+
+def get_backend_configuration(backend_name: str, paths: Sequence[Path] = DEFAULT_PATHS) -> BackendConfiguration:
+    """The section `backend_name` of the configuration, with this driver's options. Raises Invalid: no such section."""
+    conf = load([path for path in paths if path.exists()])
+    if backend_name not in conf.list_all_sections():
+        raise Invalid(f"the configuration has no section [{backend_name}]")
+    configuration = BackendConfiguration(conf, backend_name)
+    configuration.append_config_values(zfsonlinux_opts)
+    return configuration
+
+
+class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
+    """See the module. `host`, `nfs` and `clock` replace the machine, its NFS server and the time, for tests."""
+
+    OPTIONS = zfsonlinux_opts
+
+    settings: Settings
+    storage: Storage
+    helper: NFSviaZFSHelper
+    finder: Finder
+
+    def __init__(
+        self,
+        *args: Any,
+        host: Host | None = None,
+        nfs: NfsServer | None = None,
+        clock: Clock | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(False, *args, clock=clock, **kwargs)
+        self.configuration.append_config_values(zfsonlinux_opts)
+        self.ipv6_implemented = True
+        self._host = host
+        self._nfs = nfs
+
+    # --- setting up, reporting ---------------------------------------------------------------------------------------
+
+    def do_setup(self, context: object) -> None:
+        self.settings = read_settings(self.configuration)
+        if self.settings.ignored_options:
+            log.warning("zfs.creation_options_ignored", options=self.settings.ignored_options)
+        timeout_s = self.configuration.safe_get("ssh_conn_timeout") or 60
+        self.storage = open_storage(
+            self.settings, connect_timeout_s=timeout_s, host=self._host, nfs=self._nfs, clock=self.clock
+        )
+        self.set_execute(host_executor(self.storage.host, self.settings.timeout_s))
+        self.helper = loading.helper_class(self.settings)(self.configuration, storage=self.storage)
+        self.finder = Finder(self.storage.zfs, self.settings)
+
+    def check_for_setup_error(self) -> None:
+        roots = list(self.settings.roots.values())
+        found = self.storage.zfs.get_many(roots, ("type",))
+        missing = [str(root) for root in roots if str(root) not in found]
+        if missing:
+            raise Unavailable(f"{self.storage.host.name} has no {', '.join(missing)}: import the pool, or create it.")
+        self.helper.verify_setup()
+
+    def get_network_allocations_number(self) -> int:
+        """This driver makes no share servers, so it needs no addresses."""
+        return 0
+
+    def get_configured_ip_versions(self) -> list[int]:
+        return self.settings.ip_versions
+
+    def get_backend_info(self, context: object) -> dict[str, Any]:
+        return reporting.backend_info(self.settings, self.storage)
+
+    def get_pool(self, share: ShareModel) -> str:
+        name = spec.pool_name(share["host"])
+        if name:
+            return name
+        for root in self.settings.roots.values():
+            try:
+                return adopt.find_by_path(self.storage.zfs, root, adopt.location_of(share)).dataset.pool
+            except Invalid:
+                continue
+        raise ShareResourceNotFound(f"share {share['id']} is in none of {', '.join(sorted(self.settings.roots))}")
+
+    def _update_share_stats(self, data: Mapping[str, Any] | None = None) -> None:
+        common = self._common_stats()
+        pools = reporting.pool_stats(self.settings, self.storage, common)
+        super()._update_share_stats({**reporting.BACKEND, "pools": pools, **(data or {})})
+
+    def update_share_usage_size(self, context: object, shares: Sequence[ShareModel]) -> list[dict[str, Any]]:
+        used = reporting.used_gib(self.settings, self.storage.zfs)
+        now = self.clock.utc()
+        return [
+            {"id": share["id"], "used_size": used[share["id"]], "gathered_at": now}
+            for share in shares
+            if share["id"] in used
+        ]
+
+    # --- what `penstock recover` and `penstock doctor` ask: `share.inventory.HasInventory` ----------------------------
+
+    def inventory(self) -> Inventory:
+        return inventory.take_inventory(self.storage, self.settings)
+
+    def clients_of(self, share: ShareModel, rules: Sequence[AccessModel]) -> tuple[Client, ...]:
+        return inventory.clients_of(share, rules, self.settings)
+
+    def write_identity(self, share: ShareModel) -> None:
+        inventory.write_identity(self.storage.zfs, share, self._existing(share))
+
+    def stop_exporting(self, paths: Sequence[str]) -> None:
+        self.helper.remove(paths)
+
+    def sweep(self) -> None:
+        inventory.sweep(self.storage, self.settings)
+
+    # --- shares ------------------------------------------------------------------------------------------------------
+
+    @ensure_share_server_not_provided
+    def create_share(self, context: object, share: ShareModel, share_server: Any = None) -> Locations:
+        dataset = spec.new_dataset(share, self.settings)
+        want = spec.share_spec(share, dataset, self.settings, self.storage.flavour)
+        seen = self._make(want)
+        if self.settings.share_mode is not None:
+            self.storage.open_up(str(seen.mountpoint), self.settings.share_mode)
+        return self._locations(seen)
+
+    @ensure_share_server_not_provided
+    def create_share_from_snapshot(
+        self,
+        context: object,
+        share: ShareModel,
+        snapshot: SnapshotModel,
+        share_server: Any = None,
+        parent_share: ShareModel | None = None,
+    ) -> dict[str, Any]:
+        parent = snapshot["share"]
+        if service_host(parent["host"]) != service_host(share["host"]):
+            raise Unsupported(
+                f"the snapshot is on {parent['host']}: a share on {share['host']} cannot be made from it yet."
+            )
+        dataset = spec.new_dataset(share, self.settings)
+        taken = self._snapshot_name(snapshot)
+        is_copy = taken.pool != dataset.pool or spec.is_copy_wanted(share)
+        source = spec.Source(taken, spec.How.COPY if is_copy else spec.How.CLONE)
+        want = spec.share_spec(share, dataset, self.settings, self.storage.flavour, source)
+        return {"status": "available", "export_locations": self._locations(self._make(want))}
+
+    def _make(self, want: spec.ShareSpec) -> SeenShare:
+        """Make the dataset, or complete it; how it ended."""
+        last: list[SeenShare | None] = []
+
+        def plan_now() -> plan.Steps:
+            seen, is_half_copied = self.finder.new(want)
+            last.append(seen)
+            return plan.plan_share(want, seen, is_half_copied=is_half_copied)
+
+        settle(plan_now, self.storage.zfs)
+        seen = last[-1]
+        if seen is None or seen.mountpoint is None:
+            raise Invalid(f"{want.dataset} has no mountpoint; do not set one in zfs_dataset_creation_options")
+        return seen
+
+    @ensure_share_server_not_provided
+    def delete_share(self, context: object, share: ShareModel, share_server: Any = None) -> None:
+        zfs = self.storage.zfs
+        seen = self.finder.share(share) or self.finder.half_copy(share)
+        if seen is None:
+            self.helper.remove_of(share["id"])
+            return
+        below = set(observe_tree(zfs, seen.dataset, ("filesystem", "volume"))) - {seen.dataset}
+        if below:
+            names = ", ".join(sorted(map(str, below)))
+            raise Conflict(f"{seen.dataset} holds datasets that are not ours: move or destroy {names}")
+        if seen.mountpoint is not None:
+            self.helper.remove([seen.mountpoint])
+        lineage.destroy_share(zfs, seen)
+        self.finder.forget(share)
+        if seen.origin is not None:
+            lineage.sweep(zfs, self.finder.tombstones(seen.origin.dataset))
+
+    @ensure_share_server_not_provided
+    def extend_share(self, share: ShareModel, new_size: int, share_server: Any = None) -> None:
+        is_thick = spec.is_thick(share)
+        self._settle(share, lambda seen: plan.plan_size(seen.dataset, new_size, seen, is_thick=is_thick))
+
+    @ensure_share_server_not_provided
+    def shrink_share(self, share: ShareModel, new_size: int, share_server: Any = None) -> None:
+        is_thick = spec.is_thick(share)
+        try:
+            self._settle(share, lambda seen: plan.plan_shrink(new_size, seen, is_thick=is_thick))
+        except (TooSmall, ShareShrinkingPossibleDataLoss) as err:
+            raise ShareShrinkingPossibleDataLoss(share_id=share["share_id"]) from err
+
+    def _settle(self, share: ShareModel, planned: Callable[[SeenShare], plan.Steps]) -> SeenShare:
+        """Bring an existing share's dataset to what `planned` asks for; how it is then."""
+        seen: list[SeenShare] = []
+
+        def plan_now() -> plan.Steps:
+            seen.append(self._existing(share))
+            return planned(seen[-1])
+
+        settle(plan_now, self.storage.zfs)
+        return seen[-1]
+
+    # --- access ------------------------------------------------------------------------------------------------------
+
+    @ensure_share_server_not_provided
+    def update_access(
+        self,
+        context: object,
+        share: ShareModel,
+        access_rules: Sequence[AccessModel],
+        add_rules: Sequence[AccessModel],
+        delete_rules: Sequence[AccessModel],
+        share_server: Any = None,
+        update_rules: Sequence[AccessModel] = (),
+    ) -> dict[str, dict[str, str]] | None:
+        """As published: the whole set in `access_rules` is applied, whatever the others say.
+
+        Written on the dataset first, then put in force: what a restart serves is never older than what was asked last.
+        """
+        understood = understand(access_rules, spec.squash_of(share, self.settings.squash))
+        for rule_id, reason in understood.refused.items():
+            log.warning("access.rule_refused", share=share["id"], rule=rule_id, reason=reason)
+        seen = self._settle(share, lambda seen: plan.plan_rules(understood.rules, seen))
+        self.helper.serve(self._export(seen, tuple(rule.client_rule for rule in understood.rules)))
+        return understood.updates
+
+    @ensure_share_server_not_provided
+    def ensure_share(self, context: object, share: ShareModel, share_server: Any = None) -> Locations:
+        seen = self._settle(share, plan.plan_mount)
+        wanted = wanted_export(seen)
+        self.helper.serve_again([wanted] if wanted else [])
+        return self._locations(seen)
+
+    def ensure_shares(self, context: object, shares: Sequence[ShareModel]) -> dict[str, dict[str, Any]]:
+        """One ZFS command per pool (two with very long access lists), and one batch of exports.
+
+        A dataset that is not there answers ``status`` error. Shares of a pool that is not imported are left out: the
+        pool may yet come, and `check_for_setup_error` says that it is missing.
+        """
+        updates: dict[str, dict[str, Any]] = {}
+        wanted: list[Export] = []
+        unmounted: list[str] = []
+        for share, seen in self.finder.shares(shares):
+            if seen is None:
+                log.error("share.dataset_missing", share=share["id"])
+                updates[share["id"]] = {"status": "error"}
+                continue
+            try:
+                carry_out(plan.plan_mount(seen), self.storage.zfs)
+                updates[share["id"]] = {"export_locations": self._locations(seen)}
+            except Fault as fault:  # one that cannot be served must not keep the others waiting
+                log.warning("share.not_mounted", share=share["id"], reason=fault.message)
+                unmounted += [seen.mountpoint] if seen.mountpoint else []
+                continue
+            if seen.rules is None and seen.rules_marks:
+                updates[share["id"]]["reapply_access_rules"] = True  # half written when we stopped
+            export = wanted_export(seen)
+            wanted += [export] if export else []
+        self.helper.remove(unmounted)  # else clients would get the empty directory below, on the host's own disk
+        self.helper.serve_again(wanted)
+        lineage.sweep(self.storage.zfs, self.finder.take_tombstones())
+        return updates
+
+    def get_share_status(self, share: ShareModel, share_server: Any = None) -> dict[str, Any]:
+        seen = self.finder.share(share)
+        if seen is None:
+            return {"status": "error"}
+        return {"status": "available", "progress": "100%", "export_locations": self._locations(seen)}
+
+    # --- snapshots ---------------------------------------------------------------------------------------------------
+
+    @ensure_share_server_not_provided
+    def create_snapshot(self, context: object, snapshot: SnapshotModel, share_server: Any = None) -> dict[str, Any]:
+        identity = spec.snapshot_identity(snapshot, snapshot["share_size"])
+        name = self.finder.place(snapshot["share"]).snapshot(spec.snapshot_name(snapshot, self.settings))
+        if not self._take_at_once(snapshot, spec.SnapshotSpec(name, identity)):
+            name = self._snapshot_name(snapshot)
+            want = spec.SnapshotSpec(name, identity)
+            settle(lambda: plan.plan_snapshot(want, observe_snapshot(self.storage.zfs, name)), self.storage.zfs)
+        return {"provider_location": str(name)}
+
+    def _take_at_once(self, snapshot: SnapshotModel, want: spec.SnapshotSpec) -> bool:
+        """Take it without a look before, which costs half as much as the snapshot; the look comes after.
+
+        False when it has to be done with care: the share is not where it should be, or the name was taken.
+        """
+        zfs = self.storage.zfs
+        try:
+            carry_out(plan.plan_snapshot(want, None), zfs)
+            is_new = True
+        except (Conflict, NotFound):
+            is_new = False
+        if is_snapshot_of(zfs, want.snapshot, snapshot["share_instance_id"], snapshot["id"]):
+            return True
+        if is_new:
+            zfs.destroy_snapshots(want.snapshot.dataset, [want.snapshot.name], deferred=False)
+        return False
+
+    @ensure_share_server_not_provided
+    def delete_snapshot(self, context: object, snapshot: SnapshotModel, share_server: Any = None) -> None:
+        seen = self._seen_snapshot(snapshot)
+        if seen is not None:
+            lineage.destroy_snapshot(self.storage.zfs, seen)
+
+    @ensure_share_server_not_provided
+    def revert_to_snapshot(
+        self,
+        context: object,
+        snapshot: SnapshotModel,
+        share_access_rules: Sequence[AccessModel],
+        snapshot_access_rules: Sequence[AccessModel],
+        share_server: Any = None,
+    ) -> None:
+        share = snapshot["share"]
+        seen = self._seen_snapshot(snapshot)
+        if seen is None:
+            raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is not on the backend")
+        export = wanted_export(self._existing(share))
+        if export is not None and not self.storage.flavour.rename_while_mounted:
+            self.helper.remove([export.path])  # this ZFS unmounts to roll back, and NFS servers keep the directory open
+        try:
+            self.storage.zfs.rollback(seen.snapshot, destroy_newer=False)
+        except NewerSnapshots as err:
+            raise Conflict(f"there are newer snapshots than {seen.snapshot}: reverting would destroy them") from err
+        self._settle(share, plan.plan_mount)
+        if export is not None:
+            self.helper.serve(export)
+
+    # --- taking over and letting go ----------------------------------------------------------------------------------
+
+    def manage_existing(self, share: ShareModel, driver_options: Mapping[str, Any]) -> dict[str, Any]:
+        """Take over a dataset where it is: mounted, under its own name and path.
+
+        Options: ``size`` in GiB (else its quota, else what it holds, rounded up); ``rename: true`` gives it the name a
+        new share would have, and so another path unless its mountpoint was set by hand.
+        """
+        zfs = self.storage.zfs
+        found = self.finder.adoptable(share)
+        size_gib = adopt.adopted_size_gib(found, driver_options)
+        want = spec.share_spec(share, found.dataset, self.settings, self.storage.flavour).resized(size_gib)
+
+        def planned() -> plan.Steps:
+            seen = observe_share(zfs, found.dataset)
+            if seen is None:
+                raise ShareResourceNotFound(f"{found.dataset} went away")
+            return plan.plan_adoption(want, seen)
+
+        settle(planned, zfs)
+        if adopt.is_rename_wanted(driver_options):
+            target = spec.new_dataset(share, self.settings)
+            carry_out([Rename(found.dataset, target)] if found.dataset != target else [], zfs)
+        self.finder.forget(share)
+        seen = self._existing(share)
+        return {
+            "size": size_gib,
+            "export_locations": self._locations(seen),
+            "provider_location": str(seen.dataset),
+        }
+
+    def unmanage(self, share: ShareModel) -> None:
+        """Take our marks off; data, mount and exports stay as they are."""
+        seen = self.finder.marked(share)
+        if seen is not None and seen.kind is not Kind.TOMBSTONE:
+            carry_out(plan.plan_release(seen.dataset, seen), self.storage.zfs)
+            self.finder.forget(share)
+
+    def manage_existing_snapshot(
+        self, snapshot_instance: SnapshotModel, driver_options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Take over a snapshot of the share under its own name. Option: ``size`` in GiB."""
+        zfs = self.storage.zfs
+        name = self._snapshot_name(snapshot_instance)
+        seen = observe_snapshot(zfs, name)
+        if seen is None:
+            raise ManageInvalidShareSnapshot(f"there is no snapshot {name}")
+        size = driver_options.get("size")
+        size_gib = bytes_to_gib_ceil(seen.referenced_bytes) if size is None else adopt.size_option(size)
+        want = spec.SnapshotSpec(name, spec.snapshot_identity(snapshot_instance, size_gib))
+        settle(lambda: plan.plan_snapshot_adoption(want, observe_snapshot(zfs, name)), zfs)
+        return {"size": size_gib, "provider_location": str(name)}
+
+    def unmanage_snapshot(self, snapshot_instance: SnapshotModel) -> None:
+        """Take our marks off the snapshot."""
+        seen = self._seen_snapshot(snapshot_instance)
+        if seen is not None:
+            carry_out(plan.plan_release(seen.snapshot, seen), self.storage.zfs)
+
+    # --- what several need -------------------------------------------------------------------------------------------
+
+    def _existing(self, share: ShareModel) -> SeenShare:
+        seen = self.finder.share(share)
+        if seen is None:
+            raise ShareResourceNotFound(f"share {share['share_id']} is not on the backend")
+        return seen
+
+    def _snapshot_name(self, snapshot: SnapshotModel) -> SnapshotName:
+        dataset = self._existing(snapshot["share"]).dataset
+        return dataset.snapshot(spec.snapshot_name(snapshot, self.settings))
+
+    def _seen_snapshot(self, snapshot: SnapshotModel) -> SeenSnapshot | None:
+        """The snapshot when it is there and this one; what only has its name is not touched."""
+        try:
+            seen = observe_snapshot(self.storage.zfs, self._snapshot_name(snapshot))
+        except NotFound:
+            return None
+        return seen if seen is not None and seen.owner_id == snapshot["id"] else None
+
+    def _locations(self, seen: SeenShare) -> Locations:
+        if seen.mountpoint is None:
+            raise InvalidShare(f"{seen.dataset} has no mountpoint of its own, so there is no path to export")
+        return self.helper.locations(seen.mountpoint)
+
+    def _export(self, seen: SeenShare, clients: tuple[Any, ...]) -> Export:
+        if seen.mountpoint is None or not seen.is_mounted:
+            raise Unavailable(f"{seen.dataset} is not mounted, so nothing of it may be exported")
+        return Export(seen.mountpoint, str(seen.owner_id), clients)

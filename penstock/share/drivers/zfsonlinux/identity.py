@@ -1,0 +1,185 @@
+"""Who owns a dataset or snapshot, written on it: what lets us destroy it, and `penstock recover` rebuild the database.
+
+Everything the database must know of a share and cannot be read from ZFS itself is a user property, set in the command
+that makes the dataset, snapshot or clone (by ``zfs set`` when we take over an existing one, ``penstock:kind`` last, so
+that a half marked thing is not ours yet). Only values whose source is ``local`` count: inherited ones belong to an
+ancestor, received ones to another host.
+
+On a dataset (``penstock:kind`` = ``share``):
+
+=====================  ============================================================================================
+``penstock:id``        the share instance's id: what every change and destroy is checked against
+``penstock:share_id``  the share's id; ``penstock:project_id``, ``penstock:user_id`` its owner
+``penstock:size_gib``  the size it was made with, for when ``refquota``, which is the size, was taken away. Resizing
+                       does not write it: on zfs-fuse that is a command of its own, as long as the resizing itself
+``penstock:epoch``     which reign of the active replica this copy has seen, 1 at first; the fence of replication
+``penstock:protocol``  the share's protocol, ``NFS``
+``penstock:type_id``   the share type's id, and ``penstock:type_name`` its name where known
+``penstock:name``      the share's name when it was made, percent-encoded UTF-8 (cut at 1024 bytes); a convenience
+``penstock:rules``     the access rules wanted, see `access` and `stored_text`; written before they are put in force, so
+                       a host that restarts, or a pool that is imported elsewhere, exports what was last wanted
+=====================  ============================================================================================
+
+On a snapshot (``penstock:kind`` = ``snapshot``): ``penstock:id`` is the snapshot instance's id, with
+``penstock:snapshot_id``, ``penstock:instance_id`` (the share instance it was taken of), ``penstock:share_id``,
+``penstock:project_id``, ``penstock:user_id``, ``penstock:size_gib`` and ``penstock:name``.
+
+``penstock:kind`` = ``tombstone`` marks what its user deleted and a clone still needs; see `lineage`.
+
+Not stored, because it is read: the pool and path (where the dataset is), used space, quota, thick or thin
+(``refreservation``), lineage (``origin``), times (``creation``). Not stored because the driver is never told: later
+renames, metadata, descriptions. Values are ASCII; absent ones are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Self
+from urllib.parse import quote, unquote
+
+from penstock.zfs.names import MAX_USER_VALUE_BYTES
+from penstock.zfs.properties import Property, local_value
+
+PREFIX = "penstock:"
+KIND = f"{PREFIX}kind"
+ID = f"{PREFIX}id"
+RULES = f"{PREFIX}rules"
+FIRST_EPOCH = 1
+
+
+class Kind(StrEnum):
+    """What a thing of ours is."""
+
+    SHARE = "share"
+    SNAPSHOT = "snapshot"
+    TOMBSTONE = "tombstone"  # deleted by its user, kept because a clone needs it
+
+
+def encode_name(name: str) -> str:
+    """Percent-encoded, cut to what a property holds, never ``-`` (which means unset) nor in the middle of a letter."""
+    text = "%2D" if name == "-" else quote(name, safe="!#$&'()*+,/:;=?@[]")
+    while len(text) > MAX_USER_VALUE_BYTES:
+        name = name[:-1]
+        text = quote(name, safe="!#$&'()*+,/:;=?@[]")
+    return text
+
+
+def decode_name(text: str) -> str:
+    """The name that `encode_name` wrote."""
+    return unquote(text)
+
+
+class _Marks:
+    """To and from user properties: the field ``share_id`` is ``penstock:share_id``."""
+
+    __slots__ = ()
+
+    def properties(self, kind: Kind) -> dict[str, str]:
+        """The user properties that say so, ``penstock:kind`` last. Absent values are left out."""
+        marks: dict[str, str] = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value is not None and value != "":
+                marks[PREFIX + field.name] = encode_name(value) if field.name in _ENCODED else str(value)
+        return {**marks, KIND: kind.value}
+
+    @classmethod
+    def _read(cls, properties: Mapping[str, Property]) -> dict[str, str | None]:
+        found = {field.name: local_value(properties, PREFIX + field.name) for field in fields(cls)}  # type: ignore[arg-type]
+        return {name: decode_name(v) if v is not None and name in _ENCODED else v for name, v in found.items()}
+
+
+_ENCODED = frozenset({"name", "type_name"})
+
+
+@dataclass(frozen=True, slots=True)
+class ShareIdentity(_Marks):
+    """What is written on a share's dataset. `id` is the instance's."""
+
+    id: str
+    share_id: str = ""
+    project_id: str = ""
+    user_id: str = ""
+    size_gib: int = 0
+    epoch: int = FIRST_EPOCH
+    protocol: str = "NFS"
+    type_id: str | None = None
+    type_name: str | None = None
+    name: str | None = None
+
+    @classmethod
+    def read(cls, properties: Mapping[str, Property]) -> Self | None:
+        """From local properties; None when it is not a share of ours."""
+        found = cls._read(properties)
+        if kind_of(properties) is not Kind.SHARE or not found["id"]:
+            return None
+        return cls(
+            id=found["id"],
+            share_id=found["share_id"] or "",
+            project_id=found["project_id"] or "",
+            user_id=found["user_id"] or "",
+            size_gib=_number(found["size_gib"], 0),
+            epoch=_number(found["epoch"], FIRST_EPOCH),
+            protocol=found["protocol"] or "NFS",
+            type_id=found["type_id"],
+            type_name=found["type_name"],
+            name=found["name"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotIdentity(_Marks):
+    """What is written on a snapshot. `id` is the snapshot instance's, `instance_id` the share instance's."""
+
+    id: str
+    snapshot_id: str = ""
+    instance_id: str = ""
+    share_id: str = ""
+    project_id: str = ""
+    user_id: str = ""
+    size_gib: int = 0
+    name: str | None = None
+
+    @classmethod
+    def read(cls, properties: Mapping[str, Property]) -> Self | None:
+        """From local properties; None when it is not a snapshot of ours."""
+        found = cls._read(properties)
+        if kind_of(properties) is not Kind.SNAPSHOT or not found["id"]:
+            return None
+        return cls(
+            id=found["id"],
+            snapshot_id=found["snapshot_id"] or "",
+            instance_id=found["instance_id"] or "",
+            share_id=found["share_id"] or "",
+            project_id=found["project_id"] or "",
+            user_id=found["user_id"] or "",
+            size_gib=_number(found["size_gib"], 0),
+            name=found["name"],
+        )
+
+
+def kind_of(properties: Mapping[str, Property]) -> Kind | None:
+    """What the thing is to us; None when it is not ours."""
+    value = local_value(properties, KIND)
+    return Kind(value) if value in {kind.value for kind in Kind} else None
+
+
+def owner_id(properties: Mapping[str, Property]) -> str | None:
+    """The instance id written on it, whatever its kind."""
+    return local_value(properties, ID)
+
+
+def _names(kinds: Iterable[type]) -> tuple[str, ...]:
+    names = dict.fromkeys(PREFIX + field.name for kind in kinds for field in fields(kind))
+    return (*names, KIND)
+
+
+SHARE_MARKS = _names([ShareIdentity])
+SNAPSHOT_MARKS = _names([SnapshotIdentity])
+ALL_MARKS = _names([ShareIdentity, SnapshotIdentity])
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else default

@@ -1,0 +1,172 @@
+"""The steps a plan is made of: plain values, each of which can be carried out, and again, on a host's ZFS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from penstock.errors import BackendFault
+from penstock.zfs.client import Zfs
+from penstock.zfs.faults import MountFailed
+from penstock.zfs.names import Dataset, SnapshotName, Target
+
+Pairs = tuple[tuple[str, str], ...]
+ROUNDS = 3
+
+log = structlog.get_logger(__name__)
+
+
+class Step(Protocol):
+    """One change. Carrying it out again after it took effect does no harm: the plan looks before it asks."""
+
+    def carry_out(self, zfs: Zfs) -> None:
+        """Do it. Raises what the ZFS client's method of that name raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make an empty filesystem."""
+
+    dataset: Dataset
+    properties: Pairs
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.create(self.dataset, dict(self.properties), parents=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """Make a filesystem that shares its data with a snapshot of the same pool."""
+
+    snapshot: SnapshotName
+    dataset: Dataset
+    properties: Pairs
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.clone(self.snapshot, self.dataset, dict(self.properties))
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Make a filesystem with a snapshot's data that shares nothing with it."""
+
+    snapshot: SnapshotName
+    dataset: Dataset
+    properties: Pairs
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.copy(self.snapshot, self.dataset, dict(self.properties))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Freeze a dataset's present contents."""
+
+    snapshot: SnapshotName
+    properties: Pairs
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.snapshot([self.snapshot], dict(self.properties))
+
+
+@dataclass(frozen=True, slots=True)
+class SetProperties:
+    """Set properties, in this order where ZFS takes them one at a time."""
+
+    target: Target
+    properties: Pairs
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.set(self.target, dict(self.properties))
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove local properties, in this order."""
+
+    target: Target
+    names: tuple[str, ...]
+
+    def carry_out(self, zfs: Zfs) -> None:
+        for name in self.names:
+            zfs.inherit(self.target, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Mount a filesystem."""
+
+    dataset: Dataset
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.mount(self.dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmount:
+    """Unmount a filesystem."""
+
+    dataset: Dataset
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.unmount(self.dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Give a dataset or snapshot another name."""
+
+    old: Target
+    new: Target
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.rename(self.old, self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Swap a clone with its origin."""
+
+    dataset: Dataset
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.promote(self.dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class DestroySnapshots:
+    """Destroy snapshots of one dataset; those with clones go when their last clone goes."""
+
+    dataset: Dataset
+    names: tuple[str, ...]
+
+    def carry_out(self, zfs: Zfs) -> None:
+        zfs.destroy_snapshots(self.dataset, self.names, deferred=True)
+
+
+def carry_out(steps: Sequence[Step], zfs: Zfs) -> None:
+    """Carry out the steps in order; the first fault ends it."""
+    for step in steps:
+        step.carry_out(zfs)
+
+
+def settle(plan: Callable[[], tuple[Step, ...]], zfs: Zfs) -> None:
+    """Observe, plan, carry out, until the plan (which observes) is empty: the effect is what counts.
+
+    Raises BackendFault when steps that reported success keep having no effect.
+    """
+    steps: tuple[Step, ...] = ()
+    for _ in range(ROUNDS):
+        steps = plan()
+        if not steps:
+            return
+        try:
+            carry_out(steps, zfs)
+        except MountFailed as fault:
+            log.warning("zfs.mount_failed", reason=fault.message)  # made all the same: the next look plans the mount
+    if steps := plan():
+        raise BackendFault(f"ZFS reported success, yet this is still to be done: {steps[0]}")

@@ -1,0 +1,77 @@
+"""The ZFS host of one backend: how it is reached, which ZFS and which NFS server it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.clock import Clock, SystemClock
+from penstock.errors import BackendFault
+from penstock.exports.nfs import NfsServer, choose
+from penstock.host.audit import AuditedHost
+from penstock.host.local import LocalHost
+from penstock.host.runner import Host
+from penstock.host.ssh import SshHost
+from penstock.share.drivers.zfsonlinux.options import Remote, Settings
+from penstock.zfs.client import Zfs
+from penstock.zfs.flavour import Flavour, detect
+
+SUDO = ("sudo", "-n")
+OPEN_UP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A host with its ZFS and its NFS server."""
+
+    host: Host
+    flavour: Flavour
+    zfs: Zfs
+    nfs: NfsServer
+
+    def open_up(self, mountpoint: str, mode: str) -> None:
+        """Let users write into a new share's top directory. Safe to repeat. A mount that hangs costs the deadline."""
+        done = self.host.run(("chmod", mode, "--", mountpoint), timeout_s=OPEN_UP_TIMEOUT_S)
+        if done.exit_code != 0:
+            raise BackendFault(f"{mountpoint} could not be given mode {mode}: {done.stderr.strip()}")
+
+
+def open_storage(
+    settings: Settings, *, connect_timeout_s: int, host: Host | None, nfs: NfsServer | None, clock: Clock | None
+) -> Storage:
+    """Reach the host and see what it runs; `host` and `nfs` are given by tests. Raises Unavailable, Unsupported."""
+    host = host or AuditedHost(connect(settings, connect_timeout_s))
+    flavour = detect(host)
+    zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock())
+    return Storage(host, flavour, zfs, nfs or choose(host, settings.nfs_server))
+
+
+def connect(settings: Settings, connect_timeout_s: int) -> Host:
+    """This machine or another; nothing is contacted yet."""
+    prefix = SUDO if settings.use_sudo else ()
+    if settings.remote is None:
+        return LocalHost(socket.gethostname(), prefix=prefix)
+    return ssh_host(settings.remote, connect_timeout_s, prefix=prefix)
+
+
+def ssh_host(remote: Remote, connect_timeout_s: int, *, port: int = 22, prefix: tuple[str, ...] = ()) -> SshHost:
+    """The other machine, whose host key must be known."""
+    return SshHost(
+        remote.address,
+        remote.address,
+        user=remote.user,
+        control_dir=_control_dir(),
+        port=port,
+        private_key_path=remote.private_key_path,
+        password=remote.password,
+        known_hosts_path=remote.known_hosts_file,
+        connect_timeout_s=connect_timeout_s,
+        prefix=prefix,
+    )
+
+
+def _control_dir() -> Path:
+    """Where connection sockets live: a short path (sockets are limited to 108 bytes) that only we can enter."""
+    return Path("/run/penstock/ssh") if os.geteuid() == 0 else Path(f"/run/user/{os.geteuid()}/penstock-ssh")

@@ -1,0 +1,59 @@
+"""Calling a driver: what it raises becomes a Fault, what it returns becomes values we can store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from penstock.errors import BackendFault, Fault, Unsupported
+from penstock.operations.attempt import is_last
+
+
+@contextmanager
+def driver_call(what: str) -> Iterator[None]:
+    """Around one call of a driver, which does `what`: everything that comes out of the block is a Fault.
+
+    A driver of somebody else may raise anything; what it does not implement is Unsupported.
+    """
+    try:
+        yield
+    except Fault:
+        raise
+    except NotImplementedError as err:
+        raise Unsupported(f"This storage backend cannot {what}.") from err
+    except Exception as err:
+        raise BackendFault(f"The driver could not {what}: {type(err).__name__}: {err}") from err
+
+
+def is_final(fault: Fault) -> bool:
+    """Does `fault` end the operation? A retryable one does when nobody calls again after this attempt."""
+    return is_last() or not fault.retryable
+
+
+def locations_in(answer: Any) -> list[dict[str, Any]]:
+    """The export locations in a driver's answer: a path, a mapping with ``path``, or a sequence of either; None is
+    none.
+
+    Raises BackendFault for anything else.
+    """
+    if answer is None:
+        return []
+    items = [answer] if isinstance(answer, str | Mapping) else answer
+    if not isinstance(items, Sequence):
+        raise BackendFault(f"The driver answered with export locations of the type {type(answer).__name__}.")
+    return [_location(item) for item in items]
+
+
+def _location(item: Any) -> dict[str, Any]:
+    if isinstance(item, str):
+        return {"path": item}
+    if isinstance(item, Mapping) and isinstance(item.get("path"), str):
+        metadata = {str(key): str(value) for key, value in (item.get("metadata") or {}).items()}
+        return {
+            "path": item["path"],
+            "is_admin_only": bool(item.get("is_admin_only", False)),
+            "preferred": bool(item.get("preferred", False)),
+            "metadata": metadata,
+        }
+    raise BackendFault(f"The driver answered with an export location without a path: {item!r}.")

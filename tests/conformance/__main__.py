@@ -1,0 +1,117 @@
+"""``script/conformance``: run the field's own suite against a server of ours; pass, fail and skip by resource."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from openstack.connection import Connection
+from rich.console import Console
+from rich.table import Table
+
+from demo.place import DRIVER
+from lab.daemon import LabDaemon
+from lab.hosts import Lab
+from tests.conformance import suite
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / ".work" / "conformance"
+PORT = 8796
+
+
+def main() -> int:
+    """Parse the command line, run, print; 0 only when nothing failed and something passed."""
+    parser = argparse.ArgumentParser(prog="script/conformance", description=__doc__)
+    parser.add_argument("--only", default=suite.PLUGIN, help="regular expression of tests to run")
+    parser.add_argument("--workers", type=int, default=2, help="tests at a time")
+    parser.add_argument("--tempest", type=Path, help="an environment that has tempest and manila-tempest-plugin")
+    arguments = parser.parse_args()
+    console = Console(highlight=False)
+    tempest = _environment(arguments.tempest, console)
+    shutil.rmtree(WORK / "run", ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="penstock-conf") as lab_directory:
+        lab = Lab("conf", Path(lab_directory) / "lab", "10.87.0", ("zfs", "nfs", "ssh"), pool_mib=20480)
+        daemon = LabDaemon(WORK / "run", {"zfs": _backend(lab)}, port=PORT, options=("periodic_interval = 5",))
+        try:
+            lab.up(1, 0)
+            daemon.up()
+            _provision(daemon.cloud())
+            results = _run(tempest / "bin" / "tempest", daemon, arguments, console)
+        finally:
+            daemon.down()
+            lab.down()
+    _print(results, console)
+    return 0 if results.total("ok") and not results.failed else 1
+
+
+def _environment(given: Path | None, console: Console) -> Path:
+    if given is not None:
+        return given
+    place = ROOT / ".work" / "tempest-venv"
+    if not (place / "bin" / "tempest").exists():
+        console.print(f"Installing {', '.join(suite.REQUIREMENTS)} ...")
+        subprocess.run((sys.executable, "-m", "venv", "--clear", place), check=True)
+        subprocess.run((place / "bin" / "pip", "install", "-q", *suite.REQUIREMENTS), check=True)
+    return place
+
+
+def _backend(lab: Lab) -> tuple[str, ...]:
+    return (
+        *DRIVER,
+        f"zfs_share_export_ip = {lab.address('h1')}",
+        f"zfs_service_ip = {lab.address('h1')}",
+        "zfs_zpool_list = tank",
+        "zfs_use_ssh = True",
+        "zfs_ssh_username = root",
+        f"zfs_ssh_private_key_path = {lab.key_path}",
+        f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
+    )
+
+
+def _provision(cloud: Connection) -> None:
+    """Make the suite's accounts, by a stock client."""
+    identity = cloud.identity
+    roles = {role.name: role for role in identity.roles()}
+    for account in suite.ACCOUNTS:
+        project = identity.find_project(account.project) or identity.create_project(
+            name=account.project, domain_id="default"
+        )
+        user = identity.create_user(name=account.user, password=account.password, domain_id="default")
+        for role in account.roles:
+            identity.assign_project_role_to_user(project, user, roles[role])
+
+
+def _run(tempest: Path, daemon: LabDaemon, arguments: argparse.Namespace, console: Console) -> suite.Results:
+    workspace = WORK / "run" / "tempest"
+    (workspace / "etc").mkdir(parents=True)
+    subprocess.run((tempest, "init", workspace), check=True, capture_output=True)
+    (workspace / "etc" / "tempest.conf").write_text(suite.tempest_conf(workspace, daemon.url, "zfs"))
+    (workspace / "accounts.yaml").write_text(suite.accounts_yaml())
+    results = suite.Results()
+    for test, outcome in suite.run(tempest, workspace, arguments.only, workers=arguments.workers):
+        results.add(test, outcome)
+        if outcome == "FAILED":
+            console.print(f"[red]failed[/red] {test}", soft_wrap=True)
+    return results
+
+
+def _print(results: suite.Results, console: Console) -> None:
+    table = Table(title=f"manila-tempest-plugin API tests, up to version {suite.MAX_VERSION}")
+    for column in ("resource", "pass", "fail", "skip"):
+        table.add_column(column, justify="left" if column == "resource" else "right")
+    for resource, counts in sorted(results.by_resource.items()):
+        table.add_row(resource, *(str(counts[outcome]) for outcome in ("ok", "FAILED", "SKIPPED")))
+    table.add_section()
+    table.add_row("all", *(str(results.total(outcome)) for outcome in ("ok", "FAILED", "SKIPPED")))
+    console.print(table)
+    console.print(f"{results.total('ok')} passed, {results.total('FAILED')} failed, {results.total('SKIPPED')} skipped")
+    if results.failed:
+        console.print(f"Details: {WORK / 'run' / 'tempest' / 'output.log'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

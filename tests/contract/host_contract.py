@@ -1,0 +1,171 @@
+"""What every `Host` does, whatever is behind it. Each implementation is a subclass with a `host` fixture."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from penstock.errors import Invalid, Unavailable, UnknownResult
+from penstock.host.runner import Host
+
+AWKWARD = [
+    "",
+    " ",
+    "a b",
+    "it's",
+    '"quoted"',
+    "new\nline",
+    "$HOME `id` $(id)",
+    "*",
+    "ünï-☃",
+    "-n",
+    "\\",
+    "tab\t",
+    "; exit 9",
+]
+
+
+class SmallHostContract:
+    """What a host that knows only some programs does too (the simulated one)."""
+
+    directory = "/run/penstock-contract"
+
+    def test_missing_program_says_which(self, host: Host) -> None:
+        with pytest.raises(Unavailable, match="no-such-program-here") as caught:
+            host.run(["no-such-program-here", "x"], timeout_s=20)
+        assert not isinstance(caught.value, UnknownResult)
+
+    def test_file_is_absent_written_read_replaced_removed(self, host: Host) -> None:
+        path = f"{self.directory}/new/it's ünï.conf"
+        host.remove_file(path)
+        assert host.read_file(path) is None
+        host.write_file(path, "one\nünï\n")
+        assert host.read_file(path) == "one\nünï\n"
+        host.write_file(path, "", mode=0o600)
+        assert host.read_file(path) == ""
+        host.remove_file(path)
+        host.remove_file(path)
+        assert host.read_file(path) is None
+
+
+class HostContract(SmallHostContract):
+    """Needs nothing on the host but coreutils and sh, and a directory to write in."""
+
+    def test_output_streams_and_exit_code_are_kept_apart(self, host: Host) -> None:
+        done = host.run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout_s=20)
+        assert (done.stdout, done.stderr, done.exit_code) == ("out\n", "err\n", 3)
+        assert done.argv == ("sh", "-c", "echo out; echo err >&2; exit 3")
+        assert 0 < done.seconds < 20
+
+    @pytest.mark.parametrize("code", [0, 1, 126, 127, 254, 255])
+    def test_any_exit_code_is_an_answer(self, host: Host, code: int) -> None:
+        assert host.run(["sh", "-c", f"exit {code}"], timeout_s=20).exit_code == code
+
+    def test_arguments_arrive_as_they_are(self, host: Host) -> None:
+        done = host.run(["printf", "<%s>\\0", *AWKWARD], timeout_s=20)
+        assert done.stdout == "".join(f"<{word}>\0" for word in AWKWARD)
+
+    def test_locale_is_c(self, host: Host) -> None:
+        assert host.run(["sh", "-c", "echo $LC_ALL"], timeout_s=20).stdout == "C\n"
+
+    def test_stdin_arrives_and_none_is_empty(self, host: Host) -> None:
+        assert host.run(["cat"], timeout_s=20, stdin="ünï\n\0x").stdout == "ünï\n\0x"
+        assert host.run(["cat"], timeout_s=20).stdout == ""
+
+    def test_megabytes_both_ways(self, host: Host) -> None:
+        text = "0123456789abcdef" * 200_000
+        assert host.run(["cat"], timeout_s=60, stdin=text).stdout == text
+
+    def test_command_that_does_not_read_its_stdin(self, host: Host) -> None:
+        assert host.run(["true"], timeout_s=20, stdin="x" * 1_000_000).exit_code == 0
+
+    def test_bytes_that_are_not_text_stay_visible(self, host: Host) -> None:
+        assert host.run(["printf", "a\\377b\\n"], timeout_s=20).stdout == "a\\xffb\n"
+
+    def test_missing_path_says_which(self, host: Host) -> None:
+        with pytest.raises(Unavailable, match="/no/such/program"):
+            host.run(["/no/such/program"], timeout_s=20)
+
+    @pytest.mark.parametrize("argv", [[], [""], ["echo", "a\0b"], ["ec\0ho"]])
+    def test_what_no_kernel_runs_is_invalid(self, host: Host, argv: list[str]) -> None:
+        with pytest.raises(Invalid):
+            host.run(argv, timeout_s=20)
+
+    def test_deadline_leaves_an_unknown_result_and_a_usable_host(self, host: Host) -> None:
+        started = time.monotonic()
+        with pytest.raises(UnknownResult, match="sleep"):
+            host.run(["sleep", "30"], timeout_s=0.5)
+        assert time.monotonic() - started < 3
+        assert host.run(["echo", "still here"], timeout_s=20).stdout == "still here\n"
+
+    def test_killed_command_leaves_an_unknown_result(self, host: Host) -> None:
+        with pytest.raises(UnknownResult):
+            host.run(["sh", "-c", "kill -9 $$"], timeout_s=20)
+
+    def test_daemon_left_behind_does_not_hold_us(self, host: Host) -> None:
+        started = time.monotonic()
+        host.run(["sh", "-c", "sleep 8 >/dev/null 2>&1 </dev/null & echo started"], timeout_s=20)
+        assert time.monotonic() - started < 5
+
+    def test_many_at_once(self, host: Host) -> None:
+        with ThreadPoolExecutor(20) as threads:
+            answers = list(threads.map(lambda n: host.run(["echo", str(n)], timeout_s=30).stdout, range(40)))
+        assert answers == [f"{n}\n" for n in range(40)]
+
+    # -- pipes
+
+    def test_pipe_hands_everything_over(self, host: Host) -> None:
+        first, second = host.pipe(["seq", "200000"], ["sh", "-c", "wc -l; tail -n 0"], timeout_s=60)
+        assert (first.exit_code, first.stdout) == (0, "")
+        assert (second.exit_code, second.stdout.split()) == (0, ["200000"])
+
+    def test_pipe_tells_both_ends_apart(self, host: Host) -> None:
+        source = ["sh", "-c", "echo from source >&2; echo data; exit 4"]
+        target = ["sh", "-c", "cat; echo from target >&2; exit 255"]
+        first, second = host.pipe(source, target, timeout_s=20)
+        assert (first.exit_code, first.stdout, first.stderr) == (4, "", "from source\n")
+        assert (second.exit_code, second.stdout, second.stderr) == (255, "data\n", "from target\n")
+        assert (first.argv, second.argv) == (tuple(source), tuple(target))
+
+    def test_pipe_source_of_a_dead_target_ends(self, host: Host) -> None:
+        first, second = host.pipe(["yes"], ["head", "-c", "10"], timeout_s=20)
+        assert first.exit_code != 0
+        assert second.exit_code == 0
+
+    def test_pipe_deadline(self, host: Host) -> None:
+        with pytest.raises(UnknownResult):
+            host.pipe(["sleep", "30"], ["cat"], timeout_s=0.5)
+
+    @pytest.mark.parametrize("ends", [("no-such-program-here", "cat"), ("echo", "no-such-program-here")])
+    def test_pipe_missing_program(self, host: Host, ends: tuple[str, str]) -> None:
+        with pytest.raises(Unavailable, match="no-such-program-here"):
+            host.pipe([ends[0]], [ends[1]], timeout_s=20)
+
+    # -- files
+
+    def test_file_mode_is_as_told(self, host: Host) -> None:
+        path = f"{self.directory}/mode"
+        for mode in (0o600, 0o644):
+            host.write_file(path, "x", mode=mode)
+            assert host.run(["stat", "-c", "%a", path], timeout_s=20).stdout == f"{mode:o}\n"
+
+    def test_nothing_lies_beside_a_written_file(self, host: Host) -> None:
+        host.write_file(f"{self.directory}/alone/file", "x" * 300_000)
+        assert host.run(["ls", "-A", f"{self.directory}/alone"], timeout_s=20).stdout == "file\n"
+
+    def test_file_that_cannot_be_is_unavailable(self, host: Host) -> None:
+        host.write_file(f"{self.directory}/plain", "x")
+        for attempt in (
+            lambda: host.write_file(f"{self.directory}/plain/below", "x"),
+            lambda: host.read_file(self.directory),
+            lambda: host.remove_file(self.directory),
+        ):
+            with pytest.raises(Unavailable):
+                attempt()
+
+    @pytest.mark.parametrize("path", ["relative", "", "/nul\0"])
+    def test_file_path_must_be_absolute(self, host: Host, path: str) -> None:
+        with pytest.raises(Invalid):
+            host.read_file(path)

@@ -1,0 +1,258 @@
+"""`Host` under contract: simulated, this machine, a namespace of it, and by ssh with a key and with a password."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from lab.hosts import Lab
+from penstock.errors import Invalid, Unavailable, UnknownResult
+from penstock.host.audit import AuditedHost
+from penstock.host.local import LocalHost
+from penstock.host.runner import Host
+from penstock.host.ssh import SshHost
+from tests.contract.host_contract import HostContract, SmallHostContract
+from tests.simulation.zfs_host import SimulatedHost
+
+
+@pytest.fixture(scope="module")
+def key_host(lab: Lab) -> Iterator[SshHost]:
+    """h1 by ssh, one connection for all tests."""
+    host = lab.ssh_host("h1")
+    yield host
+    host.close()
+
+
+@pytest.fixture(scope="module")
+def password_host(lab: Lab) -> Iterator[SshHost]:
+    host = lab.ssh_host("h1", with_password=True)
+    yield host
+    host.close()
+
+
+def await_end(pid: int) -> None:
+    """Until the process is no more, or waits to be reaped by whoever became its parent."""
+    deadline = time.monotonic() + 5
+    stat = Path(f"/proc/{pid}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, f"{pid} still runs"
+        time.sleep(0.02)
+
+
+class TestSimulated(SmallHostContract):
+    @pytest.fixture
+    def host(self) -> Host:
+        return SimulatedHost()
+
+
+class TestLocal(HostContract):
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> Host:
+        self.directory = str(tmp_path)
+        return LocalHost("here")
+
+    def test_nothing_of_our_own_environment_leaks(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PENSTOCK_SECRET", "x")
+        assert "PENSTOCK_SECRET" not in host.run(["env"], timeout_s=20).stdout
+
+    def test_missing_zfs_says_how_to_get_it(self) -> None:
+        bare = LocalHost("bare", environment={"PATH": "/nonexistent"})
+        with pytest.raises(Unavailable, match=r"apt-get install zfsutils-linux .* or zfs-fuse"):
+            bare.run(["zfs", "list"], timeout_s=20)
+
+    def test_deadline_reaches_the_children_too(self, host: Host, tmp_path: Path) -> None:
+        pid_file = tmp_path / "pid"
+        with pytest.raises(UnknownResult):
+            host.run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout_s=0.5)
+        await_end(int(pid_file.read_text()))
+
+
+class TestLocalWithPrefix(HostContract):
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> Host:
+        self.directory = str(tmp_path)
+        return LocalHost("wrapped", prefix=("env", "WRAPPED=1"))
+
+
+class TestAudited(HostContract):
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> Host:
+        self.directory = str(tmp_path)
+        return AuditedHost(LocalHost("audited"))
+
+    def test_a_line_per_command(self, host: Host) -> None:
+        with structlog.testing.capture_logs() as lines:
+            host.run(["sh", "-c", "cat; exit 2"], timeout_s=20, stdin="secret")
+            with pytest.raises(UnknownResult):
+                host.run(["sleep", "9"], timeout_s=0.2)
+        (command, unanswered) = lines
+        assert (command["event"], command["host"], command["exit_code"]) == ("host.command", "audited", 2)
+        assert command["argv"] == ["sh", "-c", "cat; exit 2"]
+        assert command["seconds"] > 0
+        assert "secret" not in str(lines)
+        assert (unanswered["event"], unanswered["fault"]) == ("host.no_answer", "UnknownResult")
+
+
+@pytest.mark.lab
+class TestNamespace(HostContract):
+    @pytest.fixture
+    def host(self, lab: Lab) -> Host:
+        return lab.host("h1")
+
+    def test_it_is_another_machine(self, host: Host, lab: Lab) -> None:
+        assert host.run(["hostname"], timeout_s=20).stdout == "h1\n"
+        assert host.run(["zpool", "list", "-H", "-o", "name"], timeout_s=20).stdout == "tank\n"
+        banner = ["bash", "-c", 'exec 3<>"/dev/tcp/$0/22"; head -c 4 <&3', lab.address("h1")]
+        assert lab.client("c1").run(banner, timeout_s=20).stdout == "SSH-"
+
+
+class SshContract(HostContract):
+    def test_shared_connection_is_renewed(self, host: SshHost) -> None:
+        assert host.run(["true"], timeout_s=20).exit_code == 0
+        host.close()
+        assert host.run(["true"], timeout_s=20).exit_code == 0
+
+    def test_commands_share_a_connection(self, host: SshHost) -> None:
+        ports = {host.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).stdout for _ in range(3)}
+        assert len(ports) == 1
+
+    def test_remote_command_ends_soon_after_our_deadline(self, host: SshHost) -> None:
+        with pytest.raises(UnknownResult):
+            host.run(["sleep", "4711"], timeout_s=0.3)
+        deadline = time.monotonic() + 10
+        while host.run(["pgrep", "-fx", "sleep 4711"], timeout_s=20).exit_code == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.lab
+class TestSshWithKey(SshContract):
+    @pytest.fixture
+    def host(self, key_host: SshHost) -> SshHost:
+        return key_host
+
+    def test_stuck_connection_is_dropped_and_renewed(self, host: SshHost) -> None:
+        host.run(["true"], timeout_s=20)
+        master = host._master._pid
+        assert master is not None
+        os.kill(master, signal.SIGSTOP)
+        with pytest.raises(UnknownResult):
+            host.run(["true"], timeout_s=0.5)
+        assert host.run(["echo", "anew"], timeout_s=20).stdout == "anew\n"
+        assert host._master._pid != master
+        await_end(master)
+
+
+@pytest.mark.lab
+class TestSshWithPassword(SshContract):
+    @pytest.fixture
+    def host(self, password_host: SshHost) -> SshHost:
+        return password_host
+
+    def test_repr_and_faults_do_not_tell_the_password(self, host: SshHost, lab: Lab) -> None:
+        with pytest.raises(Unavailable) as caught:
+            host.run(["no-such-program-here"], timeout_s=20)
+        assert lab.password not in f"{caught.value!r}{host._master.account!r}"
+
+    def test_password_leaves_no_trace(self, host: SshHost, lab: Lab) -> None:
+        host.close()
+        host.run(["true"], timeout_s=20)
+        assert {path.name for path in (lab.directory / "ssh").rglob("*") if not path.is_socket()} == set()
+        told = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        assert not any(lab.password.encode() in words for words in told)
+
+
+@pytest.mark.kernel
+class TestKernelMachine(SmallHostContract):
+    """The same code as the lab's ssh; what a slow machine could change is the time, so the small part will do."""
+
+    @pytest.fixture
+    def host(self, kernel_host: Host) -> Host:
+        return kernel_host
+
+    def test_it_has_the_real_thing(self, host: SshHost) -> None:
+        assert host.run(["zfs", "version"], timeout_s=20).stdout.startswith("zfs-2.")
+        assert host.run(["zpool", "list", "-H", "-o", "health", "tank"], timeout_s=20).stdout == "ONLINE\n"
+
+
+@pytest.mark.lab
+class TestSshRefusals:
+    """Everything that keeps us from logging in is Unavailable, with ssh's reason, and quickly."""
+
+    def ssh(self, lab: Lab, directory: Path, **changed: object) -> SshHost:
+        settings: dict[str, object] = {
+            "user": "root",
+            "private_key_path": str(lab.key_path),
+            "known_hosts_path": str(lab.known_hosts_path),
+            "control_dir": directory / "s",
+            "connect_timeout_s": 2,
+        }
+        address = changed.pop("address", lab.address("h1"))
+        return SshHost("x", str(address), **(settings | changed))
+
+    @pytest.mark.parametrize(
+        ("changed", "reason"),
+        [
+            pytest.param({"password": "wrong", "private_key_path": None}, "Permission denied", id="password"),
+            pytest.param({"user": "nobody"}, "Permission denied", id="user"),
+            pytest.param({"port": 2222}, "Connection refused", id="port"),
+            pytest.param({"known_hosts_path": "/dev/null"}, "Host key verification failed", id="host-key"),
+            pytest.param({"address": "198.51.100.1"}, "cannot be reached", id="nobody-there"),
+        ],
+    )
+    def test_refused(self, lab: Lab, tmp_path_factory, changed: dict[str, object], reason: str) -> None:
+        host = self.ssh(lab, tmp_path_factory.mktemp("c"), **changed)
+        with pytest.raises(Unavailable, match=reason) as caught:
+            host.run(["true"], timeout_s=20)
+        assert not isinstance(caught.value, UnknownResult)
+
+    def test_control_directory_open_to_others_is_refused(self, lab: Lab, tmp_path: Path) -> None:
+        (tmp_path / "s").mkdir(mode=0o755)
+        with pytest.raises(Invalid, match="open to others"):
+            self.ssh(lab, tmp_path)
+
+    def test_control_path_too_long_is_refused_at_once(self, lab: Lab, tmp_path: Path) -> None:
+        with pytest.raises(Invalid, match="too long"):
+            self.ssh(lab, tmp_path / ("x" * 90))
+
+
+@pytest.mark.lab
+class TestPowerCut:
+    """A host that dies in the middle of a command: the result is unknown, then it is Unavailable, then it is back."""
+
+    @pytest.mark.parametrize("how", ["namespace", "ssh"])
+    def test_power_cut(self, lab: Lab, how: str) -> None:
+        host = lab.host("h2") if how == "namespace" else lab.ssh_host("h2")
+        assert host.run(["true"], timeout_s=20).exit_code == 0
+        caught: list[BaseException] = []
+
+        def command() -> None:
+            try:
+                host.run(["sh", "-c", "echo begun > /run/begun; sleep 60"], timeout_s=40)
+            except UnknownResult as err:
+                caught.append(err)
+
+        running = threading.Thread(target=command)
+        running.start()
+        deadline = time.monotonic() + 20
+        while lab.host("h2").read_file("/run/begun") != "begun\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        lab.kill("h2")
+        running.join(30)
+        try:
+            assert [type(err) for err in caught] == [UnknownResult]
+            with pytest.raises(Unavailable):
+                host.run(["true"], timeout_s=5)
+        finally:
+            lab.start("h2")
+        assert host.run(["zpool", "list", "-H", "-o", "health", "tank"], timeout_s=20).stdout == "ONLINE\n"
+        if isinstance(host, SshHost):
+            host.close()

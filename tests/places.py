@@ -1,0 +1,55 @@
+"""A place on this machine for one lab: a number nobody else holds, and names and addresses made from it.
+
+Several test runs, and the workers of one, share a machine; a lock file that the kernel frees when its holder dies keeps
+their labs apart, and makes it safe to clear what an earlier holder left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+PLACES = 200
+ROOT = Path("/tmp/penstock-labs")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Held for as long as `lock` stays open."""
+
+    number: int
+    lock: IO[bytes]
+
+    @property
+    def tag(self) -> str:
+        return f"pt{self.number}"
+
+    @property
+    def directory(self) -> Path:
+        return ROOT / self.tag
+
+    @property
+    def network_prefix(self) -> str:
+        return f"10.178.{self.number}"
+
+    def release(self) -> None:
+        """Give the place back; its labs are down by now."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.lock.close()
+
+
+def take_place() -> Place:
+    """The first free place. The caller releases it."""
+    ROOT.mkdir(mode=0o700, exist_ok=True)
+    for number in range(PLACES):
+        lock = (ROOT / f"{number}.lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            return Place(number, lock)
+    raise RuntimeError(f"all {PLACES} lab places under {ROOT} are taken")

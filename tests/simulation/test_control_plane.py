@@ -1,0 +1,111 @@
+"""Thousands of seeds: random requests, failed and hanging commands, deaths at every command and commit, full pools.
+
+How many: ``PENSTOCK_SEEDS`` (2000 by ``script/test``). A failing seed is named; play it again with
+``PENSTOCK_SEED=<n> pytest tests/simulation``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+import structlog
+
+from penstock.errors import Fault
+from penstock.services import share_lifecycle, snapshots
+from penstock.store import shares as share_rows
+from penstock.store import snapshots as snapshot_rows
+from penstock.store.shares import ShareFilter
+from penstock.store.snapshots import SnapshotFilter
+from tests.simulation.invariants import Truth, check_nothing_left
+from tests.simulation.trouble import Died
+from tests.simulation.users import Users
+from tests.simulation.world import CONTEXT, World
+
+SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
+CHUNK = 20
+ROUNDS = 3
+DEATHS_AT_START = 3
+
+
+def _seeds() -> list[range]:
+    if "PENSTOCK_SEED" in os.environ:
+        seed = int(os.environ["PENSTOCK_SEED"])
+        return [range(seed, seed + 1)]
+    return [range(start, min(start + CHUNK, SEEDS)) for start in range(0, SEEDS, CHUNK)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+
+
+@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_whatever_happens_everything_ends_well_or_truthfully(seeds: range) -> None:
+    for seed in seeds:
+        try:
+            run(seed)
+        except Exception as err:
+            raise AssertionError(f"seed {seed}: {err}") from err
+
+
+def run(seed: int) -> World:
+    """One life of a control plane."""
+    world = World(seed)
+    users = Users(world)
+    for _ in range(ROUNDS):
+        _stir(world)
+        for _ in range(world.random.randint(1, 8)):
+            _survive(world, users.act)
+            if world.random.random() < 0.4:
+                _survive(world, lambda: world.worker.run_pending())
+            if world.random.random() < 0.1:
+                world.clock.advance(world.random.choice((1, 5, 60)))
+        world.settle()
+        Truth(world, users).check()
+    _delete_everything(world)
+    world.settle()
+    _delete_everything(world)  # what stood in the way of something the first time
+    world.settle()
+    check_nothing_left(world, users)
+    return world
+
+
+def _stir(world: World) -> None:
+    """The weather of the next round: fair, deadly, flaky, or broken for good."""
+    trouble, random = world.trouble, world.random
+    weather = random.choice(("fair", "deadly", "flaky", "both", "broken"))
+    trouble.dies = random.choice((0.01, 0.05, 0.2)) if weather in ("deadly", "both") else 0.0
+    trouble.hangs = random.choice((0.01, 0.05)) if weather in ("flaky", "both") else 0.0
+    trouble.away = random.choice((0.0, 0.05)) if weather in ("flaky", "both") else 0.0
+    trouble.breaks = random.choice((0.02, 0.1)) if weather == "broken" else 0.0
+
+
+def _survive(world: World, act: Callable[[], object]) -> None:
+    """Act; when the process dies, start it again, as often as it takes."""
+    try:
+        act()
+    except Died:
+        for _ in range(DEATHS_AT_START):
+            try:
+                world.restart()
+            except Died:
+                continue
+            except Fault:
+                pass  # the host is away: the worker waits for its backend, requests are taken meanwhile
+            return
+        with world.trouble.paused():
+            world.restart()
+
+
+def _delete_everything(world: World) -> None:
+    with world.database.read() as tx:
+        taken = snapshot_rows.list_snapshots(tx, SnapshotFilter())
+    for snapshot in taken:
+        snapshots.delete(world.plane, CONTEXT, snapshot.id)
+    world.settle()
+    with world.database.read() as tx:
+        found = share_rows.list_shares(tx, ShareFilter())
+    for share in found:
+        share_lifecycle.delete(world.plane, CONTEXT, share.id)

@@ -1,0 +1,153 @@
+"""The whole control plane in one process: services, queue, worker, manager and ZFS driver on a simulated host."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from oslo_config import cfg
+
+from penstock.backend_service import Dispatch
+from penstock.clock import ManualClock
+from penstock.config.backend import BackendConfiguration
+from penstock.config.loading import load
+from penstock.context import RequestContext
+from penstock.domain.types import ShareType
+from penstock.ids import ShareTypeId, new_id
+from penstock.operations.queue import OperationQueue
+from penstock.operations.worker import Worker
+from penstock.services.control_plane import ControlPlane
+from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
+from penstock.share.manager import ShareManager
+from penstock.store import operations, types
+from penstock.store.database import Database
+from penstock.store.schema import metadata
+from penstock.units import GIB
+from penstock.zfs.flavour import ZFS_FUSE
+from tests.simulation.nfs_host import SimulatedNfs
+from tests.simulation.nfs_server import chmod
+from tests.simulation.trouble import MortalDatabase, Trouble
+from tests.simulation.zfs_host import OPENZFS, SimulatedHost
+
+SECTION = "zfs"
+SERVICE = "sim@zfs"
+CONTEXT = RequestContext("u1", "p1", ("member",))
+CONFIG = f"""
+[DEFAULT]
+host = sim
+enabled_share_backends = {SECTION}
+enabled_share_protocols = NFS
+default_share_type = default
+[quota]
+shares = 12
+gigabytes = 40
+[{SECTION}]
+share_backend_name = {SECTION}
+driver_handles_share_servers = False
+zfs_share_export_ip = 10.0.0.5
+zfs_service_ip = 10.0.0.5
+zfs_zpool_list = tank,pond
+zfs_nfs_server = kernel
+max_over_subscription_ratio = 3.0
+"""
+EXTRA_SPECS = {
+    "driver_handles_share_servers": "False",
+    "snapshot_support": "True",
+    "create_share_from_snapshot_support": "True",
+    "revert_to_snapshot_support": "True",
+}
+SETTLED_AFTER = 200
+
+
+@functools.cache
+def configuration() -> cfg.ConfigOpts:
+    """The configuration of every world; read once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "penstock.conf"
+        path.write_text(CONFIG)
+        return load([path])
+
+
+@functools.cache
+def _schema() -> sqlite3.Connection:
+    """An empty database with the schema, to be copied: a hundred times faster than making it."""
+    made = Database("sqlite://")
+    with made.begin() as tx:
+        metadata.create_all(tx)
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
+    _raw(made).backup(copy)
+    return copy
+
+
+def _raw(database: Database) -> Any:
+    connection = database.engine.raw_connection()
+    return connection.driver_connection
+
+
+class World:
+    """Everything that survives a crash (host, database, clock) and the process that does not."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.clock = ManualClock()
+        self.trouble = Trouble(self.random)
+        flavour = self.random.choice((OPENZFS, ZFS_FUSE))
+        self.host = SimulatedHost("sim", flavour=flavour, clock=self.clock, pools={"tank": 16 * GIB, "pond": 8 * GIB})
+        self.host.programs["chmod"] = chmod
+        self.nfs = SimulatedNfs()
+        self.nfs.install(self.host)
+        self.host.hooks = self.trouble
+        self.database = MortalDatabase("sqlite://")
+        _schema().backup(_raw(self.database))
+        with self.database.begin() as tx:
+            share_type = ShareType(ShareTypeId(new_id()), "default", None, True, self.clock.utc(), None, EXTRA_SPECS)
+            types.insert_type(tx, share_type)
+        self.database.trouble = self.trouble
+        self.deaths = 0
+        self._new_process()
+        self.manager.init_host()
+
+    @property
+    def pending(self) -> list[Any]:
+        """Operations that are not finished."""
+        with self.database.read() as tx:
+            return operations.pending(tx)
+
+    def restart(self) -> None:
+        """A new process after a death; it may die too while it starts, and then the next one starts."""
+        self.deaths += 1
+        self._new_process()
+        self.worker.resume_interrupted()
+        self.manager.init_host()
+
+    def settle(self) -> None:
+        """Fair weather: let the process work until nothing is left to do."""
+        self.trouble.clear()
+        self.restart()
+        for _ in range(SETTLED_AFTER):
+            self.worker.run_pending()
+            if not self.pending:
+                return
+            self.clock.advance(61)
+        raise AssertionError(f"operations never end: {self.pending}")
+
+    def _new_process(self) -> None:
+        conf = configuration()
+        backend = BackendConfiguration(conf, SECTION)
+        self.queue = OperationQueue(self.clock)
+        self.plane = ControlPlane(self.database, self.queue, self.clock, conf)
+        driver = ZFSonLinuxShareDriver(configuration=backend, host=self.host, clock=self.clock)
+        self.manager = ShareManager(
+            driver,
+            SECTION,
+            configuration=backend,
+            database=self.database,
+            clock=self.clock,
+            host=SERVICE,
+            conf=conf,
+        )
+        self.worker = Worker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))

@@ -1,0 +1,260 @@
+"""The words of zfs(8) and zpool(8) read as real ZFS reads them, carried out on the model, answered in its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from tests.simulation.zfs_model import Model, Refused
+from tests.simulation.zfs_properties import is_known, shown
+from tests.simulation.zfs_state import Filesystem, Snap
+from tests.simulation.zfs_transfer import Stream, receive, send
+
+USAGE = "\nusage:\n\t(the real one prints its page here)"
+
+
+class Words(NamedTuple):
+    """A command line taken apart: flags, options with values, the rest."""
+
+    flags: frozenset[str]
+    values: dict[str, list[str]]
+    rest: list[str]
+
+    def properties(self) -> dict[str, str]:
+        return dict(pair.split("=", 1) for pair in self.values.get("o", ()))
+
+
+def take_apart(args: Sequence[str], flags: str, valued: str = "") -> Words:
+    """Getopt, as the C library does it. Raises Refused for options this command does not have."""
+    seen: set[str] = set()
+    values: dict[str, list[str]] = {}
+    index = 0
+    while index < len(args) and len(args[index]) > 1 and args[index][0] == "-":
+        word = args[index]
+        index += 1
+        for place, letter in enumerate(word[1:], 2):
+            if letter in flags:
+                seen.add(letter)
+                continue
+            if letter not in valued:
+                raise Refused(f"invalid option '{letter}'{USAGE}", 2)
+            value = word[place:]
+            if not value:
+                value, index = args[index], index + 1
+            values.setdefault(letter, []).append(value)
+            break
+    return Words(frozenset(seen), values, list(args[index:]))
+
+
+class Answer(NamedTuple):
+    """How a command ends."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Cli:
+    """zfs and zpool on one model."""
+
+    def __init__(self, model: Model, now: Callable[[], int]) -> None:
+        self._model = model
+        self._now = now
+
+    def run(self, program: str, args: Sequence[str]) -> Answer:
+        """Carry out and answer."""
+        verb = args[0] if args else ""
+        handler = getattr(self, f"_{program}_{verb}", None) if verb.isalpha() else None
+        try:
+            if handler is None or (verb == "version" and self._model.is_old):
+                raise Refused(f"unrecognized command '{verb}'{USAGE}", 2)  # noqa: TRY301
+            answer: Answer | str | None = handler(args[1:])
+        except Refused as refused:
+            return Answer(refused.code, "", refused.words + "\n")
+        finally:
+            if verb not in ("get", "list"):
+                self._model.changed()
+        return answer if isinstance(answer, Answer) else Answer(0, answer or "", "")
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def _zfs_version(self, args: Sequence[str]) -> str:
+        return "zfs-2.1.11-1+deb12u1\nzfs-kmod-2.1.11-1+deb12u1\n"
+
+    def _zpool_upgrade(self, args: Sequence[str]) -> str:
+        if self._model.is_old:
+            return (
+                "This system is currently running ZFS pool version 23.\n\nAll pools are formatted using this version."
+            )
+        return "This system supports ZFS pool feature flags.\n\nAll pools are formatted using feature flags.\n"
+
+    def _zpool_list(self, args: Sequence[str]) -> str:
+        words = take_apart(args, "H" if self._model.is_old else "Hp", "o")
+        columns = words.values.get("o", ["name,size,health"])[0].split(",")
+        for name in words.rest:
+            if name not in self._model.state.pools:
+                raise Refused(f"cannot open '{name}': no such pool")
+        lines = []
+        for pool in self._model.state.pools.values():
+            used = pool.root.used
+            facts = {
+                "name": pool.name,
+                "health": pool.health,
+                "size": pool.size,
+                "alloc": used,
+                "free": pool.size - used,
+            }
+            if not words.rest or pool.name in words.rest:
+                lines.append("\t".join(str(facts[column]) for column in columns) + "\n")
+        return "".join(lines)
+
+    def _zfs_get(self, args: Sequence[str]) -> Answer:
+        words = take_apart(args, "rHp", "do" if self._model.is_old else "dot")
+        names = words.rest[0].split(",")
+        for name in names:
+            if not is_known(name, is_old=self._model.is_old):
+                raise Refused(f"bad property list: invalid property '{name}'{USAGE}", 2)
+        found, missing = self._targets(words)
+        lines = []
+        for target in found:
+            path = target.path
+            for name in names:
+                value, source = self._shown(target, name)
+                lines.append(f"{path}\t{name}\t{value}\t{source}\n")
+        return Answer(1 if missing else 0, "".join(lines), missing)
+
+    def _zfs_list(self, args: Sequence[str]) -> Answer:
+        words = take_apart(args, "rH" if self._model.is_old else "rHp", "dots")
+        columns = words.values.get("o", ["name,used"])[0].split(",")
+        kinds = words.values.setdefault("t", ["filesystem"])
+        if kinds == ["all"]:
+            kinds[:] = ["filesystem,snapshot"]
+        words.rest.insert(0, "")
+        found, missing = self._targets(words)
+        lines = ("\t".join(t.path if c == "name" else shown(t, c)[0] for c in columns) + "\n" for t in found)
+        return Answer(1 if missing else 0, "".join(lines), missing)
+
+    def _shown(self, target: Filesystem | Snap, name: str) -> tuple[str, str]:
+        value, source = shown(target, name)
+        hides = self._model.is_old and name == "readonly" and value == "on"
+        return (
+            ("off", "temporary") if hides and isinstance(target, Filesystem) and target.is_mounted else (value, source)
+        )
+
+    def _targets(self, words: Words) -> tuple[list[Filesystem | Snap], str]:
+        """What was asked for, sorted as ZFS sorts, and the complaints about what is missing."""
+        depth = int(words.values["d"][0]) if "d" in words.values else 999 if "r" in words.flags else 0
+        kinds = words.values.get("t", ["filesystem,volume,snapshot"])[0].split(",")
+        found: list[Filesystem | Snap] = []
+        complaints = []
+        for path in words.rest[1:] or list(self._model.state.pools):
+            try:
+                target = self._model.find(path)
+            except Refused as refused:
+                complaints.append(refused.words + "\n")
+                continue
+            found += _reach(target, depth, kinds) if isinstance(target, Filesystem) else [target]
+        if len(words.rest) > 2:
+            found.sort(key=lambda target: target.path.partition("@"))
+        return found, "".join(complaints)
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def _zfs_create(self, args: Sequence[str]) -> None:
+        words = take_apart(args, "p", "o")
+        (path,) = words.rest
+        if "p" in words.flags:
+            parts = path.split("/")
+            for end in range(2, len(parts)):
+                above = "/".join(parts[:end])
+                if above not in self._model.state.filesystems:
+                    self._model.create(above, {}, self._now())
+            if path in self._model.state.filesystems:
+                return
+        self._model.create(path, words.properties(), self._now())
+
+    def _zfs_destroy(self, args: Sequence[str]) -> None:
+        words = take_apart(args, "rfd")
+        (path,) = words.rest
+        if "@" in path:
+            self._model.destroy_snapshots(path, deferred="d" in words.flags)
+        else:
+            self._model.destroy(path, recursive="r" in words.flags)
+
+    def _zfs_snapshot(self, args: Sequence[str]) -> None:
+        words = take_apart(args, "", "o")
+        if self._model.is_old and len(words.rest) > 1:
+            raise Refused(f"too many arguments{USAGE}", 2)
+        self._model.snapshot(words.rest, words.properties(), self._now())
+
+    def _zfs_clone(self, args: Sequence[str]) -> None:
+        words = take_apart(args, "", "o")
+        snap, path = words.rest
+        self._model.create(path, words.properties(), self._now(), self._model.snap(snap))
+
+    def _zfs_promote(self, args: Sequence[str]) -> None:
+        self._model.promote(args[0])
+
+    def _zfs_rename(self, args: Sequence[str]) -> None:
+        old, new = args
+        self._model.rename(old, new)
+
+    def _zfs_mount(self, args: Sequence[str]) -> None:
+        self._model.mount(args[0])
+
+    def _zfs_unmount(self, args: Sequence[str]) -> None:
+        self._model.unmount(take_apart(args, "f").rest[0])
+
+    def _zfs_rollback(self, args: Sequence[str]) -> None:
+        words = take_apart(args, "r")
+        self._model.rollback(words.rest[0], destroy_newer="r" in words.flags)
+
+    def _zfs_set(self, args: Sequence[str]) -> None:
+        pairs, path = args[:-1], args[-1]
+        if self._model.is_old and len(pairs) > 1:
+            # what zfs-fuse does: the first word is the property, all others are datasets, and those that exist get it
+            self._model.set(path, dict([pairs[0].split("=", 1)]))
+            raise Refused(f"cannot open '{pairs[1]}': invalid dataset name")
+        self._model.set(path, dict(pair.split("=", 1) for pair in pairs))
+
+    def _zfs_inherit(self, args: Sequence[str]) -> None:
+        name, path = args
+        self._model.inherit(path, name)
+
+    # --- streams -----------------------------------------------------------------------------------------------------
+
+    def pipe(self, source: Sequence[str], target: Sequence[str]) -> tuple[Answer, Answer]:
+        """``zfs send | zfs receive``, the one pipe there is."""
+        try:
+            stream = self._send(source)
+        except Refused as refused:
+            words = "cannot receive: failed to read from stream\n"
+            return Answer(refused.code, "", refused.words + "\n"), Answer(1, "", words)
+        try:
+            self._receive(stream, target)
+        except Refused as refused:
+            return Answer(141, "", ""), Answer(refused.code, "", refused.words + "\n")
+        finally:
+            self._model.changed()
+        return Answer(0, "", ""), Answer(0, "", "")
+
+    def _send(self, args: Sequence[str]) -> Stream:
+        words = take_apart(args[1:], "p", "i")
+        base = words.values.get("i", [None])[0]
+        return send(self._model, words.rest[0], base=base, with_properties="p" in words.flags)
+
+    def _receive(self, stream: Stream, args: Sequence[str]) -> None:
+        words = take_apart(args[1:], "u" if self._model.is_old else "us", "" if self._model.is_old else "o")
+        mounts = "u" not in words.flags
+        receive(self._model, stream, words.rest[0], words.properties(), self._now(), mounts=mounts)
+
+
+def _reach(top: Filesystem, depth: int, kinds: Sequence[str]) -> Iterator[Filesystem | Snap]:
+    if "filesystem" in kinds:
+        yield top
+    if depth < 1:
+        return
+    if "snapshot" in kinds:
+        yield from top.snapshots.values()
+    for name in sorted(top.children):
+        yield from _reach(top.children[name], depth - 1, kinds)

@@ -1,0 +1,145 @@
+"""NFS-Ganesha's files and D-Bus answers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.errors import BackendFault
+from penstock.exports import ganesha_files
+from penstock.exports.ganesha_bus import Served, parse_list, parse_shown, served_by
+from penstock.exports.ganesha_files import Numbered
+from penstock.exports.model import ClientRule, Export, Squash
+from penstock.exports.nfs_ganesha import HIGHEST_ID, free_id
+from tests.unit.test_exports_kernel import PATHS, RULES
+
+# dbus-send's print of DisplayExport, Ganesha 4.3 on Debian 12
+SHOWN = """method return time=1795229698.190925 sender=:1.1407 -> destination=:1.1434 serial=320 reply_serial=2
+   uint16 50001
+   string "/export/x/s00001"
+   string "/export/x/s00001"
+   string ""
+   array [
+      struct {
+         string "fd00::5/128"
+         int32 0
+         byte 253
+         byte 255
+         int32 2
+         uint32 4294967294
+         uint32 4294967294
+         uint32 0
+         uint32 53489828
+         uint32 487
+      }
+      struct {
+         string "10.80.0.0/24"
+         int32 0
+         byte 0
+         byte 255
+         int32 1
+         uint32 4294967294
+         uint32 4294967294
+         uint32 0
+         uint32 53490146
+         uint32 487
+      }
+   ]
+"""
+
+LISTED = """method return time=1795229698.262125 sender=:1.1407 -> destination=:1.1439 serial=325 reply_serial=2
+   struct {
+      uint64 1795229406
+      uint64 348389137
+   }
+   array [
+      struct {
+         uint16 0
+         string "/"
+         struct {
+            struct {
+               string "NFSv3"
+               boolean false
+            }
+         }
+         struct {
+            uint64 0
+            uint64 0
+         }
+      }
+      struct {
+         uint16 10
+         string "/export/x/a b"
+         struct {
+         }
+      }
+   ]
+"""
+
+
+def test_render() -> None:
+    export = Export("/tank/a b", "i-1", (RULES[0], RULES[2]))
+    assert ganesha_files.render([Numbered(7, export)]) == (
+        "# penstock instance=i-1\n"
+        'EXPORT { Export_Id = 7; Path = "/tank/a b"; Pseudo = "/tank/a b"; Access_Type = NONE; Protocols = 3, 4; '
+        "Transports = TCP; SecType = sys; Anonymous_Uid = 65534; Anonymous_Gid = 65534; FSAL { Name = VFS; }\n"
+        " CLIENT { Clients = 10.0.0.5/32; Access_Type = RW; Squash = root_squash; }\n"
+        " CLIENT { Clients = 0.0.0.0/1, 128.0.0.0/1; Access_Type = RW; Squash = all_squash; }\n"
+        "}\n"
+    )
+
+
+@given(paths=st.sets(PATHS, max_size=5), rules=st.sets(st.sampled_from(RULES)))
+def test_what_we_write_we_read(paths: set[str], rules: set[ClientRule]) -> None:
+    numbered = {path: Numbered(n, Export(path, "i-1", tuple(rules))) for n, path in enumerate(sorted(paths), 1)}
+    assert ganesha_files.parse(ganesha_files.render(numbered.values())) == numbered
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("Access_Type = NONE", "Access_Type = RW"),
+        ("CLIENT {", "CLIENT  {"),
+        ("# penstock", "# by hand"),
+        ("10.0.0.5", "*"),
+    ],
+)
+def test_foreign_lines_in_our_files_are_a_fault(change: tuple[str, str]) -> None:
+    text = ganesha_files.render([Numbered(7, Export("/tank/a", "i-1", RULES))])
+    with pytest.raises(BackendFault):
+        ganesha_files.parse(text.replace(*change))
+
+
+def test_what_ganesha_shows_is_what_we_asked() -> None:
+    rules = (
+        ClientRule("fd00::5", writable=False, squash=Squash.ALL_SQUASH),
+        ClientRule("10.80.0.0/24", writable=True),
+    )
+    shown = parse_shown(SHOWN)
+    assert shown.path == "/export/x/s00001"
+    assert set(shown.rules) == set(served_by(Export("/export/x/s00001", "i-1", rules)).rules)
+
+
+def test_no_clients_shown() -> None:
+    assert parse_shown(SHOWN[: SHOWN.index("      struct")] + "   ]\n") == Served("/export/x/s00001", ())
+
+
+def test_list() -> None:
+    assert parse_list(LISTED) == {0: "/", 10: "/export/x/a b"}
+
+
+def test_numbers_are_stable_and_distinct() -> None:
+    taken: set[int] = set()
+    for index in range(3000):
+        export = Export(f"/tank/{index}", f"i-{index}")
+        number = free_id(export, taken)
+        assert number == free_id(export, taken)
+        assert number not in taken
+        assert 1 <= number <= HIGHEST_ID
+        taken.add(number)
+
+
+def test_a_full_ganesha_is_said_so() -> None:
+    with pytest.raises(BackendFault, match="65,535"):
+        free_id(Export("/tank/a", "i"), set(range(1, HIGHEST_ID + 1)))
