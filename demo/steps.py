@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -137,11 +138,11 @@ class Story:
 
     def _refused_shrink(self, share: Any) -> tuple[None, str]:
         self._api.resize_share(share.id, 1)
-        status = "shrinking_possible_data_loss_error"
-        self._until(lambda: self._api.get_share(share.id), status)
+        left = self._until(lambda: self._api.get_share(share.id), "available")
         reasons = [message.user_message for message in self._api.user_messages() if message.resource_id == share.id]
-        self._api.reset_share_status(share.id, "available")
-        return None, f"refused, nothing lost: {reasons[0] if reasons else status}"
+        if left.size != 2 or not reasons:
+            raise DemoError(f"The share has {left.size} GiB and the messages {reasons}.")
+        return None, f"refused, still 2 GiB: {reasons[0]}"
 
     def _location(self, share: Any) -> str:
         return str(next(iter(self._api.export_locations(share.id))).path)
@@ -161,5 +162,6 @@ class Story:
 
 
 def _last_words(stderr: str) -> str:
-    lines = stderr.strip().splitlines()
-    return lines[-1] if lines else "no answer"
+    """The error's name where the client tells it, else its last line."""
+    names = re.findall(r"(?:NFS[34]|MNT3)ERR_[A-Z]+", stderr)
+    return names[-1] if names else (stderr.strip().splitlines() or ["no answer"])[-1]

@@ -127,15 +127,12 @@ class LabDaemon:
     def pid(self) -> int | None:
         """The process, None when it does not run. Where nsenter entered a machine for it, its child."""
         try:
-            pid = int(self._pid.read_text())
-            if self._inside:
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-                pid = int(children[0]) if children else pid
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            outer = int(self._pid.read_text())
+            children = Path(f"/proc/{outer}/task/{outer}/children").read_text().split() if self._inside else []
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return pid if b"penstock" in command and state != "Z" else None
+        # what enters the machine runs short-lived programs of its own first, which are not the daemon
+        return next((pid for pid in (*map(int, children), outer) if _is_daemon(pid)), None)
 
     def _write_config(self) -> None:
         lines = [
@@ -169,3 +166,14 @@ class LabDaemon:
             # openstacksdk sends 2.0 with most calls unless told otherwise, where extend and shrink have other names
             f'    shared_file_system_default_microversion: "{VERSION}"\n'
         )
+
+
+def _is_daemon(pid: int) -> bool:
+    """Is it ``penstock serve``, or what is about to become it?"""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # for an instant after its exec a process has no words yet
+    return state != "Z" and (not command or b"penstock.cli" in command)

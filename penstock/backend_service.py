@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,9 @@ from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Operation
 from penstock.errors import Conflict, Fault, Unsupported
+from penstock.host.audit import AuditedHost
+from penstock.host.executor import executor_on
+from penstock.host.local import LocalHost
 from penstock.operations.exclusive import exclusive
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.periodic import Periodic
@@ -42,6 +46,7 @@ OPERATIONS = frozenset(
         "unmanage_share",
         "manage_snapshot",
         "unmanage_snapshot",
+        "ensure_driver_resources",
     }
 )
 
@@ -79,6 +84,7 @@ class BackendService:
             clock=clock,
             host=self.backend,
             conf=conf,
+            execute=executor_on(AuditedHost(LocalHost(socket.gethostname()))),
         )
         self._worker = Worker(
             database,
@@ -133,6 +139,8 @@ class BackendService:
         periodic.add(
             "share status", conf.periodic_interval, lambda: manager.periodic_share_status_update(admin_context())
         )
+        if manager.hooks:
+            periodic.add("hooks", conf.periodic_hooks_interval, lambda: manager.execute_periodic_hooks(admin_context()))
         if conf.enable_gathering_share_usage_size:
             periodic.add(
                 "usage size",

@@ -18,7 +18,7 @@ from penstock.first_start import first_start
 from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
 from penstock.services.control_plane import ControlPlane
-from penstock.store import messages, operations
+from penstock.store import messages, operations, tokens
 from penstock.store import upgrade as schema
 from penstock.store.database import Database
 
@@ -82,6 +82,7 @@ class Daemon:
             keep = timedelta(seconds=self.conf.operations.keep_finished)
             operations.prune(tx, finished_before=now - keep)
             messages.prune(tx, expired_before=now)
+            tokens.prune_tokens(tx, expired_before=now)
 
 
 def open_database(conf: cfg.ConfigOpts) -> Database:

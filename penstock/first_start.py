@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from penstock.domain.types import ShareType
+from penstock.identity import accounts_file
 from penstock.identity.bootstrap import bootstrap
 from penstock.ids import ShareTypeId, new_id
 from penstock.services.control_plane import ControlPlane
@@ -27,7 +28,10 @@ DEFAULT_EXTRA_SPECS = {
 
 
 def first_start(plane: ControlPlane) -> None:
-    """Make what is missing. Safe to repeat: what an administrator changed stays."""
+    """Make what is missing. Safe to repeat: what an administrator changed stays.
+
+    Raises Invalid for an accounts file that cannot be read or names an unknown role.
+    """
     if plane.conf.auth_strategy == "builtin":
         identity = plane.conf.identity
         bootstrap(
@@ -36,6 +40,7 @@ def first_start(plane: ControlPlane) -> None:
             admin_password=_admin_password(plane),
             admin_username=identity.admin_username,
             admin_project_name=identity.admin_project_name,
+            accounts=accounts_file.read(Path(identity.accounts_file)) if identity.accounts_file else (),
         )
     with plane.database.begin() as tx:
         if not types.list_types(tx):

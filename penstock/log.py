@@ -30,7 +30,10 @@ def set_up(*, debug: bool, style: Literal["json", "console"], stream: TextIO = s
             structlog.processors.JSONRenderer(default=str),
         ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # the plain form: rich tracebacks show local variables, and with them tokens and passwords
+        last = [
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -50,10 +50,12 @@ class KernelLab:
         directory: Path = Path("/tmp/penstock-kernel-lab"),
         network_prefix: str = "10.77.0",
         artefacts: Path = ARTEFACTS,
+        disk_mib: int = DISK_MIB,
     ) -> None:
         self.network = Network(tag, network_prefix)
         self.directory = directory
         self._artefacts = artefacts
+        self._disk_mib = disk_mib
         self._hosts: dict[str, SshHost] = {}
 
     @property
@@ -140,7 +142,7 @@ class KernelLab:
         for disk in ("b", "c"):
             path = self.directory / f"{name}.disk{disk}"
             path.touch()
-            os.truncate(path, DISK_MIB * 2**20)
+            os.truncate(path, self._disk_mib * 2**20)
         tap = self.network.add_tap(name)
         octet = FIRST_OCTET + int(name[1:])
         arguments = {

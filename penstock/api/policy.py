@@ -24,6 +24,7 @@ class Policy:
     def __init__(self, conf: cfg.ConfigOpts, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._read_at_s = self._clock.monotonic_s()
+        self._decided: dict[tuple[object, ...], bool] = {}
         opts.set_defaults(conf, policy_file="policy.yaml", enforce_scope=False, enforce_new_defaults=True)
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.register_defaults([policy.RuleDefault(name, check) for name, check in RULES.items()])
@@ -33,10 +34,15 @@ class Policy:
         """Does the rule let this caller act on `target` (default: something of the caller's own)?"""
         if rule not in RULES:
             raise KeyError(rule)
-        owned = {"project_id": context.project_id, "user_id": context.user_id} if target is None else dict(target)
         self._reread()
-        # Enforcer.enforce looks at the policy files and copies everything on each call: half a millisecond.
-        return bool(self._enforcer.rules[rule](owned, _credentials(context), self._enforcer, rule))
+        if target is not None:
+            return self._decide(context, rule, target)
+        key = (rule, context.user_id, context.project_id, context.roles, context.is_admin)
+        found = self._decided.get(key)
+        if found is None:
+            own = {"project_id": context.project_id, "user_id": context.user_id}
+            found = self._decided[key] = self._decide(context, rule, own)
+        return found
 
     def enforce(self, context: RequestContext, rule: str, target: Mapping[str, object] | None = None) -> None:
         """Raise Forbidden unless `allows`."""
@@ -47,11 +53,16 @@ class Policy:
         """Is somebody with these roles an administrator (``context_is_admin``)?"""
         return self.allows(RequestContext(user_id, project_id, roles, request_id=""), "context_is_admin")
 
+    def _decide(self, context: RequestContext, rule: str, target: Mapping[str, object]) -> bool:
+        # Enforcer.enforce looks at the policy files and copies everything on each call: half a millisecond.
+        return bool(self._enforcer.rules[rule](dict(target), _credentials(context), self._enforcer, rule))
+
     def _reread(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._read_at_s >= REREAD_S:
             self._read_at_s = now_s
             self._enforcer.load_rules()
+            self._decided = {}  # what was decided about callers' own things, by rule and caller
 
 
 def _credentials(context: RequestContext) -> dict[str, object]:

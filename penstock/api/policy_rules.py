@@ -35,6 +35,8 @@ _READ = (
     "share_export_location:index",
     "share_export_location:show",
     "share_export_location:get_metadata",
+    "share_replica:get_all",
+    "share_replica:show",
     "share_snapshot:get_snapshot",
     "share_snapshot:get_all_snapshots",
     "share_snapshot:get_metadata",

@@ -82,7 +82,7 @@ class ShareApi:
 
     def _split(self, segments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
         """The project id, where the client put one first, and the rest of the path."""
-        if len(segments) > 1 and not self._table.is_collection(segments[0]):
+        if len(segments) > 1 and not self._table.is_collection(segments[0]) and self._table.is_collection(segments[1]):
             return segments[0], segments[1:]
         return None, segments
 

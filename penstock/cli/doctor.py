@@ -10,6 +10,7 @@ import click
 from penstock.cli.options import config_option, debug_option, json_option, load_config, open_database, quiet_logs
 from penstock.cli.output import print_json, print_table
 from penstock.doctor.findings import DESTRUCTIVE, REPAIRS, Finding, Kind
+from penstock.errors import Fault, Unavailable
 
 if TYPE_CHECKING:
     from penstock.backend_site import BackendSite
@@ -50,41 +51,51 @@ def doctor(ctx: click.Context, *, sections: tuple[str, ...], kinds: tuple[str, .
     wanted = {Kind(kind) for kind in kinds}
     conf = load_config(ctx)
     database = open_database(conf)
-    reports = []
+    reports, faults = [], []
     for section in sections or conf.enabled_share_backends:
-        site = open_site(conf, section, database)
-        reports.append(_look_after(section, site, wanted, is_agreed=yes or as_json))
+        try:
+            site = open_site(conf, section, database)
+            reports.append(_look_after(section, site, wanted, is_agreed=yes, is_silent=as_json))
+        except Fault as fault:  # the other backends are looked at all the same
+            faults.append(f"{section}: {fault.message}")
     if as_json:
         print_json(reports)
     else:
         for report in reports:
             _print(report)
+    if faults:
+        raise Unavailable(" ".join(faults))
     if any(report["is_drifted"] for report in reports):
         ctx.exit(DRIFT)
 
 
-def _look_after(section: str, site: BackendSite, wanted: set[Kind], *, is_agreed: bool) -> dict[str, object]:
+def _look_after(
+    section: str, site: BackendSite, wanted: set[Kind], *, is_agreed: bool, is_silent: bool
+) -> dict[str, object]:
     from penstock.doctor.examination import examine
     from penstock.doctor.treatment import treat
 
     treatment: Treatment | None = None
     if wanted:
         if not is_agreed:
-            _ask(section, examine(site).findings, wanted)
+            _ask(section, examine(site).findings, wanted, is_silent=is_silent)
         treatment = treat(site, wanted)
     findings = (treatment.after if treatment else examine(site)).findings
     is_complete = treatment.is_complete if treatment else True
     return {
         "backend": section,
         "treated": treatment.treated if treatment else (),
+        "failures": treatment.failures if treatment else (),
         "findings": findings,
         "is_complete": is_complete,
         "is_drifted": not is_complete or any(finding.is_drift for finding in findings),
     }
 
 
-def _ask(section: str, findings: Sequence[Finding], wanted: set[Kind]) -> None:
+def _ask(section: str, findings: Sequence[Finding], wanted: set[Kind], *, is_silent: bool) -> None:
     doomed = [finding for finding in findings if finding.kind in wanted & DESTRUCTIVE and finding.can_repair]
+    if doomed and is_silent:
+        raise click.UsageError(f"{len(doomed)} orphans would be destroyed with the data in them: say --yes.")
     if doomed:
         for finding in doomed:
             click.echo(f"{section}  {finding.sentence}", err=True)
@@ -98,6 +109,9 @@ def _print(report: dict[str, object]) -> None:
     for done in treated:
         what = f"not repaired: {done.fault}" if done.fault else "repaired, or queued for the backend"
         click.echo(f"{section}  {done.finding.kind.value}  {done.finding.sentence}: {what}")
+    failures: Sequence[str] = report["failures"]  # type: ignore[assignment]
+    for failure in failures:
+        click.echo(f"{section}  failed: {failure}")
     if not report["is_complete"]:
         click.echo(f"{section}  some repairs are still queued; see 'penstock operation list'")
     note: Callable[[Finding], str] = _note

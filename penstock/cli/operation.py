@@ -52,17 +52,24 @@ def list_operations(
     """
     quiet_logs(ctx)
     database = open_database(load_config(ctx))
-    while True:
-        found = _operations(database, which, host, limit)
-        if watch:
+    if not watch:
+        _print(_operations(database, which, host, limit), which, as_json=as_json)
+        return
+    try:
+        while True:
+            found = _operations(database, which, host, limit)
             click.clear()
-        if as_json:
-            print_json(found)
-        else:
-            print_table(COLUMNS, [_row(item) for item in found], empty=f"There are no {which} operations.")
-        if not watch:
-            return
-        time.sleep(WATCH_S)
+            _print(found, which, as_json=as_json)
+            time.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return
+
+
+def _print(found: list[Operation], which: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        print_table(COLUMNS, [_row(item) for item in found], empty=f"There are no {which} operations.")
 
 
 @operation.command()

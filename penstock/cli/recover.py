@@ -25,8 +25,8 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
     """Rebuild the database from what is written on the pools: shares, snapshots, access rules, types, owners.
 
     For when the database is lost: run 'penstock db upgrade' to make an empty one, then this, then 'penstock serve'.
-    Nothing on the pools is changed. Descriptions, metadata and passwords were never there and stay lost. Safe to
-    repeat.
+    Nothing on the pools is changed. Descriptions, metadata and passwords were never there and stay lost; projects and
+    users come back as recovered-<id>, see 'penstock project set' and 'penstock user set'. Safe to repeat.
 
     \b
     Examples:
@@ -44,11 +44,10 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
     for section in sections or conf.enabled_share_backends:
         site = open_site(conf, section, database)
         found[section] = rebuild_rows(site, merge=merge, dry_run=dry_run, with_identity=with_identity)
+        if not as_json:
+            _print(section, found[section], dry_run=dry_run)
     if as_json:
         print_json({section: _summary(rebuilt) for section, rebuilt in found.items()})
-        return
-    for section, rebuilt in found.items():
-        _print(section, rebuilt, dry_run=dry_run)
 
 
 def _summary(rebuilt: Rebuilt) -> dict[str, Any]:

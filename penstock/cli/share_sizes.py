@@ -8,6 +8,7 @@ import click
 
 from penstock.cli.connection import with_session
 from penstock.cli.waiting import ProgressLine, wait_options
+from penstock.errors import BackendFault
 
 if TYPE_CHECKING:
     from penstock.client.session import Session
@@ -25,7 +26,7 @@ def extend(session: Session, *, share: str, size: int, is_waiting: bool, timeout
     Example:
       penstock share extend docs 20
     """
-    _act(session, share, {"extend": {"new_size": size}}, is_waiting=is_waiting, timeout_s=timeout_s)
+    _resize(session, share, "extend", size, is_waiting=is_waiting, timeout_s=timeout_s)
 
 
 @click.command()
@@ -40,7 +41,7 @@ def shrink(session: Session, *, share: str, size: int, is_waiting: bool, timeout
     Example:
       penstock share shrink docs 5
     """
-    _act(session, share, {"shrink": {"new_size": size}}, is_waiting=is_waiting, timeout_s=timeout_s)
+    _resize(session, share, "shrink", size, is_waiting=is_waiting, timeout_s=timeout_s)
 
 
 @click.command()
@@ -61,11 +62,25 @@ def revert(session: Session, *, share: str, snapshot: str, is_waiting: bool, tim
     _act(session, share, {"revert": {"snapshot_id": snapshot_id}}, is_waiting=is_waiting, timeout_s=timeout_s)
 
 
-def _act(session: Session, name: str, action: dict[str, Any], *, is_waiting: bool, timeout_s: float) -> None:
+def _resize(session: Session, name: str, action: str, size: int, *, is_waiting: bool, timeout_s: float) -> None:
+    """A share that would lose data stays available as it was, and only a message says so."""
+    from penstock.client import shares
+
+    found = _act(session, name, {action: {"new_size": size}}, is_waiting=is_waiting, timeout_s=timeout_s)
+    if found is not None and found["size"] != size:
+        why = shares.reason(session, found["id"])
+        raise BackendFault(f"The share still has {found['size']} GiB. {why}".rstrip())
+
+
+def _act(
+    session: Session, name: str, action: dict[str, Any], *, is_waiting: bool, timeout_s: float
+) -> dict[str, Any] | None:
+    """The share as it ended; None when it was not waited for."""
     from penstock.client import shares
 
     share = shares.find(session, "shares", name)
     session.post(f"shares/{share['id']}/action", action)
-    if is_waiting:
-        with ProgressLine() as progress:
-            shares.settled(session, "shares", share["id"], timeout_s=timeout_s, progress=progress)
+    if not is_waiting:
+        return None
+    with ProgressLine() as progress:
+        return shares.settled(session, "shares", share["id"], timeout_s=timeout_s, progress=progress)

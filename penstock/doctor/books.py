@@ -17,7 +17,7 @@ class Books:
     """The rows of one backend, by instance id.
 
     `clients` are those an export would have by the active rules. `busy` are shares with operations still to come;
-    `known` all instances, of shares and of snapshots, that any row is about, those that do not hold still included.
+    `known` are all instances, of shares and of snapshots, of this and every other backend: two may share a host.
     """
 
     shares: Mapping[InstanceId, Share]

@@ -86,7 +86,6 @@ def _marks(share: Share, found: FoundShare) -> Iterator[Finding]:
         "project": (share.project_id, found.project_id),
         "user": (share.user_id, found.user_id),
         "protocol": (share.protocol.upper(), found.protocol.upper()),
-        "size": (share.size_gib, found.size_gib),
         "share type": (share.share_type_id, found.type_id if share.share_type_id else None),
     }
     wrong = [f"{name} {theirs} instead of {ours}" for name, (ours, theirs) in pairs.items() if ours != theirs]

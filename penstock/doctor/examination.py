@@ -14,7 +14,8 @@ from penstock.domain.snapshots import SnapshotStatus
 from penstock.ids import ShareId
 from penstock.share.inventory import Inventory
 from penstock.share.manager.models import access_models, share_models
-from penstock.store import access, operations, shares, snapshots
+from penstock.store import access, instances, operations, shares, snapshots
+from penstock.store.snapshots import SnapshotFilter
 
 KEY = "share:"
 
@@ -48,6 +49,8 @@ def read_books(site: BackendSite) -> Books:
         rules = access.of_instances(tx, [share.instance.id for share in found])
         models = share_models(tx, backend, found)
         waiting = operations.pending(tx, backend=backend.host)
+        known: set[str] = {instance.id for instance in instances.list_all(tx)}
+        known |= {snapshot.instance.id for snapshot in snapshots.list_snapshots(tx, SnapshotFilter())}
     clients = {}
     for share, model in zip(found, models, strict=True):
         active = [rule for rule in rules.get(share.instance.id, []) if rule.state is AccessState.ACTIVE]
@@ -62,5 +65,5 @@ def read_books(site: BackendSite) -> Books:
             for operation in waiting
             if operation.call.resource_key.startswith(KEY)
         ),
-        known=frozenset([*(share.instance.id for share in found), *(snapshot.instance.id for snapshot in taken)]),
+        known=frozenset(known),
     )

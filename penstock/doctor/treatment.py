@@ -26,12 +26,13 @@ class Treated:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What was repaired, and what is found now.
+    """What was repaired, and what is found now. `failures` are those of operations that were queued for it.
 
     Not `is_complete`: what was queued waits still, for the storage or for the daemon that serves the backend.
     """
 
     treated: tuple[Treated, ...]
+    failures: tuple[str, ...]
     after: Examination
     is_complete: bool
 
@@ -45,7 +46,7 @@ def treat(site: BackendSite, kinds: Collection[Kind]) -> Treatment:
     wanted = [finding for finding in seen.findings if finding.kind in kinds and finding.is_drift]
     treated = tuple(Treated(finding, _repair(site, seen, finding)) for finding in _in_order(wanted))
     is_complete = site.finish_operations() if treated else True
-    return Treatment(treated, examine(site), is_complete)
+    return Treatment(treated, site.failures(), examine(site), is_complete)
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:

@@ -19,7 +19,7 @@ class Event(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CONTINUES = "continues"  # creation from a snapshot goes on in the background
-    DATA_AT_RISK = "data_at_risk"  # a shrink the backend refused because more is used
+    REFUSED = "refused"  # the backend would not do it, to keep data, and changed nothing
     DELETE = "delete"
     FORCE_DELETE = "force_delete"
     EXTEND = "extend"
@@ -42,10 +42,11 @@ _SHARE: dict[tuple[S, Event], S] = {
     (S.AVAILABLE, Event.SHRINK): S.SHRINKING,
     (S.SHRINKING, Event.DONE): S.AVAILABLE,
     (S.SHRINKING, Event.FAILED): S.SHRINKING_ERROR,
-    (S.SHRINKING, Event.DATA_AT_RISK): S.SHRINKING_POSSIBLE_DATA_LOSS_ERROR,
+    (S.SHRINKING, Event.REFUSED): S.AVAILABLE,  # a user message says why
     (S.AVAILABLE, Event.REVERT): S.REVERTING,
     (S.REVERTING, Event.DONE): S.AVAILABLE,
     (S.REVERTING, Event.FAILED): S.REVERTING_ERROR,
+    (S.REVERTING, Event.REFUSED): S.AVAILABLE,
     (S.MANAGING, Event.DONE): S.AVAILABLE,
     (S.MANAGING, Event.FAILED): S.MANAGE_ERROR,
     (S.UNMANAGING, Event.DONE): S.UNMANAGED,
@@ -85,6 +86,7 @@ SNAPSHOT_TRANSITIONS: dict[tuple[P, Event], P] = {
     (P.AVAILABLE, Event.REVERT): P.RESTORING,
     (P.RESTORING, Event.DONE): P.AVAILABLE,
     (P.RESTORING, Event.FAILED): P.AVAILABLE,
+    (P.RESTORING, Event.REFUSED): P.AVAILABLE,
     (P.DELETING, Event.DONE): P.DELETED,
     (P.DELETING, Event.FAILED): P.ERROR_DELETING,
     (P.AVAILABLE, Event.LOST): P.ERROR,

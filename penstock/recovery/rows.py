@@ -14,7 +14,6 @@ from penstock.first_start import DEFAULT_EXTRA_SPECS
 from penstock.ids import ShareTypeId, SnapshotId
 from penstock.share.inventory import FoundRule, FoundShare, FoundSnapshot
 from penstock.share.models import ExportLocationModel
-from penstock.units import bytes_to_gib_ceil
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def share_rows(
         id=found.share_id,
         name=found.name,
         description=None,
-        size_gib=bytes_to_gib_ceil(found.limit_bytes) if found.limit_bytes else max(1, found.size_gib),
+        size_gib=max(1, found.size_gib),
         size_target_gib=None,
         project_id=found.project_id,
         user_id=found.user_id,

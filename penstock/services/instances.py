@@ -8,7 +8,7 @@ from penstock.domain.shares import ExportLocation, ShareInstance
 from penstock.errors import Forbidden, InvalidShare, NotFound
 from penstock.services import share_lifecycle, snapshots
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import owns
+from penstock.services.visibility import owns, visible_share
 from penstock.store import instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
 from penstock.store.database import Transaction
@@ -25,6 +25,8 @@ __all__ = [
     "list_snapshot_instances",
     "of_share",
     "one_location",
+    "replica",
+    "replicas",
     "reset_snapshot_instance",
     "reset_status",
     "share_locations",
@@ -99,6 +101,28 @@ def one_location(locations: list[ExportLocation], location_id: str) -> ExportLoc
         if location.id == location_id:
             return location
     raise NotFound(f"There is no export location {location_id}.")
+
+
+def replicas(plane: ControlPlane, context: RequestContext, *, share_id: str | None = None) -> list[ShareInstance]:
+    """The replicas of a share, or of all the caller's shares. A share that is not replicated has none.
+
+    Raises NotFound for a share that is not the caller's to see.
+    """
+    with plane.database.read() as tx:
+        if share_id is not None:
+            found = instances.of_share(tx, visible_share(tx, context, share_id).id)
+        else:
+            found = instances.replicas_of_project(tx, None if context.is_admin else context.project_id)
+        return [instance for instance in found if instance.replica_state is not None]
+
+
+def replica(plane: ControlPlane, context: RequestContext, replica_id: str) -> ShareInstance:
+    """One replica. Raises NotFound."""
+    with plane.database.read() as tx:
+        share = shares.get_by_instance(tx, replica_id)
+        if share is None or share.instance.replica_state is None or not owns(context, share.project_id):
+            raise NotFound(f"There is no share replica {replica_id}.")
+        return share.instance
 
 
 def list_snapshot_instances(plane: ControlPlane, *, snapshot_id: str | None = None) -> list[SnapshotInstanceOfShare]:

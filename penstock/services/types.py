@@ -79,19 +79,13 @@ def get(plane: ControlPlane, context: RequestContext, type_id: str) -> ShareType
 
 def default(plane: ControlPlane) -> ShareType:
     """The type that requests without one get. Raises NotFound when none is configured."""
-    found = default_of(plane)
-    if found is None:
-        raise NotFound("No default share type is configured (default_share_type).")
-    return found
-
-
-def default_of(plane: ControlPlane) -> ShareType | None:
-    """The configured default type, or None."""
     name = plane.conf.default_share_type
-    if not name:
-        return None
-    with plane.database.read() as tx:
-        return rows.get_by_name(tx, name)
+    if name:
+        with plane.database.read() as tx:
+            found = rows.get_by_name(tx, name)
+        if found is not None:
+            return found
+    raise NotFound("No default share type is configured (default_share_type), or it does not exist.")
 
 
 def list_types(plane: ControlPlane, context: RequestContext, wanted: TypeFilter) -> list[ShareType]:

@@ -59,7 +59,8 @@ class FoundShare:
     """A share instance on the storage. `id` is the instance's.
 
     `location` is the backend's own name for it, `provider_location` the same when the driver could not guess it from
-    the id. `size_gib` is the size written on it, `limit_bytes` the limit in force (0: none). `rules` are those written
+    the id. `size_gib` is the size by the limit in force, or where it has none the one written on it; `limit_bytes` is
+    that limit (0: none). `rules` are those written
     on it, None when they cannot be read. `path` is where it would be exported, None when it has no such place.
     `source_snapshot` is the `FoundSnapshot.location` that it is a clone of. `created_at` is None when unknown.
     """

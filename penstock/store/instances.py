@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
-from penstock.store.schema import export_location_metadata, export_locations, share_instances
+from penstock.store.schema import export_location_metadata, export_locations, share_instances, shares
 
 
 def get(tx: Connection, instance_id: InstanceId | str) -> ShareInstance | None:
@@ -45,6 +45,15 @@ def list_all(
     if export_location_path is not None:
         query = query.where(export_locations.c.path == export_location_path)
     return [instance_of(row) for row in tx.execute(query)]
+
+
+def replicas_of_project(tx: Connection, project_id: str | None) -> list[ShareInstance]:
+    """Instances of replicated shares of a project (None: of all), oldest first."""
+    query = select(share_instances).where(share_instances.c.replica_state.is_not(None))
+    if project_id is not None:
+        mine = select(shares.c.id).where(shares.c.project_id == project_id)
+        query = query.where(share_instances.c.share_id.in_(mine))
+    return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id))]
 
 
 def update_instance(tx: Connection, instance_id: InstanceId | str, *, now: datetime, **values: Any) -> None:

@@ -125,8 +125,8 @@ def test_other_types(access_type: str, text: str, is_good: bool) -> None:
 
 
 def test_same_client() -> None:
-    assert same_client(AccessType.IP, "0.0.0.0", "0.0.0.0/32")
-    assert not same_client(AccessType.IP, "0.0.0.0", "0.0.0.0/0")
+    assert same_client(AccessType.IP, "10.0.0.0", "10.0.0.0/32")
+    assert not same_client(AccessType.IP, "10.0.0.0", "10.0.0.0/31")
     assert not same_client(AccessType.USER, "alice", "Alice")
 
 

@@ -165,7 +165,7 @@ def test_faults(plane: ControlPlane, error: Exception, status: int, name: str, t
 
 
 def test_health_and_metrics(http: TestClient) -> None:
-    assert http.get("/healthz").json() == {"status": "ok", "problem": None}
+    assert http.get("/healthz").json()["status"] == "ok"
     http.get("/v2/")
     found = http.get("/metrics")
     assert found.headers["content-type"].startswith("text/plain")

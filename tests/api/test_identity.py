@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from penstock.api.app import make_app
 from penstock.clock import ManualClock
 from penstock.domain.identity import Role, with_implied
 from penstock.errors import Invalid, Unauthorized
+from penstock.identity import accounts_file
 from penstock.identity.bootstrap import Account, bootstrap
 from penstock.identity.keystone import caller_of
 from penstock.identity.lockout import FREE_FAILURES, Lockout, TooManyFailedLogins
@@ -161,6 +163,8 @@ def test_look_at_and_end_a_token(site: Site) -> None:
     assert site.ask(site.admin, "GET", "auth/tokens", **{"X-Subject-Token": token}).status_code == 200
     assert site.ask(token, "DELETE", "auth/tokens", **{"X-Subject-Token": token}).status_code == 204
     assert site.ask(token, "GET", "auth/projects").status_code == 401
+    assert site.ask(other, "GET", "auth/tokens", **{"X-Subject-Token": token}).status_code == 404
+    assert site.ask(other, "DELETE", "auth/tokens", **{"X-Subject-Token": token}).status_code == 404
     assert site.ask(other, "GET", "auth/tokens").status_code == 400
 
 
@@ -449,3 +453,26 @@ def test_what_keystone_says() -> None:
     assert caller_of({"token": {**token, "project": None, "roles": []}}).project_id is None
     with pytest.raises(Unauthorized):
         caller_of({"token": {**token, "expires_at": "2001-01-01T00:00:00Z"}})
+
+
+def test_accounts_file(tmp_path: Path, plane: ControlPlane) -> None:
+    path = tmp_path / "accounts.yaml"
+    path.write_text(
+        "accounts:\n- {user: ann, project: one, password: pw}\n- {user: rea, project: one, roles: [reader]}\n"
+    )
+    accounts = accounts_file.read(path)
+    assert accounts == [Account("ann", "one", ("member",), "pw"), Account("rea", "one", ("reader",))]
+    assert "pw" not in repr(accounts)
+    bootstrap(plane.database, plane.clock, admin_password="root", accounts=accounts, passwords=QUICK)
+    http = TestClient(make_app(plane))
+    assert Site(http, plane).log_in("ann", "pw").status_code == 201
+
+
+@pytest.mark.parametrize("text", ["accounts: 7", "{", "users: []", "accounts: [{user: ann, colour: red}]", ""])
+def test_accounts_file_refuses(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "accounts.yaml"
+    path.write_text(text)
+    with pytest.raises(Invalid, match=r"accounts\.yaml"):
+        accounts_file.read(path)
+    with pytest.raises(Invalid):
+        accounts_file.read(tmp_path / "none")

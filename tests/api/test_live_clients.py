@@ -13,6 +13,7 @@ import uvicorn
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 from manilaclient import client as manila
+from starlette.testclient import TestClient
 
 from penstock.api.app import make_app
 from penstock.clock import SystemClock
@@ -144,3 +145,24 @@ def test_manilaclient(url: str) -> None:
     assert share.messages.list() == []
     share.share_types.delete(made)
     assert share.share_types.list() == []
+
+
+def test_another_keystone(url: str, tmp_path: Path) -> None:
+    """`auth_strategy = keystone`, with the server of this module as the Keystone."""
+    path = tmp_path / "penstock.conf"
+    path.write_text(
+        "[DEFAULT]\nauth_strategy = keystone\n"
+        f"[keystone_authtoken]\nwww_authenticate_uri = {url}/v3\nauth_url = {url}/v3\nauth_type = password\n"
+        "username = admin\npassword = root\nproject_name = admin\n"
+        "user_domain_name = Default\nproject_domain_name = Default\nservice_token_roles_required = true\n"
+    )
+    database = Database("sqlite://")
+    metadata.create_all(database.engine)
+    plane = ControlPlane(database, OperationQueue(SystemClock()), SystemClock(), load([path]))
+    http = TestClient(make_app(plane))
+    token = login(f"{url}/v3", "ann", "secret", "one").get_token()
+    assert http.get("/v2/types", headers={"X-Auth-Token": str(token)}).json() == {"share_types": [], "volume_types": []}
+    assert http.get("/v2/types", headers={"X-Auth-Token": "wrong"}).status_code == 401
+    assert http.get("/v2/services", headers={"X-Auth-Token": str(token)}).status_code == 404
+    assert http.get("/v3").status_code == 404
+    database.close()

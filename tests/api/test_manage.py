@@ -52,7 +52,9 @@ def test_manage(plane: ControlPlane, member: Client, admin: Client, backend: Poo
 
 def test_manage_in_old_versions(plane: ControlPlane, admin: Client, backend: PoolRef, gold: str) -> None:
     old = admin.at("2.5")
-    share = old.post("os-share-manage", existing(backend, is_public=True)).json()["share"]
+    location = {"id": "x", "path": "10.0.0.5:/tank/old", "preferred": False}
+    share = old.post("os-share-manage", existing(backend, is_public=True, export_path=location)).json()["share"]
+    assert share["export_locations"] == ["10.0.0.5:/tank/old"]
     assert share["is_public"] is False
     assert share["share_type"] == "gold"
     finish_share(plane, share["id"])
@@ -183,3 +185,15 @@ def test_export_locations(plane: ControlPlane, member: Client, admin: Client, ba
     assert [item["id"] for item in found] == [instance]
     assert admin.get("share_instances", export_location_path="x").json()["share_instances"] == []
     assert len(admin.at("2.34").get("share_instances", export_location_path="x").json()["share_instances"]) == 1
+
+
+def test_replicas_are_listed_and_there_are_none(
+    plane: ControlPlane, member: Client, other: Client, backend: PoolRef, gold: str
+) -> None:
+    share = make_share(plane, member)["id"]
+    assert member.get("share-replicas", share_id=share).json() == {"share_replicas": []}
+    assert member.get("share-replicas/detail").json() == {"share_replicas": []}
+    assert other.get("share-replicas/detail", share_id=share).status_code == 404
+    assert member.get("share-replicas/unknown").status_code == 404
+    assert member.at("2.55").get("share-replicas").status_code == 404
+    assert member.get("share-things/detail").status_code == 404

@@ -7,7 +7,7 @@ import pytest
 from penstock.domain.lifecycle import Event
 from penstock.domain.pools import PoolRef
 from penstock.services.control_plane import ControlPlane
-from penstock.store import shares
+from penstock.store import shares, snapshots
 from tests.api.arranging import act, add_type, calls, finish_share, make_share, make_snapshot, message, methods
 from tests.api.conftest import ADMIN_PROJECT, PROJECT, USER, Client
 
@@ -85,7 +85,7 @@ def test_from_a_snapshot_it_goes_to_the_same_pool_with_the_same_type(
     answer = member.post("shares", {"share": {"share_proto": "NFS", "snapshot_id": snapshot["id"]}})
     share = answer.json()["share"]
     assert (share["size"], share["share_type"], share["snapshot_id"]) == (2, gold, snapshot["id"])
-    backend_name, key, method, arguments = calls(plane)[-1]
+    _, key, method, arguments = calls(plane)[-1]
     assert (key, method) == (f"share:{share['id']}", "create_share_instance")
     assert arguments["snapshot_id"] == snapshot["id"]
     smaller = member.post("shares", {"share": {"share_proto": "NFS", "snapshot_id": snapshot["id"], "size": 1}})
@@ -101,7 +101,10 @@ def test_from_a_snapshot_it_goes_to_the_same_pool_with_the_same_type(
         ("2.5", {"snapshot_support", "task_state", "consistency_group_id", "source_cgsnapshot_member_id"}, set()),
         (
             "2.9",
-            {"snapshot_support", "task_state", "share_type_name", "consistency_group_id", "source_cgsnapshot_member_id"},
+            {
+                "snapshot_support", "task_state", "share_type_name",
+                "consistency_group_id", "source_cgsnapshot_member_id",
+            },
             {"export_location", "export_locations"},
         ),
         (
@@ -238,9 +241,7 @@ def test_delete(plane: ControlPlane, member: Client, backend: PoolRef, gold: str
     assert member.delete(f"shares/{share}").status_code == 403
     member.delete(f"snapshots/{snapshot}")
     with plane.database.begin() as tx:
-        from penstock.store import snapshots as rows
-
-        rows.delete_snapshot(tx, snapshot)
+        snapshots.delete_snapshot(tx, snapshot)
     assert member.delete(f"shares/{share}").status_code == 202
     assert member.get(f"shares/{share}").json()["share"]["status"] == "deleting"
     assert calls(plane)[-1][2] == "delete_share_instance"
@@ -269,8 +270,9 @@ def test_extend_and_shrink(plane: ControlPlane, member: Client, backend: PoolRef
     finish_share(plane, share, size_gib=5, size_target_gib=None)
     assert act(member, share, "shrink", {"new_size": 1}).status_code == 202
     assert calls(plane)[-1][2:] == ("shrink_share", {"share_id": share, "new_size": 1})
-    finish_share(plane, share, Event.DATA_AT_RISK, size_target_gib=None)
-    assert member.get(f"shares/{share}").json()["share"]["status"] == "shrinking_possible_data_loss_error"
+    finish_share(plane, share, Event.REFUSED, size_target_gib=None)
+    shown = member.get(f"shares/{share}").json()["share"]
+    assert (shown["status"], shown["size"]) == ("available", 5)
 
 
 def test_extend_without_room_changes_nothing_and_tells(
@@ -325,7 +327,9 @@ def test_hints_are_kept_on_both_sides(plane: ControlPlane, member: Client, backe
     second = make_share(plane, member, scheduler_hints={"same_host": first})
     assert second["metadata"] == {"__affinity_same_host": first}
     assert member.get(f"shares/{first}/metadata").json()["metadata"] == {"__affinity_same_host": second["id"]}
-    apart = {"share": {"share_proto": "NFS", "size": 1, "share_type": gold, "scheduler_hints": {"different_host": first}}}
+    apart = {
+        "share": {"share_proto": "NFS", "size": 1, "share_type": gold, "scheduler_hints": {"different_host": first}}
+    }
     assert member.post("shares", apart).json()["share"]["status"] == "error"
     unknown = {"share": {"share_proto": "NFS", "size": 1, "share_type": gold, "scheduler_hints": {"same_host": "x"}}}
     assert member.post("shares", unknown).status_code == 404

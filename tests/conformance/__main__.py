@@ -87,8 +87,8 @@ def _provision(cloud: Connection) -> None:
 
 def _run(tempest: Path, daemon: LabDaemon, arguments: argparse.Namespace, console: Console) -> suite.Results:
     workspace = WORK / "run" / "tempest"
-    (workspace / "etc").mkdir(parents=True)
-    subprocess.run((tempest, "init", workspace), check=True, capture_output=True)
+    registry = WORK / "run" / "workspaces.yaml"  # not the user's own
+    subprocess.run((tempest, "init", "--workspace-path", registry, workspace), check=True, capture_output=True)
     (workspace / "etc" / "tempest.conf").write_text(suite.tempest_conf(workspace, daemon.url, "zfs"))
     (workspace / "accounts.yaml").write_text(suite.accounts_yaml())
     results = suite.Results()

@@ -16,8 +16,6 @@ from penstock.units import GIB
 from tests.simulation.users import Users, applied, settled
 from tests.simulation.world import World
 
-HARMLESS = {ShareStatus.AVAILABLE, ShareStatus.SHRINKING_POSSIBLE_DATA_LOSS_ERROR}
-
 
 class Truth:
     """The rows and the host, side by side."""
@@ -44,15 +42,17 @@ class Truth:
         assert settled(share.status), f"share {share.id} is stuck in {share.status}"
         assert share.size_target_gib is None, f"share {share.id} still promises {share.size_target_gib} GiB"
         if not self.world.trouble.told and share.instance.host is not None:
-            assert share.status in HARMLESS, f"share {share.id} is {share.status} though nothing failed for good"
-        if share.status not in HARMLESS:
+            assert share.status is ShareStatus.AVAILABLE, (
+                f"share {share.id} is {share.status} though nothing failed for good"
+            )
+        if share.status is not ShareStatus.AVAILABLE:
             return
         path = self.users.path_of(share)
         assert path is not None, f"share {share.id} is {share.status} but has no dataset"
         filesystem = self.filesystems[path]
         assert filesystem.is_mounted
         assert filesystem.limit("refquota") == share.size_gib * GIB, f"{path} has another quota than its share"
-        assert self.world.host.content(path) == self.users.data[share.id], f"{path} lost or gained data"
+        assert self.users.expects(share.id, self.world.host.content(path)), f"{path} lost or gained data"
         self._check_access(share, path)
 
     def _check_access(self, share: Share, path: str) -> None:

@@ -56,10 +56,10 @@ def run(seed: int) -> World:
     users = Users(world)
     for _ in range(ROUNDS):
         _stir(world)
-        for _ in range(world.random.randint(1, 8)):
+        for _ in range(world.random.randint(2, 14)):
             _survive(world, users.act)
             if world.random.random() < 0.4:
-                _survive(world, lambda: world.worker.run_pending())
+                _survive(world, world.work)
             if world.random.random() < 0.1:
                 world.clock.advance(world.random.choice((1, 5, 60)))
         world.settle()
@@ -86,6 +86,8 @@ def _survive(world: World, act: Callable[[], object]) -> None:
     """Act; when the process dies, start it again, as often as it takes."""
     try:
         act()
+    except Fault:
+        return  # the backend is not ready yet
     except Died:
         for _ in range(DEATHS_AT_START):
             try:

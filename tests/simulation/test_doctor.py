@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.context import admin_context
 from penstock.doctor.examination import examine
 from penstock.doctor.findings import Kind
 from penstock.doctor.treatment import treat
@@ -189,9 +190,9 @@ def test_a_share_without_rules_is_closed(bench: StorageBench) -> None:
 def test_a_quota_is_not_cut_below_the_data(ward: Ward) -> None:
     ward.zfs("set", f"refquota={9 * GIB}", ward.dataset)
     ward.bench.host.write(ward.dataset, 3 * GIB)
-    treat(ward.bench.site, {Kind.QUOTA_DIFFERS})
+    treatment = treat(ward.bench.site, {Kind.QUOTA_DIFFERS})
+    assert "would lose data" in treatment.failures[0]
     assert ward.bench.host.filesystem(ward.dataset).local["refquota"] == str(9 * GIB)
-    assert ward.bench.row(ward.share).status is ShareStatus.SHRINKING_POSSIBLE_DATA_LOSS_ERROR
 
 
 def test_two_repairs_of_one_share(ward: Ward) -> None:
@@ -220,6 +221,31 @@ def test_work_in_progress_is_no_drift(ward: Ward) -> None:
     with bench.database.begin() as tx:
         call = Call("host@zfs", f"share:{ward.share.id}", "update_access", {"share_instance_id": "x"})
         bench.site.queue.enqueue(tx, bench.site.context, call)
+    assert bench.findings() == []
+
+
+def test_operations_of_others_are_left_to_the_daemon(ward: Ward) -> None:
+    bench = ward.bench
+    lose_export(ward)
+    waiting = bench.share()
+    bench.move(waiting, Event.EXTEND, size_target_gib=3)
+    with bench.database.begin() as tx:
+        call = Call("host@zfs", f"share:{waiting.id}", "extend_share", {"share_id": waiting.id, "new_size": 3})
+        bench.site.queue.enqueue(tx, admin_context(), call)
+    assert treat(bench.site, set(Kind)).is_complete
+    assert bench.row(waiting).status is ShareStatus.EXTENDING
+    assert ward.clients() == ("10.0.0.1",)
+
+
+def test_what_the_storage_cannot_do_now_stays_queued(ward: Ward) -> None:
+    bench = ward.bench
+    lose_export(ward)
+    good = bench.host.programs["exportfs"]
+    bench.host.programs["exportfs"] = lambda *_: (1, "", "down")
+    treatment = treat(bench.site, {Kind.EXPORT_MISSING})
+    assert not treatment.is_complete
+    bench.host.programs["exportfs"] = good
+    assert bench.site.finish_operations()
     assert bench.findings() == []
 
 

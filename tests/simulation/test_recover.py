@@ -13,6 +13,7 @@ from penstock.errors import Conflict
 from penstock.operations.exclusive import exclusive
 from penstock.recovery.recover import recover
 from penstock.store import identity, shares, snapshots, types
+from penstock.units import GIB
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.simulation.storage_bench import StorageBench
 from tests.simulation.zfs_host import OPENZFS
@@ -122,3 +123,13 @@ def test_a_clone_of_a_deleted_snapshot_remembers_it(bench: StorageBench) -> None
     recovered(bench)
     assert bench.row(clone).snapshot_id == snapshot.id
     assert bench.rows()["snapshots"] == {}
+
+
+def test_the_size_is_the_limit_in_force(bench: StorageBench) -> None:
+    one = bench.share(size_gib=2)
+    bench.host.run(["zfs", "set", f"refquota={5 * GIB // 2}", bench.dataset(one)], timeout_s=9)
+    other = bench.share(size_gib=4)
+    bench.host.run(["zfs", "set", "refquota=none", bench.dataset(other)], timeout_s=9)
+    bench.lose_database()
+    recovered(bench)
+    assert (bench.row(one).size_gib, bench.row(other).size_gib) == (3, 4)

@@ -32,6 +32,9 @@ class Users:
     world: World
     data: dict[str, Content] = field(default_factory=dict)
     taken: dict[str, Content] = field(default_factory=dict)
+    instead: dict[str, Content] = field(
+        default_factory=dict
+    )  # what a share may hold after a revert that may be refused
     forced: set[str] = field(default_factory=set)  # instances somebody gave up, whatever the backend could do
     refusals: int = 0
 
@@ -57,6 +60,24 @@ class Users:
             action()
         except Fault:
             self.refusals += 1
+        finally:
+            self.remember()
+
+    def remember(self) -> None:
+        """What was accepted lately, and what is therefore expected: also when the process died before it answered."""
+        with self.world.database.read() as tx:
+            shares = share_rows.list_shares(tx, ShareFilter())
+            snapshots_ = snapshot_rows.list_snapshots(tx, SnapshotFilter())
+        for snapshot in snapshots_:
+            self.taken.setdefault(snapshot.id, self.data.get(snapshot.share_id, ()))
+            if snapshot.status is SnapshotStatus.RESTORING:
+                if self._is_newest(snapshot.instance.id):
+                    self.data[snapshot.share_id] = self.taken[snapshot.id]
+                else:  # refused when what is newer cannot go, because a share was made from it
+                    self.instead[snapshot.share_id] = self.taken[snapshot.id]
+        for share in shares:
+            if share.id not in self.data:
+                self.data[share.id] = self.taken.get(share.snapshot_id or "", ())
 
     def path_of(self, share: Share) -> str | None:
         """The share's dataset on the host, found by the id written on it."""
@@ -64,6 +85,18 @@ class Users:
             if filesystem.local.get("penstock:id") == share.instance.id:
                 return path
         return None
+
+    def expects(self, share_id: str, content: Content) -> bool:
+        """May the share hold that? What it holds is expected from now on."""
+        if content == self.instead.pop(share_id, None):
+            self.data[share_id] = content
+        return content == self.data[share_id]
+
+    def _is_newest(self, snapshot_instance_id: str) -> bool:
+        for filesystem in self.world.host.state.filesystems.values():
+            if filesystem.last and filesystem.last.local.get("penstock:id") == snapshot_instance_id:
+                return True
+        return False
 
     # -- choices
 
@@ -89,13 +122,11 @@ class Users:
 
     def _create(self) -> None:
         size_gib = self.world.random.choice((1, 1, 2, 3))
-        share = share_creation.create(self.world.plane, CONTEXT, NewShare("NFS", size_gib, "s"))
-        self.data[share.id] = ()
+        share_creation.create(self.world.plane, CONTEXT, NewShare("NFS", size_gib, "s"))
 
     def _create_from_snapshot(self) -> None:
         snapshot_id = self._some_snapshot()
-        share = share_creation.create(self.world.plane, CONTEXT, NewShare("NFS", None, "c", snapshot_id=snapshot_id))
-        self.data[share.id] = self.taken.get(snapshot_id, ())
+        share_creation.create(self.world.plane, CONTEXT, NewShare("NFS", None, "c", snapshot_id=snapshot_id))
 
     def _delete(self) -> None:
         share_lifecycle.delete(self.world.plane, CONTEXT, self._some_share().id)
@@ -115,9 +146,7 @@ class Users:
         share_sizes.shrink(self.world.plane, CONTEXT, share.id, share.size_gib - self.world.random.choice((0, 1)))
 
     def _snapshot(self) -> None:
-        share = self._some_share()
-        snapshot = snapshots.create(self.world.plane, CONTEXT, NewSnapshot(share.id))
-        self.taken[snapshot.id] = self.data.get(share.id, ())
+        snapshots.create(self.world.plane, CONTEXT, NewSnapshot(self._some_share().id))
 
     def _delete_snapshot(self) -> None:
         snapshots.delete(self.world.plane, CONTEXT, self._some_snapshot())
@@ -128,7 +157,6 @@ class Users:
             snapshot = snapshot_rows.get(tx, snapshot_id)
         assert snapshot is not None
         share_lifecycle.revert(self.world.plane, CONTEXT, snapshot.share_id, snapshot_id)
-        self.data[snapshot.share_id] = self.taken[snapshot_id]
 
     def _allow(self) -> None:
         random = self.world.random
@@ -158,11 +186,21 @@ class Users:
             self.data[share.id] = self.world.host.content(path)
 
 
+UNSETTLED = {
+    *(status for status in ShareStatus if status.value.endswith("ing") and status is not ShareStatus.ERROR_DELETING),
+    *(
+        status
+        for status in SnapshotStatus
+        if status.value.endswith("ing") and status is not SnapshotStatus.ERROR_DELETING
+    ),
+    *(status for status in (*ShareStatus, *SnapshotStatus) if status.value.endswith("_starting")),
+    ShareStatus.CREATING_FROM_SNAPSHOT,
+}
+
+
 def settled(status: ShareStatus | SnapshotStatus) -> bool:
     """Is that a state in which nothing is going on?"""
-    return not (
-        status.value.endswith("ing") or status.value in ("creating_from_snapshot",)
-    ) and not status.value.endswith("_starting")
+    return status not in UNSETTLED
 
 
 def applied(state: AccessState) -> bool:

@@ -118,16 +118,23 @@ class World:
             return operations.pending(tx)
 
     def restart(self) -> None:
-        """A new process after a death; it may die too while it starts, and then the next one starts."""
+        """A new process after a death; it may die too while it starts, or find its host away."""
         self.deaths += 1
         self._new_process()
-        self.worker.resume_interrupted()
         self.manager.init_host()
+        self.worker.resume_interrupted()
+
+    def work(self) -> None:
+        """Let the worker run what is due; like the daemon's, it only starts once its backend is ready."""
+        if not self.manager.is_service_ready():
+            self.restart()
+        self.worker.run_pending()
 
     def settle(self) -> None:
-        """Fair weather: let the process work until nothing is left to do."""
+        """Fair weather: let the process, or a new one, work until nothing is left to do."""
         self.trouble.clear()
-        self.restart()
+        if not self.manager.is_service_ready() or self.random.random() < 0.5:
+            self.restart()  # also what the restart of an idle daemon does must change nothing
         for _ in range(SETTLED_AFTER):
             self.worker.run_pending()
             if not self.pending:

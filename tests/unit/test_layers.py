@@ -38,7 +38,19 @@ EDGES: dict[str, set[str]] = {
     "share.loading": {"errors", "config", "share.driver", "share.hook"},
     "share.hook": {"errors", "config", "context"},
     "share.drivers": BASE
-    | {"share.driver", "share.models", "share.inventory", "zfs", "host", "exports", "domain", "config", "clock", "log", "context"},
+    | {
+        "share.driver",
+        "share.models",
+        "share.inventory",
+        "zfs",
+        "host",
+        "exports",
+        "domain",
+        "config",
+        "clock",
+        "log",
+        "context",
+    },
     "share.manager": BASE
     | {
         "share.driver",
@@ -56,7 +68,8 @@ EDGES: dict[str, set[str]] = {
         "metrics",
     },
 }
-ANYTHING = {"cli", "daemon", "doctor", "recovery", "backend_service", "backend_site", "first_start"}  # they put the rooms together
+# they put the rooms together
+ANYTHING = {"cli", "daemon", "doctor", "recovery", "backend_service", "backend_site", "first_start"}
 SQLALCHEMY_ALLOWED = {"store"}
 
 

@@ -9,7 +9,6 @@ from penstock.ids import ShareTypeId, SnapshotId, SnapshotInstanceId, new_id
 from penstock.recovery.rebuilding import Known, rebuild
 from penstock.recovery.rows import Place
 from penstock.share.inventory import FoundSnapshot, Inventory, Tombstone
-from penstock.units import GIB
 from tests.factories import NOW, a_share
 from tests.unit.test_drift import found_of
 
@@ -21,14 +20,10 @@ def a_type(name: str) -> ShareType:
     return ShareType(ShareTypeId(new_id()), name, None, True, NOW, None, {})
 
 
-def test_the_limit_in_force_is_the_size() -> None:
-    share = a_share(size_gib=2)
-    found = found_of(share, limit_bytes=5 * GIB // 2)
+def test_a_share_without_any_size_gets_the_smallest() -> None:
+    found = found_of(a_share(), size_gib=0, limit_bytes=0)
     (rebuilt,) = rebuild(Inventory(("tank",), (found,), (), (), ()), NOTHING, PLACE).shares
-    assert rebuilt.share.size_gib == 3
-    unlimited = replace(found, limit_bytes=0)
-    (rebuilt,) = rebuild(Inventory(("tank",), (unlimited,), (), (), ()), NOTHING, PLACE).shares
-    assert rebuilt.share.size_gib == 2
+    assert rebuilt.share.size_gib == 1
 
 
 def test_types_are_found_by_id_then_by_name_then_made() -> None:

@@ -117,7 +117,7 @@ def routes(plane: IdentityPlane) -> Routes:
 
     @found.get("auth/tokens")
     def show(request: ApiRequest) -> Answer:
-        session = tokens.look_up(plane, _subject(request))
+        session = _subject_session(plane, request)
         if session.user.id != request.context.user_id and "service" not in request.context.roles:
             require_admin(request)
         with_catalogue = session.project and "nocatalog" not in request.query
@@ -126,7 +126,7 @@ def routes(plane: IdentityPlane) -> Routes:
 
     @found.delete("auth/tokens")
     def revoke(request: ApiRequest) -> Answer:
-        session = tokens.look_up(plane, _subject(request))
+        session = _subject_session(plane, request)
         if session.user.id != request.context.user_id:
             require_admin(request)
         tokens.revoke(plane, _subject(request))
@@ -200,6 +200,15 @@ def _subject(request: ApiRequest) -> str:
     except UnicodeEncodeError as err:
         raise NotFound("There is no such token.") from err
     return subject
+
+
+def _subject_session(plane: IdentityPlane, request: ApiRequest) -> Session:
+    """The session of the token asked about. Raises NotFound as published: 401 would be about the caller's own."""
+    subject = _subject(request)
+    try:
+        return tokens.look_up(plane, subject)
+    except Unauthorized as err:
+        raise NotFound("There is no such token, or it has expired.") from err
 
 
 def token_view(session: Session, catalogue: list[dict[str, Any]] | None) -> dict[str, Any]:

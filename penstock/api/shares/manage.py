@@ -18,10 +18,10 @@ LONGEST_PROTOCOL = 32
 
 
 class ManageFields(Strict):
-    """An existing export; ``is_public`` since 2.8."""
+    """An existing export; ``is_public`` since 2.8. Some clients send a whole export location as its path."""
 
     service_host: Name
-    export_path: str
+    export_path: str | dict[str, Any]
     protocol: Name
     share_type: Name | None = None
     name: Name | None = None
@@ -46,13 +46,14 @@ def manage_share(request: ApiRequest) -> Answer:
     """Accept an existing export as a share."""
     request.enforce("share:manage")
     asked = request.body_as(ManageBody).share
-    _check_texts(asked)
+    export_path = _path(asked.export_path)
+    _check_texts(asked, export_path)
     is_public = request.version.at_least("2.8") and parse_flag("is_public", asked.is_public or False)
     if is_public:
         request.enforce("share:create_public_share")
     existing = manage.ExistingShare(
         service_host=asked.service_host,
-        export_path=asked.export_path,
+        export_path=export_path,
         protocol=asked.protocol,
         share_type=asked.share_type or None,
         name=asked.display_name if asked.display_name is not None else asked.name,
@@ -70,11 +71,23 @@ def driver_options(asked: dict[str, Any] | None) -> dict[str, str]:
     return check_pairs("driver_options", texts)
 
 
-def _check_texts(asked: ManageFields) -> None:
-    for name in ("service_host", "export_path", "protocol"):
-        if not getattr(asked, name).strip():
+def _path(asked: str | dict[str, Any]) -> str:
+    """The path itself. Raises Unprocessable."""
+    path = asked.get("path") if isinstance(asked, dict) else asked
+    if not isinstance(path, str):
+        raise Unprocessable("'export_path' must be a path, or an export location with its 'path'.")
+    return path
+
+
+def _check_texts(asked: ManageFields, export_path: str) -> None:
+    for name, text in (
+        ("service_host", asked.service_host),
+        ("export_path", export_path),
+        ("protocol", asked.protocol),
+    ):
+        if not text.strip():
             raise Unprocessable(f"'{name}' must not be empty.")
-    if not asked.export_path.isprintable() or len(asked.export_path) > LONGEST_PATH:
+    if not export_path.isprintable() or len(export_path) > LONGEST_PATH:
         raise Unprocessable(f"'export_path' must be one line of at most {LONGEST_PATH} printable characters.")
     if len(asked.protocol) > LONGEST_PROTOCOL:
         raise Unprocessable(f"'protocol' must have at most {LONGEST_PROTOCOL} characters.")

@@ -15,6 +15,7 @@ from penstock.api.shares import (
     manage,
     messages,
     quota_sets,
+    replicas,
     share_actions,
     share_metadata,
     shares,
@@ -37,4 +38,5 @@ RESOURCES: Sequence[Routes] = (
     instances.routes,
     export_locations.routes,
     manage.routes,
+    replicas.routes,
 )

@@ -7,7 +7,6 @@ from typing import Any
 
 from penstock.api.request import ApiRequest
 from penstock.domain.types import REQUIRED_SPEC, SNAPSHOT_SPECS, ShareType
-from penstock.services import types
 
 # What a project may know of a type: it decides what its shares can do, not where they go.
 VISIBLE_SPECS = frozenset({REQUIRED_SPEC, *SNAPSHOT_SPECS, "replication_type", "availability_zones"})
@@ -22,25 +21,17 @@ SNAPSHOT_SPECS_SINCE = {
 
 def one(request: ApiRequest, share_type: ShareType) -> dict[str, Any]:
     """The body for one type."""
-    shown = _view(request, share_type, _default_id(request))
+    shown = _view(request, share_type)
     return {"share_type": shown, "volume_type": shown}
 
 
 def many(request: ApiRequest, share_types: Sequence[ShareType]) -> dict[str, Any]:
     """The body for a list."""
-    default_id = _default_id(request)
-    shown = [_view(request, share_type, default_id) for share_type in share_types]
+    shown = [_view(request, share_type) for share_type in share_types]
     return {"share_types": shown, "volume_types": shown}
 
 
-def _default_id(request: ApiRequest) -> str | None:
-    if not request.version.at_least("2.46"):
-        return None
-    found = types.default_of(request.plane)
-    return None if found is None else found.id
-
-
-def _view(request: ApiRequest, share_type: ShareType, default_id: str | None) -> dict[str, Any]:
+def _view(request: ApiRequest, share_type: ShareType) -> dict[str, Any]:
     version = request.version
     specs = share_type.extra_specs
     if not request.allows("share_types_extra_spec:index"):
@@ -59,5 +50,5 @@ def _view(request: ApiRequest, share_type: ShareType, default_id: str | None) ->
     if version.at_least("2.41"):
         view["description"] = share_type.description
     if version.at_least("2.46"):
-        view["is_default"] = share_type.id == default_id
+        view["is_default"] = share_type.name == request.plane.conf.default_share_type
     return view

@@ -160,7 +160,7 @@ def shrink(backend: Backend, context: RequestContext, share_id: str, new_size: i
         with driver_call("shrink shares"):
             backend.driver.shrink_share(model, new_size, share_server=None)
     except ShareShrinkingPossibleDataLoss as fault:
-        fail(backend, context, share, Event.DATA_AT_RISK, MessageAction.SHRINK, fault)
+        fail(backend, context, share, Event.REFUSED, MessageAction.SHRINK, fault)
         raise
     except Fault as fault:
         if is_final(fault):

@@ -13,7 +13,7 @@ from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
-from penstock.errors import Fault, NotFound
+from penstock.errors import Conflict, Fault, NotFound
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final
 from penstock.share.manager.models import access_models, snapshot_model
@@ -85,6 +85,9 @@ def revert(backend: Backend, context: RequestContext, snapshot_id: str) -> None:
     try:
         with driver_call("revert shares to snapshots"):
             backend.driver.revert_to_snapshot(context, model, access_models(share, rules), [], share_server=None)
+    except Conflict as fault:
+        _reverted(backend, snapshot, share, Event.REFUSED, context, fault)
+        raise
     except Fault as fault:
         if is_final(fault):
             _reverted(backend, snapshot, share, Event.FAILED, context, fault)

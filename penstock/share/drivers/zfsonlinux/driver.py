@@ -395,10 +395,11 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         try:
             self.storage.zfs.rollback(seen.snapshot, destroy_newer=False)
         except NewerSnapshots as err:
-            raise Conflict(f"there are newer snapshots than {seen.snapshot}: reverting would destroy them") from err
-        self._settle(share, plan.plan_mount)
-        if export is not None:
-            self.helper.serve(export)
+            raise Conflict("newer snapshots exist, or shares made from them: reverting would destroy them") from err
+        finally:
+            self._settle(share, plan.plan_mount)
+            if export is not None:
+                self.helper.serve(export)
 
     # --- taking over and letting go ----------------------------------------------------------------------------------
 

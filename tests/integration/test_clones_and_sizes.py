@@ -1,0 +1,74 @@
+"""Snapshots, shares made from them, and sizes, with data that clients wrote."""
+
+from __future__ import annotations
+
+from tests.product.running import Product
+from tests.product.user import User
+
+OVER_ONE_GIB_MIB = 1100
+
+
+def test_what_clones_need_stays_underneath(product: Product, user: User) -> None:
+    """Deleting the snapshot, then the share, succeeds for the user; the clones keep their data."""
+    friend = product.site.friend
+    share = user.share(availability_zone="nova")
+    user.allow(share, friend.address)
+    assert friend.write(user.location(share), "file", "first")
+    snapshot = user.snapshot(share)
+    clones = [user.clone(snapshot) for _ in range(2)]
+    second = user.snapshot(clones[0])
+    grandchild = user.clone(second)
+    user.delete_snapshot(snapshot)
+    user.delete(share)
+    user.delete_snapshot(second)
+    user.delete(clones[0])
+    for clone in (clones[1], grandchild):
+        user.allow(clone, friend.address)
+        assert friend.read(user.location(clone), "file") == "first"
+        assert friend.write(user.location(clone), "own", "mine")
+    product.told("doctor")  # the `product` fixture sees afterwards that what was kept underneath is gone with them
+
+
+def test_revert(product: Product, user: User) -> None:
+    friend = product.site.friend
+    kind = user.caller.ok(
+        "POST",
+        "/types",
+        {"share_type": {"name": "reverting", "extra_specs": {"driver_handles_share_servers": "false"}}},
+    )["share_type"]["id"]
+    specs = {"extra_specs": {"snapshot_support": "true", "revert_to_snapshot_support": "true"}}
+    user.caller.ok("POST", f"/types/{kind}/extra_specs", specs)
+    share = user.share(share_type=kind)
+    location = user.location(share)
+    user.allow(share, friend.address)
+    assert friend.write(location, "file", "before")
+    snapshot = user.snapshot(share)
+    assert friend.write(location, "later", "after")
+    user.revert(share, snapshot)
+    assert friend.read(location, "file") == "before"
+    assert friend.read(location, "later") is None
+    assert friend.may(location) == "rw"
+    user.delete_snapshot(snapshot)
+    user.delete(share)
+    user.caller.ok("DELETE", f"/types/{kind}")
+
+
+def test_the_size_is_the_limit_and_shrinking_never_loses_data(product: Product, user: User) -> None:
+    friend = product.site.friend
+    share = user.share(1)
+    location = user.location(share)
+    user.allow(share, friend.address)
+    complaint = friend.fill(location, "big", OVER_ONE_GIB_MIB)
+    assert "quota" in complaint.lower() or "DQUOT" in complaint, complaint
+    user.resize(share, 2)
+    product.site.ran("rm", "-f", f"{user.path(share)}/big")
+    assert friend.fill(location, "whole", OVER_ONE_GIB_MIB) == ""
+    product.site.ran("sync")
+    refused = user.resize(share, 1, "shrinking_possible_data_loss_error")
+    assert refused["size"] == 2
+    assert any("more than the new size" in message for message in user.messages(share))
+    user.act(share, "reset_status", {"status": "available"})
+    product.site.ran("rm", f"{user.path(share)}/whole")
+    user.until(lambda: product.site.ran("zfs", "get", "-Hpo", "value", "referenced", user.path(share).lstrip("/")),
+               lambda referenced: int(referenced) < 1 << 30)  # fmt: skip
+    assert user.resize(share, 1)["size"] == 1
