@@ -140,7 +140,7 @@ class User:
 
     def until_share(self, share: str, wanted: str = "available") -> Row:
         found = self.until(lambda: self.show(share), lambda row: row["status"] == wanted or "error" in row["status"])
-        assert found["status"] == wanted, (found, self.messages(share))
+        assert found["status"] == wanted, (self.messages(share), found)
         return dict(found)
 
     def until_snapshot(self, snapshot: str, wanted: str = "available") -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from random import Random
+from unittest import mock
+from uuid import UUID
 
 import pytest
 import structlog
@@ -51,8 +54,17 @@ def test_whatever_happens_everything_ends_well_or_truthfully(seeds: range) -> No
 
 
 def run(seed: int) -> World:
-    """One life of a control plane."""
-    world = World(seed)
+    """One life of a control plane; the same seed is the same life."""
+    source = Random(seed)
+
+    def seeded_uuid() -> UUID:
+        return UUID(int=source.getrandbits(128), version=4)
+
+    with mock.patch("uuid.uuid4", seeded_uuid):
+        return _live(World(seed))
+
+
+def _live(world: World) -> World:
     users = Users(world)
     for _ in range(ROUNDS):
         _stir(world)
