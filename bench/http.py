@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 VERSION = "2.65"
-POLL_S = 0.004
+POLL_S = 0.02  # seldom enough not to slow what is measured; ends are read from the operations' rows
 WAIT_S = 120.0
 
 
@@ -96,10 +96,10 @@ class Api:
 
         self._until(state, "gone")
 
-    @staticmethod
-    def _until(state: Callable[[], str], wanted: str) -> None:
+    def _until(self, state: Callable[[], str], wanted: str) -> None:
         deadline = time.monotonic() + WAIT_S
         while (seen := state()) != wanted:
             if "error" in seen or time.monotonic() > deadline:
-                raise RuntimeError(f"'{seen}' instead of '{wanted}'")
+                told = [message["user_message"] for message in self.call("GET", "/messages")["messages"][:1]]
+                raise RuntimeError(f"'{seen}' instead of '{wanted}': {told}")
             time.sleep(POLL_S)

@@ -101,39 +101,42 @@ class Worker:
         return count
 
     def _dispatch(self) -> None:
+        woken = False
         while not self._stopping.is_set():
             self._waker.clear()
             try:
-                idle = self._turn()
+                idle = self._turn(woken=woken)
             except Unavailable as fault:
                 log.warning("operations.database_away", fault=str(fault))
                 idle = True
-            if idle:
-                self._waker.wait(POLL_S)
+            woken = self._waker.wait(POLL_S) if idle else True
 
-    def _turn(self) -> bool:
-        """Hand out what is runnable; returns whether there was nothing to do."""
+    def _turn(self, *, woken: bool) -> bool:
+        """Hand out what is runnable; returns whether there was nothing to do.
+
+        Unless `woken` by something new, a look that costs no writing transaction comes first.
+        """
         pool = self._pool
         assert pool is not None  # noqa: S101 - start() made it
         if self._stranded.is_set():
             self.resume_interrupted()
         free = self._threads - len(self._busy)
-        taken = self._claim(free) if free > 0 else []
+        taken = self._claim(free) if free > 0 and (woken or self._is_due()) else []
         for operation in taken:
             future = pool.submit(self._run, operation)
             self._running.add(future)
             future.add_done_callback(self._running.discard)
         return not taken
 
+    def _is_due(self) -> bool:
+        with self._database.read() as tx:
+            return rows.has_runnable(tx, self.backend, now=self._clock.utc())
+
     def _claim(self, limit: int) -> list[Operation]:
         with self._lock:
             busy = set(self._busy)
-        now = self._clock.utc()
-        with self._database.read() as tx:
-            if not rows.has_runnable(tx, self.backend, now=now):
-                return []
         with self._database.begin() as tx:
-            taken = rows.claim(tx, self.backend, limit=limit, busy_keys=busy, now=now)
+            taken = rows.claim(tx, self.backend, limit=limit, busy_keys=busy, now=self._clock.utc())
         with self._lock:
             self._busy.update(operation.call.resource_key for operation in taken)
         return taken

@@ -38,9 +38,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is left on a pool, in GiB."""
+    """What is left on a pool, in GiB: `free_gib` as reported without what is set aside; `promised_gib` of that to
+    shares the report cannot know yet."""
 
     free_gib: float
+    promised_gib: float
     total_gib: float
     provisioned_gib: float
 
@@ -59,7 +61,7 @@ def choose(
         room = _room(candidate.report, placed.get(str(ref)))
         reason = _refusal(wanted, candidate) or _too_full(wanted, candidate.report.capabilities, room)
         if reason is None:
-            fitting.append((-room.free_gib, str(ref), ref))
+            fitting.append((room.promised_gib - room.free_gib, str(ref), ref))
         else:
             reasons[str(ref)] = reason
     if not fitting:
@@ -97,21 +99,26 @@ def _speaks(capabilities: Mapping[str, Any], protocol: str) -> bool:
 def _room(report: PoolReport, placed: PlacedGib | None) -> Room:
     said = report.capabilities
     total_gib = _number(said.get("total_capacity_gb"))
-    unreported_gib = placed.unreported_gib if placed else 0
     set_aside_gib = total_gib * float(said.get("reserved_percentage") or 0) / 100
-    free_gib = _number(said.get("free_capacity_gb")) - set_aside_gib - unreported_gib
-    return Room(free_gib, total_gib, float(placed.provisioned_gib if placed else 0))
+    return Room(
+        free_gib=_number(said.get("free_capacity_gb")) - set_aside_gib,
+        promised_gib=placed.unreported_gib if placed else 0,
+        total_gib=total_gib,
+        provisioned_gib=float(placed.provisioned_gib if placed else 0),
+    )
 
 
 def _too_full(wanted: Requirements, said: Mapping[str, Any], room: Room) -> str | None:
     if wanted.size_gib > room.total_gib:
         return f"it holds {room.total_gib:g} GiB in all"
-    if is_thin(wanted, said):
-        ratio = float(said.get("max_over_subscription_ratio") or 1.0)
-        if room.provisioned_gib + wanted.size_gib > room.total_gib * ratio:
-            return f"{room.provisioned_gib:g} GiB are promised of {room.total_gib:g} GiB at most {ratio:g} times over"
-        return None if room.free_gib > 0 else "it has no free space"
-    return None if wanted.size_gib <= room.free_gib else f"it has {max(0.0, room.free_gib):g} GiB free"
+    if not is_thin(wanted, said):
+        left_gib = max(0.0, room.free_gib - room.promised_gib)
+        return None if wanted.size_gib <= left_gib else f"it has {left_gib:g} GiB free"
+    # Thin shares take space as they are written to: what they are promised counts against the ratio, not as used.
+    ratio = float(said.get("max_over_subscription_ratio") or 1.0)
+    if room.provisioned_gib + wanted.size_gib > room.total_gib * ratio:
+        return f"{room.provisioned_gib:g} GiB are promised of {room.total_gib:g} GiB at most {ratio:g} times over"
+    return None if room.free_gib > 0 else "it has no free space"
 
 
 def is_thin(wanted: Requirements, said: Mapping[str, Any]) -> bool:

@@ -132,6 +132,8 @@ def metadata_of(tx: Connection, rule_ids: Collection[str]) -> dict[str, dict[str
 
 def set_metadata(tx: Connection, rule_id: AccessRuleId | str, items: Mapping[str, str]) -> None:
     """Set these keys, keep the others."""
+    if not items:
+        return
     table = access_rule_metadata
     tx.execute(delete(table).where(table.c.access_rule_id == rule_id, table.c.key.in_(list(items))))
     if items:

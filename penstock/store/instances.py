@@ -6,11 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
 from penstock.store.schema import export_location_metadata, export_locations, share_instances, shares
+
+_LOCATIONS = (
+    select(export_locations)
+    .where(export_locations.c.share_instance_id.in_(bindparam("ids", expanding=True)))
+    .order_by(export_locations.c.ordinal)
+)
+_LOCATION_METADATA = select(export_location_metadata).where(
+    export_location_metadata.c.export_location_id.in_(bindparam("ids", expanding=True))
+)
 
 
 def get(tx: Connection, instance_id: InstanceId | str) -> ShareInstance | None:
@@ -70,11 +79,9 @@ def export_locations_of(tx: Connection, instance_id: InstanceId | str) -> list[E
 
 def locations_of_instances(tx: Connection, instance_ids: Sequence[str]) -> dict[str, list[ExportLocation]]:
     """Export locations of several instances, by instance, in two queries."""
-    query = select(export_locations).where(export_locations.c.share_instance_id.in_(list(instance_ids)))
-    rows = tx.execute(query.order_by(export_locations.c.ordinal)).all()
+    rows = tx.execute(_LOCATIONS, {"ids": list(instance_ids)}).all()
     notes: dict[str, dict[str, str]] = {}
-    of_these = export_location_metadata.c.export_location_id.in_([row.id for row in rows])
-    for row in tx.execute(select(export_location_metadata).where(of_these)):
+    for row in tx.execute(_LOCATION_METADATA, {"ids": [row.id for row in rows]}) if rows else ():
         notes.setdefault(row.export_location_id, {})[row.key] = row.value
     found: dict[str, list[ExportLocation]] = {}
     for row in rows:
@@ -126,6 +133,8 @@ def put_export_locations(
 
 def set_location_metadata(tx: Connection, location_id: str, items: Mapping[str, str], *, replace: bool = False) -> None:
     """Set these metadata keys of an export location; with `replace` the rest goes."""
+    if not items and not replace:
+        return
     table = export_location_metadata
     mine = table.c.export_location_id == location_id
     tx.execute(delete(table).where(mine if replace else mine & table.c.key.in_(list(items))))

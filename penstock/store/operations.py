@@ -15,6 +15,7 @@ from penstock.store.schema import operations
 PENDING = (OperationState.QUEUED, OperationState.RUNNING)
 
 # Statements that run for every operation are built once: building one costs more than running it.
+_ADD = insert(operations)
 _EARLIER = operations.alias("earlier")
 _DUE = (
     (operations.c.backend == bindparam("backend"))
@@ -54,22 +55,21 @@ def add(
 ) -> OperationId:
     """Append `call` to its backend's queue, in the caller's transaction."""
     operation_id = OperationId(new_id())
-    tx.execute(
-        insert(operations).values(
-            id=operation_id,
-            backend=call.backend,
-            resource_key=call.resource_key,
-            method=call.method,
-            arguments=call.arguments,
-            state=OperationState.QUEUED,
-            attempts=0,
-            request_id=request_id,
-            user_id=user_id,
-            project_id=project_id,
-            cancel_requested=False,
-            created_at=now,
-        )
-    )
+    row = {
+        "id": operation_id,
+        "backend": call.backend,
+        "resource_key": call.resource_key,
+        "method": call.method,
+        "arguments": call.arguments,
+        "state": OperationState.QUEUED,
+        "attempts": 0,
+        "request_id": request_id,
+        "user_id": user_id,
+        "project_id": project_id,
+        "cancel_requested": False,
+        "created_at": now,
+    }
+    tx.execute(_ADD, row)
     return operation_id
 
 

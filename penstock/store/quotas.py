@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from penstock.domain.quotas import QuotaResource, Usage
 from penstock.domain.shares import ShareStatus
@@ -24,10 +24,45 @@ class QuotaScope(StrEnum):
     TYPE = "type"
 
 
+# Asked before every create: built once, because building a statement costs more than running it.
+_COUNTED = case((shares.c.size_target_gib > shares.c.size_gib, shares.c.size_target_gib), else_=shares.c.size_gib)
+_NEW_SHARE = share_instances.c.status.in_([ShareStatus.CREATING, ShareStatus.MANAGING])
+_SHARES = (
+    select(
+        func.count(),
+        func.coalesce(func.sum(_COUNTED), 0),
+        func.coalesce(func.sum(case((_NEW_SHARE, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((_NEW_SHARE, _COUNTED), else_=_COUNTED - shares.c.size_gib)), 0),
+    )
+    .select_from(shares.join(share_instances, share_instances.c.id == shares.c.instance_id))
+    .where(shares.c.project_id == bindparam("project_id"))
+)
+_NEW_SNAPSHOT = snapshot_instances.c.status.in_([SnapshotStatus.CREATING, SnapshotStatus.MANAGING])
+_SNAPSHOTS = (
+    select(
+        func.count(),
+        func.coalesce(func.sum(snapshots.c.size_gib), 0),
+        func.coalesce(func.sum(case((_NEW_SNAPSHOT, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((_NEW_SNAPSHOT, snapshots.c.size_gib), else_=0)), 0),
+    )
+    .select_from(
+        snapshots.join(snapshot_instances, snapshot_instances.c.id == snapshots.c.instance_id).join(
+            shares, shares.c.id == snapshots.c.share_id
+        )
+    )
+    .where(snapshots.c.project_id == bindparam("project_id"))
+)
+_LIMITS = select(quotas.c.resource, quotas.c.hard_limit).where(
+    quotas.c.scope == bindparam("scope"),
+    quotas.c.project_id == bindparam("project_id"),
+    quotas.c.subject == bindparam("subject"),
+)
+
+
 def limits(tx: Connection, scope: QuotaScope, *, project_id: str = "", subject: str = "") -> dict[QuotaResource, int]:
     """The limits stored for exactly that scope; what is not there is not set."""
-    query = select(quotas.c.resource, quotas.c.hard_limit).where(_mine(scope, project_id, subject))
-    return {QuotaResource(row.resource): row.hard_limit for row in tx.execute(query)}
+    of = {"scope": scope, "project_id": project_id, "subject": subject}
+    return {QuotaResource(row.resource): row.hard_limit for row in tx.execute(_LIMITS, of)}
 
 
 def set_limits(
@@ -63,65 +98,22 @@ def usage(
     tx: Connection, project_id: str, *, user_id: str | None = None, share_type_id: str | None = None
 ) -> dict[QuotaResource, Usage]:
     """What the project (a user of it, a type in it) uses, from the rows. `in_use` includes what is being created."""
-    counts, gib, new, new_gib = _shares(tx, project_id, user_id, share_type_id)
-    snapshot_counts, snapshot_gib, new_snapshots, new_snapshot_gib = _snapshots(tx, project_id, user_id, share_type_id)
+    shares_used, snapshots_used = _SHARES, _SNAPSHOTS
+    if user_id is not None:
+        shares_used = shares_used.where(shares.c.user_id == user_id)
+        snapshots_used = snapshots_used.where(snapshots.c.user_id == user_id)
+    if share_type_id is not None:
+        shares_used = shares_used.where(shares.c.share_type_id == share_type_id)
+        snapshots_used = snapshots_used.where(shares.c.share_type_id == share_type_id)
+    of = {"project_id": project_id}
+    counts, gib, new, new_gib = map(int, tx.execute(shares_used, of).one())
+    snapshot_counts, snapshot_gib, new_snapshots, new_snapshot_gib = map(int, tx.execute(snapshots_used, of).one())
     found = {resource: Usage(0) for resource in QuotaResource}
     found[QuotaResource.SHARES] = Usage(counts - new, new)
     found[QuotaResource.GIGABYTES] = Usage(gib - new_gib, new_gib)
     found[QuotaResource.SNAPSHOTS] = Usage(snapshot_counts - new_snapshots, new_snapshots)
     found[QuotaResource.SNAPSHOT_GIGABYTES] = Usage(snapshot_gib - new_snapshot_gib, new_snapshot_gib)
     return found
-
-
-def _shares(
-    tx: Connection, project_id: str, user_id: str | None, share_type_id: str | None
-) -> tuple[int, int, int, int]:
-    counted = case((shares.c.size_target_gib > shares.c.size_gib, shares.c.size_target_gib), else_=shares.c.size_gib)
-    new = share_instances.c.status.in_([ShareStatus.CREATING, ShareStatus.MANAGING])
-    query = (
-        select(
-            func.count(),
-            func.coalesce(func.sum(counted), 0),
-            func.coalesce(func.sum(case((new, 1), else_=0)), 0),
-            func.coalesce(func.sum(case((new, counted), else_=counted - shares.c.size_gib)), 0),
-        )
-        .select_from(shares.join(share_instances, share_instances.c.id == shares.c.instance_id))
-        .where(shares.c.project_id == project_id)
-    )
-    if user_id is not None:
-        query = query.where(shares.c.user_id == user_id)
-    if share_type_id is not None:
-        query = query.where(shares.c.share_type_id == share_type_id)
-    return _ints(tx.execute(query).one())
-
-
-def _snapshots(
-    tx: Connection, project_id: str, user_id: str | None, share_type_id: str | None
-) -> tuple[int, int, int, int]:
-    new = snapshot_instances.c.status.in_([SnapshotStatus.CREATING, SnapshotStatus.MANAGING])
-    query = (
-        select(
-            func.count(),
-            func.coalesce(func.sum(snapshots.c.size_gib), 0),
-            func.coalesce(func.sum(case((new, 1), else_=0)), 0),
-            func.coalesce(func.sum(case((new, snapshots.c.size_gib), else_=0)), 0),
-        )
-        .select_from(
-            snapshots.join(snapshot_instances, snapshot_instances.c.id == snapshots.c.instance_id).join(
-                shares, shares.c.id == snapshots.c.share_id
-            )
-        )
-        .where(snapshots.c.project_id == project_id)
-    )
-    if user_id is not None:
-        query = query.where(snapshots.c.user_id == user_id)
-    if share_type_id is not None:
-        query = query.where(shares.c.share_type_id == share_type_id)
-    return _ints(tx.execute(query).one())
-
-
-def _ints(row: Any) -> tuple[int, int, int, int]:
-    return int(row[0]), int(row[1]), int(row[2]), int(row[3])
 
 
 def _mine(scope: QuotaScope, project_id: str, subject: str) -> Any:

@@ -227,6 +227,8 @@ def metadata_of(tx: Connection, share_ids: Sequence[str]) -> dict[str, dict[str,
 
 def set_metadata(tx: Connection, share_id: ShareId | str, items: Mapping[str, str], *, replace: bool = False) -> None:
     """Set these keys; with `replace` the rest goes."""
+    if not items and not replace:
+        return
     mine = share_metadata.c.share_id == share_id
     tx.execute(delete(share_metadata).where(mine if replace else mine & share_metadata.c.key.in_(list(items))))
     if items:

@@ -188,6 +188,8 @@ def set_metadata(
     tx: Connection, snapshot_id: SnapshotId | str, items: Mapping[str, str], *, replace: bool = False
 ) -> None:
     """Set these keys; with `replace` the rest goes."""
+    if not items and not replace:
+        return
     mine = snapshot_metadata.c.snapshot_id == snapshot_id
     tx.execute(delete(snapshot_metadata).where(mine if replace else mine & snapshot_metadata.c.key.in_(list(items))))
     if items:

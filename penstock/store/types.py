@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from penstock.domain.types import ShareType
 from penstock.ids import ShareTypeId
 from penstock.store.schema import share_type_extra_specs, share_type_projects, share_types, shares
+
+_ALL = select(share_types).order_by(share_types.c.created_at, share_types.c.id)
+_BY_ID = _ALL.where(share_types.c.id == bindparam("id"))
+_BY_NAME = _ALL.where(share_types.c.name == bindparam("name"))
+_SPECS = select(share_type_extra_specs).where(
+    share_type_extra_specs.c.share_type_id.in_(bindparam("ids", expanding=True))
+)
 
 
 def insert_type(tx: Connection, share_type: ShareType) -> None:
@@ -30,19 +37,19 @@ def insert_type(tx: Connection, share_type: ShareType) -> None:
 
 def get(tx: Connection, type_id: ShareTypeId | str) -> ShareType | None:
     """The type by id, or None."""
-    found = _types(tx, select(share_types).where(share_types.c.id == type_id))
+    found = _types(tx, _BY_ID, {"id": type_id})
     return found[0] if found else None
 
 
 def get_by_name(tx: Connection, name: str) -> ShareType | None:
     """The type by name, or None."""
-    found = _types(tx, select(share_types).where(share_types.c.name == name))
+    found = _types(tx, _BY_NAME, {"name": name})
     return found[0] if found else None
 
 
 def list_types(tx: Connection, *, project_id: str | None = None, is_public: bool | None = None) -> list[ShareType]:
     """Types, oldest first; with `project_id` those open to that project, with `is_public` only (non-)public ones."""
-    query = select(share_types)
+    query = _ALL
     if is_public is not None:
         query = query.where(share_types.c.is_public.is_(is_public))
     if project_id is not None:
@@ -111,11 +118,10 @@ def remove_project(tx: Connection, type_id: ShareTypeId | str, project_id: str) 
     return tx.execute(gone).rowcount > 0
 
 
-def _types(tx: Connection, query: Any) -> list[ShareType]:
-    rows = tx.execute(query.order_by(share_types.c.created_at, share_types.c.id)).all()
+def _types(tx: Connection, query: Any, of: Mapping[str, str] | None = None) -> list[ShareType]:
+    rows = tx.execute(query, of).all()
     specs: dict[str, dict[str, str]] = {}
-    of_these = share_type_extra_specs.c.share_type_id.in_([row.id for row in rows])
-    for row in tx.execute(select(share_type_extra_specs).where(of_these)):
+    for row in tx.execute(_SPECS, {"ids": [row.id for row in rows]}):
         specs.setdefault(row.share_type_id, {})[row.key] = row.value
     return [
         ShareType(

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from openstack.connection import Connection
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +20,7 @@ from tests.conformance import suite
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".work" / "conformance"
 PORT = 8796
+BACKENDS = {"alpha": "h1", "beta": "h2"}  # backend → host of the lab
 
 
 def main() -> int:
@@ -35,11 +35,10 @@ def main() -> int:
     shutil.rmtree(WORK / "run", ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="penstock-conf") as lab_directory:
         lab = Lab("conf", Path(lab_directory) / "lab", "10.87.0", ("zfs", "nfs", "ssh"), pool_mib=20480)
-        daemon = LabDaemon(WORK / "run", {"zfs": _backend(lab)}, port=PORT, options=("periodic_interval = 5",))
+        daemon = LabDaemon(WORK / "run", {name: _backend(lab, host) for name, host in BACKENDS.items()}, port=PORT, options=("periodic_interval = 5",))
         try:
-            lab.up(1, 0)
+            lab.up(len(BACKENDS), 0)
             daemon.up()
-            _provision(daemon.cloud())
             results = _run(tempest / "bin" / "tempest", daemon, arguments, console)
         finally:
             daemon.down()
@@ -59,11 +58,11 @@ def _environment(given: Path | None, console: Console) -> Path:
     return place
 
 
-def _backend(lab: Lab) -> tuple[str, ...]:
+def _backend(lab: Lab, host: str) -> tuple[str, ...]:
     return (
         *DRIVER,
-        f"zfs_share_export_ip = {lab.address('h1')}",
-        f"zfs_service_ip = {lab.address('h1')}",
+        f"zfs_share_export_ip = {lab.address(host)}",
+        f"zfs_service_ip = {lab.address(host)}",
         "zfs_zpool_list = tank",
         "zfs_use_ssh = True",
         "zfs_ssh_username = root",
@@ -72,25 +71,12 @@ def _backend(lab: Lab) -> tuple[str, ...]:
     )
 
 
-def _provision(cloud: Connection) -> None:
-    """Make the suite's accounts, by a stock client."""
-    identity = cloud.identity
-    roles = {role.name: role for role in identity.roles()}
-    for account in suite.ACCOUNTS:
-        project = identity.find_project(account.project) or identity.create_project(
-            name=account.project, domain_id="default"
-        )
-        user = identity.create_user(name=account.user, password=account.password, domain_id="default")
-        for role in account.roles:
-            identity.assign_project_role_to_user(project, user, roles[role])
-
-
 def _run(tempest: Path, daemon: LabDaemon, arguments: argparse.Namespace, console: Console) -> suite.Results:
     workspace = WORK / "run" / "tempest"
+    password = (WORK / "run" / "state" / "admin-password").read_text().strip()
     registry = WORK / "run" / "workspaces.yaml"  # not the user's own
     subprocess.run((tempest, "init", "--workspace-path", registry, workspace), check=True, capture_output=True)
-    (workspace / "etc" / "tempest.conf").write_text(suite.tempest_conf(workspace, daemon.url, "zfs"))
-    (workspace / "accounts.yaml").write_text(suite.accounts_yaml())
+    (workspace / "etc" / "tempest.conf").write_text(suite.tempest_conf(workspace, daemon.url, password, tuple(BACKENDS)))
     results = suite.Results()
     for test, outcome in suite.run(tempest, workspace, arguments.only, workers=arguments.workers):
         results.add(test, outcome)

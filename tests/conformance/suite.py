@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,6 @@ LATER = (
     "backup",
     "encryption",
     "migration",
-    "multi_backend",
     "qos_types",
     "replication",
     "resource_locks",
@@ -35,26 +34,6 @@ LATER = (
 RESULT = re.compile(
     r"^\{\d+\} (?:(?:setUp|tearDown)Class \()?(?P<test>[^\s()]+)\)?(?: \[[\d.]+s\])?"
     r" \.\.\. (?P<outcome>ok|FAILED|SKIPPED)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A pre-provisioned account of the suite."""
-
-    user: str
-    project: str
-    password: str
-    roles: tuple[str, ...]
-
-
-ACCOUNTS = (
-    Account("conf-primary", "conf-primary", "primary-secret-1", ("member",)),
-    Account("conf-alt", "conf-alt", "alt-secret-1", ("member",)),
-    Account("conf-admin", "conf-admin", "admin-secret-1", ("admin",)),
-    Account("conf-project-admin", "conf-primary", "padmin-secret-1", ("admin",)),
-    Account("conf-project-member", "conf-primary", "pmember-secret-1", ("member",)),
-    Account("conf-project-reader", "conf-primary", "preader-secret-1", ("reader",)),
 )
 
 
@@ -79,8 +58,8 @@ class Results:
         return sum(counts[outcome] for counts in self.by_resource.values())
 
 
-def tempest_conf(workspace: Path, url: str, pool_backend: str) -> str:
-    """The suite's configuration for a server at `url`."""
+def tempest_conf(workspace: Path, url: str, admin_password: str, backends: Sequence[str]) -> str:
+    """The suite's configuration for a server at `url`, where it makes its own projects and users as its ``admin``."""
     share = {
         "min_api_microversion": "2.0",
         "max_api_microversion": MAX_VERSION,
@@ -97,7 +76,8 @@ def tempest_conf(workspace: Path, url: str, pool_backend: str) -> str:
         "capability_create_share_from_snapshot_support": True,
         "capability_revert_to_snapshot_support": True,
         "capability_thin_provisioned": True,
-        "backend_names": pool_backend,
+        "multi_backend": True,
+        "backend_names": ",".join(backends),
         "build_interval": 1,
         "build_timeout": 60,
         "run_quota_tests": True,
@@ -118,8 +98,12 @@ def tempest_conf(workspace: Path, url: str, pool_backend: str) -> str:
         "DEFAULT": {"log_dir": workspace, "log_file": "tempest.log", "debug": True},
         "oslo_concurrency": {"lock_path": workspace / "locks"},
         "auth": {
-            "use_dynamic_credentials": False,
-            "test_accounts_file": workspace / "accounts.yaml",
+            "use_dynamic_credentials": True,
+            "admin_username": "admin",
+            "admin_password": admin_password,
+            "admin_project_name": "admin",
+            "admin_domain_name": "Default",
+            "tempest_roles": "member",
             "create_isolated_networks": False,
         },
         "identity": {
@@ -135,21 +119,6 @@ def tempest_conf(workspace: Path, url: str, pool_backend: str) -> str:
         "share": share,
     }
     return "\n".join(_section(name, options) for name, options in sections.items())
-
-
-def accounts_yaml() -> str:
-    """The pre-provisioned accounts, as the suite reads them."""
-    lines = []
-    for account in ACCOUNTS:
-        lines += [
-            f"- username: '{account.user}'",
-            f"  project_name: '{account.project}'",
-            f"  password: '{account.password}'",
-            "  domain_name: 'Default'",
-            f"  roles: [{', '.join(account.roles)}]",
-            *(["  types: [admin]"] if account.user == "conf-admin" else []),
-        ]
-    return "\n".join([*lines, ""])
 
 
 def run(tempest: Path, workspace: Path, only: str, *, workers: int) -> Iterator[tuple[str, str]]:

@@ -59,7 +59,10 @@ class NfsClient(ABC):
 
 @dataclass
 class LibnfsClient(NfsClient):
-    """libnfs's programs; reads by NFSv4. Writes by NFSv3: nfs-cp's v4 writes are larger than NFS-Ganesha 4.3 takes."""
+    """libnfs's programs (4.0, whose URLs want IPv6 addresses without brackets).
+
+    Reads by NFSv4. Writes by NFSv3: nfs-cp's v4 writes are larger than NFS-Ganesha 4.3 takes.
+    """
 
     def write(self, location: str, name: str, text: str) -> bool:
         with tempfile.NamedTemporaryFile("w") as file:
@@ -107,7 +110,7 @@ class LibnfsClient(NfsClient):
     def _url(self, location: str, name: str = "", *, version: int = 4) -> str:
         server, _, path = location.partition(":/")
         path = f"{path}/{name}" if name else path
-        return f"nfs://{server}/{path}?version={version}"
+        return f"nfs://{server.strip('[]')}/{path}?version={version}"
 
 
 @dataclass

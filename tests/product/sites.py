@@ -74,7 +74,7 @@ def namespace_site(lab: Lab) -> Site:
         run("ip", "-n", lab.network.namespace(name), "addr", "add", f"{address}/64", "dev", "eth0", "nodad")
     disk = f"{lab.directory}/h1/pond"
     for command in (
-        ("truncate", "-s", "2G", disk),
+        ("truncate", "-s", "4G", disk),
         ("zpool", "create", SECOND_POOL, disk),
         ("zfs", "create", "-p", NESTED),
     ):

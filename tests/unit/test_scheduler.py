@@ -88,6 +88,13 @@ def test_a_refusal_says_why(candidate: Candidate, wanted: Requirements, reason: 
     assert reason in str(refused.value)
 
 
+def test_thin_promises_do_not_count_as_used_space() -> None:
+    candidate = pool("a", free=8, total=8, max_over_subscription_ratio=20.0)
+    assert choose(Requirements(1, "NFS"), [candidate], {"h@b#a": Placed(15, 15)})[0].pool == "a"
+    with pytest.raises(InsufficientCapacity, match="0 GiB free"):
+        choose(Requirements(1, "NFS", {"thin_provisioning": "False"}), [candidate], {"h@b#a": Placed(15, 15)})
+
+
 def test_over_subscription_is_bounded_by_the_ratio() -> None:
     candidate = pool("a", max_over_subscription_ratio=2.0)
     assert choose(Requirements(50, "NFS"), [candidate], {"h@b#a": Placed(150)})[0].pool == "a"

@@ -1,0 +1,38 @@
+"""Seeing in the daemon's log how far its work on the host is."""
+
+from __future__ import annotations
+
+import time
+
+from tests.product.running import Product
+
+ACTIONS = ("host.command", "host.file_written", "host.file_removed")
+WAIT_S = 10.0
+
+
+class LogWatch:
+    """Counts what is logged from now on."""
+
+    def __init__(self, product: Product) -> None:
+        self._path = product.daemon.log
+        self.forget()
+
+    def forget(self) -> None:
+        """Count from now on."""
+        self._offset = self._path.stat().st_size
+
+    def lines(self, *events: str) -> list[str]:
+        """What was logged since, of these events."""
+        with self._path.open("rb") as log:
+            log.seek(self._offset)
+            text = log.read().decode(errors="replace")
+        return [line for line in text.splitlines() if any(event in line for event in events)]
+
+    def await_actions(self, count: int, *, ends: tuple[str, ...] = ()) -> bool:
+        """Wait for so many commands and file changes on hosts; False when an event of `ends`, or nothing, came first."""
+        deadline = time.monotonic() + WAIT_S
+        while len(self.lines(*ACTIONS)) < count:
+            if time.monotonic() > deadline or (ends and self.lines(*ends)):
+                return False
+            time.sleep(0.002)
+        return not (ends and self.lines(*ends))
