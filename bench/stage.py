@@ -58,7 +58,7 @@ class Stage:
         return Api.login(self.lab.address("h1"), PORT, password)
 
     def ended(self, share_id: str) -> float:
-        """When the last operation on the share was finished, as a Unix time: by its row, not by asking again and again."""
+        """When the last operation on the share was finished (Unix time): by its row, not by asking again and again."""
         with closing(sqlite3.connect(f"file:{self.work}/state/penstock.sqlite?mode=ro", uri=True)) as rows:
             query = "SELECT max(finished_at) FROM operations WHERE resource_key = ?"
             (text,) = rows.execute(query, (f"share:{share_id}",)).fetchone()

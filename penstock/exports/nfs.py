@@ -31,6 +31,13 @@ class NfsServer(Protocol):
         """Stop serving these paths; unknown ones are fine. Safe to repeat. Raises as `put`."""
         ...
 
+    def let_go(self, path: str) -> None:
+        """Make clients that are still mounted drop what they hold open at a path that is no longer served.
+
+        For who wants to unmount or destroy it. Safe to repeat. Raises as `put`.
+        """
+        ...
+
     def get(self, path: str) -> Export | None:
         """The export as configured, None when it is not one of ours. Raises Unavailable, BackendFault."""
         ...

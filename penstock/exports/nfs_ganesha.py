@@ -90,6 +90,9 @@ class GaneshaNfs:
                 present,
             )
 
+    def let_go(self, path: str) -> None:
+        """See NfsServer. Nothing to do: Ganesha closes all files of an export that it removes."""
+
     def get(self, path: str) -> Export | None:
         """See NfsServer."""
         found = self._present([self._shards.file_of(path)]).get(path)

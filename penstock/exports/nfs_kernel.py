@@ -22,7 +22,7 @@ from pathlib import Path
 from threading import Lock
 
 from penstock.errors import BackendFault, Unavailable, Unsupported
-from penstock.exports import etab_edit, kernel_files
+from penstock.exports import etab_edit, held_state, kernel_files
 from penstock.exports.model import Export
 from penstock.exports.shards import Shards
 from penstock.host.runner import Host
@@ -30,7 +30,9 @@ from penstock.host.runner import Host
 STATE = "/var/lib/nfs"
 THREADS = "/proc/fs/nfsd/threads"
 DIRECTORY = "/etc/exports.d"
+CLIENTS = "/proc/fs/nfsd/clients"
 PROGRAM = Path(etab_edit.__file__).read_text(encoding="utf-8")
+LET_GO = Path(held_state.__file__).read_text(encoding="utf-8")
 LOADER = (
     "import json,sys; request=json.load(sys.stdin); names={}; exec(request['program'],names); names['main'](request)"
 )
@@ -58,6 +60,14 @@ class KernelNfs:
     def remove(self, paths: Sequence[str]) -> None:
         """See NfsServer."""
         self._change(dict.fromkeys(paths))
+
+    def let_go(self, path: str) -> None:
+        """See NfsServer. One command. Locks the same clients have on other exports may be lost."""
+        argv = [*self.sudo, "python3", "-I", "-c", LOADER]
+        request = json.dumps({"program": LET_GO, "clients": CLIENTS, "path": path})
+        done = self.host.run(argv, timeout_s=TIMEOUT_S, stdin=request)
+        if done.exit_code != 0:
+            raise BackendFault(f"{self.host.name}: clients still hold {path} open: {done.stderr.strip()[-500:]}")
 
     def get(self, path: str) -> Export | None:
         """See NfsServer."""

@@ -220,7 +220,8 @@ class Unmanaging(Scenario):
         self.user.until_gone(f"/shares/{self.share}")
         marks = self.product.site.ran("zfs", "get", "-H", "-o", "property", "-s", "local", "all", self.dataset)
         assert "penstock" not in marks
-        self.product.site.ran("zfs", "destroy", "-r", self.dataset)
+        # zfs-fuse says busy for a while
+        self.user.until(lambda: self.product.site.has("zfs", "destroy", "-r", self.dataset), bool)
 
 
 SCENARIOS: tuple[type[Scenario], ...] = (

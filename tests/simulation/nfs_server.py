@@ -29,6 +29,9 @@ class SimulatedNfs:
         if (present.keys() | self.served().keys()) & set(paths):  # also what a crash left served
             self._apply({path: export for path, export in present.items() if path not in paths})
 
+    def let_go(self, path: str) -> None:
+        return
+
     def get(self, path: str) -> Export | None:
         return self.all().get(path)
 

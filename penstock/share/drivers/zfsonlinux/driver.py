@@ -53,7 +53,7 @@ from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, NFSviaZFSHelpe
 from penstock.share.inventory import Client, Inventory
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 from penstock.units import bytes_to_gib_ceil
-from penstock.zfs.faults import NewerSnapshots, TooSmall
+from penstock.zfs.faults import Busy, NewerSnapshots, TooSmall
 from penstock.zfs.names import SnapshotName
 
 Locations = list[dict[str, Any]]
@@ -243,12 +243,22 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         if below:
             names = ", ".join(sorted(map(str, below)))
             raise Conflict(f"{seen.dataset} holds datasets that are not ours: move or destroy {names}")
-        if seen.mountpoint is not None:
-            self.helper.remove([seen.mountpoint])
-        lineage.destroy_share(zfs, seen)
+        self._destroy(seen)
         self.finder.forget(share)
         if seen.origin is not None:
             lineage.sweep(zfs, self.finder.tombstones(seen.origin.dataset))
+
+    def _destroy(self, seen: SeenShare) -> None:
+        """Destroy the dataset, which clients may still have mounted and in use."""
+        if seen.mountpoint is None:
+            lineage.destroy_share(self.storage.zfs, seen)
+            return
+        self.helper.remove([seen.mountpoint])
+        try:
+            lineage.destroy_share(self.storage.zfs, seen)
+        except Busy:  # only then: clients made to let go feel it on their other shares, too
+            self.helper.let_go(seen.mountpoint)
+            lineage.destroy_share(self.storage.zfs, seen)
 
     @ensure_share_server_not_provided
     def extend_share(self, share: ShareModel, new_size: int, share_server: Any = None) -> None:

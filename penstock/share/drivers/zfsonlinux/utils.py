@@ -286,6 +286,10 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
         if paths:
             self.storage.nfs.remove(paths)
 
+    def let_go(self, path: str) -> None:
+        """Make clients drop what they hold open at a path that is no longer served."""
+        self.storage.nfs.let_go(path)
+
     def remove_of(self, instance_id: str) -> None:
         """Stop serving what is left of a share whose dataset is gone."""
         paths = [path for path, export in self.storage.nfs.all().items() if export.instance_id == instance_id]
