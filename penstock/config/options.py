@@ -19,7 +19,9 @@ SERVICE = (
         help="Name of this storage service; the first part of host@backend#pool. Changing it orphans existing shares.",
     ),
     cfg.StrOpt(
-        "state_path", default="/var/lib/penstock", help="Folder for the database, the token key and lock files."
+        "state_path",
+        default="/var/lib/penstock",
+        help="Folder for the database, lock files, and the first password of the administrator.",
     ),
     cfg.ListOpt(
         "enabled_share_backends",

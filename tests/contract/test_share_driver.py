@@ -14,6 +14,7 @@ from penstock.errors import (
     ManageInvalidShare,
     ShareResourceNotFound,
     ShareShrinkingPossibleDataLoss,
+    Unavailable,
     Unsupported,
 )
 from penstock.exports.model import ClientRule, Squash
@@ -118,6 +119,21 @@ def test_delete_takes_everything_and_may_be_repeated(backend: Backend) -> None:
     assert not backend.zfs.exists(backend.dataset(share))
     assert backend.nfs.get(f"/{backend.dataset(share)}") is None
     backend.driver.delete_share(CONTEXT, share)
+
+
+def test_a_share_that_is_not_mounted_can_be_closed_and_deleted(backend: Backend) -> None:
+    """As a destroy leaves it that was cut off: then a delete that needs it mounted would never end."""
+    share = a_share()
+    backend.driver.create_share(CONTEXT, share)
+    rule = a_rule()
+    backend.driver.update_access(CONTEXT, share, [rule], [rule], [])
+    backend.nfs.remove([f"/{backend.dataset(share)}"])
+    backend.zfs.unmount(backend.dataset(share))
+    with pytest.raises(Unavailable, match="not mounted"):
+        backend.driver.update_access(CONTEXT, share, [rule], [], [])
+    backend.driver.update_access(CONTEXT, share, [], [], [rule])
+    backend.driver.delete_share(CONTEXT, share)
+    assert not backend.zfs.exists(backend.dataset(share))
 
 
 def test_delete_refuses_what_holds_datasets_of_others(backend: Backend) -> None:

@@ -35,7 +35,7 @@ from penstock.host.runner import Host
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux import adopt, inventory, lineage, loading, plan, reporting, spec
 from penstock.share.drivers.zfsonlinux.access import understand
-from penstock.share.drivers.zfsonlinux.exporting import wanted_export
+from penstock.share.drivers.zfsonlinux.exporting import export_of, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import (
@@ -250,14 +250,12 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
 
     def _destroy(self, seen: SeenShare) -> None:
         """Destroy the dataset, which clients may still have mounted and in use."""
-        if seen.mountpoint is None:
-            lineage.destroy_share(self.storage.zfs, seen)
-            return
-        self.helper.remove([seen.mountpoint])
+        paths = [seen.mountpoint] if seen.mountpoint else []
+        self.helper.remove(paths)
         try:
             lineage.destroy_share(self.storage.zfs, seen)
         except Busy:  # only then: clients made to let go feel it on their other shares, too
-            self.helper.let_go(seen.mountpoint)
+            self.helper.let_go(paths)
             lineage.destroy_share(self.storage.zfs, seen)
 
     @ensure_share_server_not_provided
@@ -305,7 +303,11 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         for rule_id, reason in understood.refused.items():
             log.warning("access.rule_refused", share=share["id"], rule=rule_id, reason=reason)
         seen = self._settle(share, lambda seen: plan.plan_rules(understood.rules, seen))
-        self.helper.serve(self._export(seen, tuple(rule.client_rule for rule in understood.rules)))
+        export = export_of(seen, [rule.client_rule for rule in understood.rules])
+        if export is None:
+            self.helper.remove([seen.mountpoint] if seen.mountpoint else [])
+        else:
+            self.helper.serve(export)
         return understood.updates
 
     @ensure_share_server_not_provided
@@ -494,8 +496,3 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         if seen.mountpoint is None:
             raise InvalidShare(f"{seen.dataset} has no mountpoint of its own, so there is no path to export")
         return self.helper.locations(seen.mountpoint)
-
-    def _export(self, seen: SeenShare, clients: tuple[Any, ...]) -> Export:
-        if seen.mountpoint is None or not seen.is_mounted:
-            raise Unavailable(f"{seen.dataset} is not mounted, so nothing of it may be exported")
-        return Export(seen.mountpoint, str(seen.owner_id), clients)

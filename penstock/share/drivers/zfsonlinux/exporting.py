@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from penstock.exports.model import Export
+from penstock.errors import Unavailable
+from penstock.exports.model import ClientRule, Export
 from penstock.share.drivers.zfsonlinux.observe import SeenShare
 from penstock.share.drivers.zfsonlinux.options import Settings
 
@@ -45,6 +46,18 @@ def wanted_export(seen: SeenShare) -> Export | None:
     if seen.identity is None or seen.mountpoint is None or not seen.rules:
         return None
     return Export(seen.mountpoint, seen.identity.id, tuple(rule.client_rule for rule in seen.rules))
+
+
+def export_of(seen: SeenShare, clients: Sequence[ClientRule]) -> Export | None:
+    """What the NFS server is to serve to `clients`; None when there are none, and then the dataset need not be mounted.
+
+    Raises Unavailable when the dataset is not mounted: the directory below is the host's own.
+    """
+    if not clients:
+        return None
+    if seen.mountpoint is None or not seen.is_mounted:
+        raise Unavailable(f"{seen.dataset} is not mounted, so nothing of it may be exported")
+    return Export(seen.mountpoint, str(seen.owner_id), tuple(clients))
 
 
 def exports_to_put(wanted: Iterable[Export], configured: Mapping[str, Export], in_force: set[str]) -> list[Export]:

@@ -286,9 +286,10 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
         if paths:
             self.storage.nfs.remove(paths)
 
-    def let_go(self, path: str) -> None:
-        """Make clients drop what they hold open at a path that is no longer served."""
-        self.storage.nfs.let_go(path)
+    def let_go(self, paths: Sequence[str]) -> None:
+        """Make clients drop what they hold open at paths that are no longer served."""
+        for path in paths:
+            self.storage.nfs.let_go(path)
 
     def remove_of(self, instance_id: str) -> None:
         """Stop serving what is left of a share whose dataset is gone."""
