@@ -155,7 +155,8 @@ class Story:
             if state == wanted:
                 return found
             if "error" in state:
-                raise DemoError(f"{found.id} went to '{state}' instead of '{wanted}'.")
+                told = [m.user_message for m in self._api.user_messages() if m.resource_id == found.id]
+                raise DemoError(f"{found.id} went to '{state}' instead of '{wanted}'. {' '.join(told)}")
             if time.monotonic() > deadline:
                 raise DemoError(f"{found.id} is still '{state}' after {WAIT_S:.0f} s.")
             time.sleep(POLL_S)

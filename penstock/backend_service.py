@@ -75,6 +75,7 @@ class BackendService:
         self._database = database
         self._clock = clock
         self._stopping = threading.Event()
+        self._turning = threading.Lock()  # a stop must not fall between the look at it and the start of work
         self._held = ExitStack()
         self._thread = threading.Thread(target=self._bring_up, name=f"start-{section}", daemon=True)
         self.manager = ShareManager(
@@ -104,7 +105,8 @@ class BackendService:
 
     def stop(self) -> None:
         """Finish what runs and let the backend go."""
-        self._stopping.set()
+        with self._turning:
+            self._stopping.set()
         self._periodic.stop()
         self._worker.stop()
         self._held.close()
@@ -114,20 +116,26 @@ class BackendService:
             while not self._stopping.is_set():
                 try:
                     self.manager.init_host()
+                    self._begin_work()
                 except Fault as fault:
                     log.warning("backend.not_ready", fault=str(fault))
                 except Exception:
                     # Outermost frame of this thread.
                     log.exception("backend.not_ready")
                 else:
-                    self._worker.start()
-                    self._periodic.start()
-                    metrics.BACKEND_READY.labels(self.backend).set(1)
-                    log.info("backend.ready")
                     return
                 # The host may come back: the API accepts requests meanwhile, and their operations wait in the queue.
                 metrics.BACKEND_READY.labels(self.backend).set(0)
                 self._stopping.wait(RETRY_START_S)
+
+    def _begin_work(self) -> None:
+        with self._turning:
+            if self._stopping.is_set():
+                return
+            self._worker.start()
+            self._periodic.start()
+        metrics.BACKEND_READY.labels(self.backend).set(1)
+        log.info("backend.ready")
 
     def _periodic_work(self) -> Periodic:
         conf, manager = self._conf, self.manager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,19 +47,17 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until a signal ends it. Raises Conflict when a backend is served elsewhere or the schema is old."""
-        prepare_schema(self.database)
-        first_start(self.plane)
-        for backend in self.backends:
-            backend.start()
-        self._housekeeping.start()
-        try:
-            self._serve()
-        finally:
-            self._housekeeping.stop()
+        with ExitStack() as running:  # ends all that began, also when one of them cannot begin or end
+            running.callback(self.database.close)
+            prepare_schema(self.database)
+            first_start(self.plane)
             for backend in self.backends:
-                backend.stop()
-            self.database.close()
-            log.info("daemon.stopped")
+                backend.start()
+                running.callback(backend.stop)
+            self._housekeeping.start()
+            running.callback(self._housekeeping.stop)
+            self._serve()
+        log.info("daemon.stopped")
 
     def _serve(self) -> None:
         host, port = self.conf.osapi_share_listen, self.conf.osapi_share_listen_port

@@ -64,8 +64,8 @@ def _admin_password(plane: ControlPlane) -> str | None:
         if accounts.list_users(tx, name=identity.admin_username):
             return None
     path = Path(plane.conf.state_path) / PASSWORD_FILE
-    if not path.exists():
-        path.touch(mode=0o600)
+    path.touch(mode=0o600)
+    if not path.read_text().strip():  # also when a crash came before it was written
         path.write_text(secrets.token_urlsafe(24) + "\n")
         log.info("first_start.admin_password", path=str(path))
     return path.read_text().strip()

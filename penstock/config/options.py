@@ -34,6 +34,7 @@ SERVICE = (
         help="Protocols that shares may be asked for. A backend must also serve the protocol.",
     ),
     cfg.StrOpt("default_share_type", default="default", help="Share type used when a request names none."),
+    cfg.StrOpt("default_share_group_type", help="Share group type used when a request names none."),
     cfg.StrOpt(
         "storage_availability_zone",
         default="nova",

@@ -18,7 +18,7 @@ import typing
 
 def superblock(path: str) -> str:
     """How the states of clients name the filesystem that is mounted at the path."""
-    device = os.stat(path).st_dev
+    device = pathlib.Path(path).stat().st_dev
     return 'superblock: "{:02x}:{:02x}:'.format(os.major(device), os.minor(device))  # noqa: UP032 - Python 3.6
 
 

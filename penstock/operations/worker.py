@@ -8,7 +8,7 @@ path.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
@@ -60,7 +60,6 @@ class Worker:
         self._lock = threading.Lock()  # guards _busy, which both the dispatcher and finishing threads change
         self._stranded = threading.Event()  # an end could not be written: look for rows running without us
         self._stopping = threading.Event()
-        self._running: set[Future[None]] = set()
         self._dispatcher: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -73,23 +72,27 @@ class Worker:
 
     def resume_interrupted(self) -> None:
         """Put back what is marked running but is not running here. Only one worker may serve a backend."""
-        with self._lock:
+        with self._lock:  # what strands from now on is for the next look
             busy = set(self._busy)
-        with self._database.begin() as tx:
-            count = rows.requeue_interrupted(tx, self.backend, busy_keys=busy)
-        self._stranded.clear()
+            self._stranded.clear()
+        try:
+            with self._database.begin() as tx:
+                count = rows.requeue_interrupted(tx, self.backend, busy_keys=busy)
+        except Fault:
+            self._stranded.set()
+            raise
         if count:
             log.info("operations.resumed", backend=self.backend, count=count)
 
-    def stop(self, *, timeout_s: float = 30.0) -> None:
-        """Take no more operations and wait for those that run; what does not end in time is resumed at next start."""
+    def stop(self) -> None:
+        """Take no more operations and wait for those that run, however long: the process cannot end before them, and
+        its claim on the backend must not. A process killed meanwhile has them resumed at its next start."""
         self._stopping.set()
         self._waker.set()
         if self._dispatcher is not None:
-            self._dispatcher.join(timeout_s)
-        wait(set(self._running), timeout=timeout_s)
+            self._dispatcher.join()
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown()
 
     def run_pending(self) -> int:
         """Run what is runnable now in this thread, one after the other; returns how many ran."""
@@ -109,6 +112,10 @@ class Worker:
             except Unavailable as fault:
                 log.warning("operations.database_away", fault=str(fault))
                 idle = True
+            except Exception:
+                # The outermost frame of this thread: without it the backend would live and do nothing.
+                log.exception("operations.dispatch_crashed")
+                idle = True
             woken = self._waker.wait(POLL_S) if idle else True
 
     def _turn(self, *, woken: bool) -> bool:
@@ -123,9 +130,7 @@ class Worker:
         free = self._threads - len(self._busy)
         taken = self._claim(free) if free > 0 and (woken or self._is_due()) else []
         for operation in taken:
-            future = pool.submit(self._run, operation)
-            self._running.add(future)
-            future.add_done_callback(self._running.discard)
+            pool.submit(self._run, operation)
         return not taken
 
     def _is_due(self) -> bool:
@@ -146,15 +151,18 @@ class Worker:
         with structlog.contextvars.bound_contextvars(
             request_id=operation.request_id, operation=operation.id, method=call.method, resource=call.resource_key
         ):
+            is_stranded = False
             try:
                 self._attempt(operation)
             except Exception:
                 # The outermost frame of this thread: the end could not be written, the dispatcher puts the row back.
                 log.exception("operation.stranded")
-                self._stranded.set()
+                is_stranded = True
             finally:
-                with self._lock:
+                with self._lock:  # both at once: the row is put back only when it is no longer busy
                     self._busy.discard(call.resource_key)
+                    if is_stranded:
+                        self._stranded.set()
                 self._waker.set()
 
     def _attempt(self, operation: Operation) -> None:

@@ -116,11 +116,11 @@ def update(plane: ControlPlane, type_id: str, change: TypeChange) -> ShareType:
 
 
 def delete(plane: ControlPlane, type_id: str) -> None:
-    """Forget the type. Raises NotFound, Invalid while shares have it."""
+    """Forget the type. Raises NotFound, Invalid while shares have it or share group types name it."""
     with plane.database.begin() as tx:
         found = _type(tx, type_id)
         if rows.in_use(tx, found.id):
-            raise Invalid(f"Share type '{found.name}' still has shares.")
+            raise Invalid(f"Share type '{found.name}' still has shares, or belongs to a share group type.")
         rows.delete_type(tx, found.id)
 
 

@@ -136,8 +136,7 @@ def set_metadata(tx: Connection, rule_id: AccessRuleId | str, items: Mapping[str
         return
     table = access_rule_metadata
     tx.execute(delete(table).where(table.c.access_rule_id == rule_id, table.c.key.in_(list(items))))
-    if items:
-        tx.execute(insert(table), [{"access_rule_id": rule_id, "key": k, "value": v} for k, v in items.items()])
+    tx.execute(insert(table), [{"access_rule_id": rule_id, "key": k, "value": v} for k, v in items.items()])
 
 
 def delete_metadata(tx: Connection, rule_id: AccessRuleId | str, key: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from penstock.errors import Conflict, Unavailable
 
@@ -68,11 +69,17 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a consistent view, nothing is kept."""
-        with _translated(), self._serial, self.engine.connect() as tx:
+        with _translated(), self._serial, self._read_connection() as tx:
             try:
                 yield tx
             finally:
                 tx.rollback()
+
+    def _read_connection(self) -> Connection:
+        if self.is_sqlite:
+            return self.engine.connect()
+        # PostgreSQL's default shows each statement a newer state: a share whose operation is not there yet.
+        return self.engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -87,6 +94,8 @@ def _translated() -> Iterator[None]:
         raise Conflict(f"The database refused it, another request was faster: {err.orig}") from err
     except (OperationalError, InterfaceError) as err:
         raise Unavailable(f"The database did not answer: {err.orig}") from err
+    except NoConnectionFree as err:
+        raise Unavailable("All connections to the database have been in use for too long.") from err
 
 
 def after_commit(tx: Connection, callback: Callable[[], None]) -> None:

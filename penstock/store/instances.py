@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
@@ -34,9 +34,15 @@ def of_share(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
     return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id))]
 
 
+def on_backend(backend: str) -> ColumnElement[bool]:
+    """Is the instance on a pool of ``host@backend``? Exactly that one: to SQLite's LIKE ``zfs`` and ``ZFS`` are one."""
+    prefix = f"{backend}#"
+    return func.substr(share_instances.c.host, 1, len(prefix)) == prefix
+
+
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus] | None = None) -> list[ShareInstance]:
     """Instances placed on any pool of ``host@backend``."""
-    query = select(share_instances).where(share_instances.c.host.startswith(f"{backend}#", autoescape=True))
+    query = select(share_instances).where(on_backend(backend))
     if statuses is not None:
         query = query.where(share_instances.c.status.in_(list(statuses)))
     return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at))]

@@ -13,7 +13,7 @@ from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import Share, ShareInstance, ShareStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId, UserId
-from penstock.store.instances import instance_of
+from penstock.store.instances import instance_of, on_backend
 from penstock.store.schema import (
     export_locations,
     share_instances,
@@ -148,7 +148,7 @@ def get_by_instance(tx: Connection, instance_id: InstanceId | str) -> Share | No
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
     """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. Two queries."""
     query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)
-    query = query.where(share_instances.c.host.startswith(f"{backend}#", autoescape=True))
+    query = query.where(on_backend(backend))
     query = query.where(share_instances.c.status.in_(list(statuses))).order_by(shares.c.created_at, shares.c.id)
     rows = tx.execute(query).all()
     notes = metadata_of(tx, [row.id for row in rows])

@@ -13,6 +13,7 @@ from penstock.domain.lifecycle import Event, advance_snapshot
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
+from penstock.store.instances import on_backend
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.shares import Page, like
 
@@ -101,7 +102,7 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[SnapshotStatu
         share_instances, share_instances.c.id == snapshot_instances.c.share_instance_id
     )
     query = select(*snapshots.c, *_INSTANCE).select_from(joined)
-    query = query.where(share_instances.c.host.startswith(f"{backend}#", autoescape=True))
+    query = query.where(on_backend(backend))
     query = query.where(snapshot_instances.c.status.in_(list(statuses))).order_by(snapshots.c.created_at)
     rows = tx.execute(query).all()
     notes = metadata_of(tx, [row.id for row in rows])

@@ -10,7 +10,13 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, selec
 
 from penstock.domain.types import ShareType
 from penstock.ids import ShareTypeId
-from penstock.store.schema import share_type_extra_specs, share_type_projects, share_types, shares
+from penstock.store.schema import (
+    share_group_type_share_types,
+    share_type_extra_specs,
+    share_type_projects,
+    share_types,
+    shares,
+)
 
 _ALL = select(share_types).order_by(share_types.c.created_at, share_types.c.id)
 _BY_ID = _ALL.where(share_types.c.id == bindparam("id"))
@@ -71,8 +77,10 @@ def is_open_to(tx: Connection, type_id: ShareTypeId | str, project_id: str) -> b
 
 
 def in_use(tx: Connection, type_id: ShareTypeId | str) -> bool:
-    """Do shares have this type?"""
-    return bool(tx.execute(select(exists().where(shares.c.share_type_id == type_id))).scalar())
+    """Do shares have this type, or do share group types name it?"""
+    shared = exists().where(shares.c.share_type_id == type_id)
+    grouped = exists().where(share_group_type_share_types.c.share_type_id == type_id)
+    return bool(tx.execute(select(or_(shared, grouped))).scalar())
 
 
 def update_type(tx: Connection, type_id: ShareTypeId | str, *, now: datetime, **values: Any) -> None:

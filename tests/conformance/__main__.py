@@ -35,7 +35,12 @@ def main() -> int:
     shutil.rmtree(WORK / "run", ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="penstock-conf") as lab_directory:
         lab = Lab("conf", Path(lab_directory) / "lab", "10.87.0", ("zfs", "nfs", "ssh"), pool_mib=20480)
-        daemon = LabDaemon(WORK / "run", {name: _backend(lab, host) for name, host in BACKENDS.items()}, port=PORT, options=("periodic_interval = 5",))
+        daemon = LabDaemon(
+            WORK / "run",
+            {name: _backend(lab, host) for name, host in BACKENDS.items()},
+            port=PORT,
+            options=("periodic_interval = 5",),
+        )
         try:
             lab.up(len(BACKENDS), 0)
             daemon.up()
@@ -76,7 +81,9 @@ def _run(tempest: Path, daemon: LabDaemon, arguments: argparse.Namespace, consol
     password = (WORK / "run" / "state" / "admin-password").read_text().strip()
     registry = WORK / "run" / "workspaces.yaml"  # not the user's own
     subprocess.run((tempest, "init", "--workspace-path", registry, workspace), check=True, capture_output=True)
-    (workspace / "etc" / "tempest.conf").write_text(suite.tempest_conf(workspace, daemon.url, password, tuple(BACKENDS)))
+    (workspace / "etc" / "tempest.conf").write_text(
+        suite.tempest_conf(workspace, daemon.url, password, tuple(BACKENDS))
+    )
     results = suite.Results()
     for test, outcome in suite.run(tempest, workspace, arguments.only, workers=arguments.workers):
         results.add(test, outcome)

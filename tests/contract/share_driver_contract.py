@@ -174,6 +174,14 @@ class ShareDriverContract:
         with pytest.raises(Fault):
             driver.manage_existing(other, {})
 
+    def test_what_is_not_served_by_its_protocol_cannot_be_taken_over(
+        self, driver: ShareDriver, share: ShareModel
+    ) -> None:
+        driver.unmanage(share)
+        with pytest.raises((ManageInvalidShare, Unsupported)):
+            driver.manage_existing(replace(share, id=new_id(), share_proto="INVALID_PROTOCOL"), {})
+        driver.manage_existing(replace(share, id=new_id()), {})
+
     def test_snapshots_let_go_and_taken_over_again(self, driver: ShareDriver, share: ShareModel) -> None:
         snapshot = self.taken(driver, a_snapshot_model(share))
         for _ in range(2):

@@ -13,7 +13,7 @@ from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs import Preference, choose
 from penstock.exports.nfs_ganesha import GaneshaNfs
 from penstock.exports.nfs_kernel import KernelNfs
-from tests.contract.nfs_sites import GaneshaSite, KernelSite, RealSite, SimulatedSite, Site
+from tests.contract.nfs_sites import GaneshaSite, KernelSite, RealSite, SimulatedSite, Site, until
 from tests.simulation.nfs_host import ETAB
 
 
@@ -228,6 +228,21 @@ def test_a_mounted_client_that_lost_its_rule_is_refused_at_once(
             real.server.put([Export(path, "i1", (other,))])
 
     answers = real.session("c1", path, version, tmp_path, lose)
+    assert min(answers["before"].values()) >= 0, answers
+    assert max(answers["after"].values()) < 0, answers
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_what_a_mounted_client_had_open_can_be_destroyed(real: RealSite, tmp_path: Path, version: int) -> None:
+    path = real.directory()
+    real.server.put([Export(path, "i1", (rule(real.addresses["c1"]),))])
+
+    def destroy() -> None:
+        real.server.remove([path])
+        real.server.let_go(path)
+        until(lambda: real.host.run(["zfs", "destroy", path.lstrip("/")], timeout_s=60).exit_code == 0, timeout_s=15)
+
+    answers = real.session("c1", path, version, tmp_path, destroy)
     assert min(answers["before"].values()) >= 0, answers
     assert max(answers["after"].values()) < 0, answers
 

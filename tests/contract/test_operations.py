@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,13 +19,28 @@ from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.store import operations as rows
-from penstock.store.database import Database
+from penstock.store.database import Database, Transaction
+from penstock.store.upgrade import upgrade
 
 BACKEND = "host@zfs"
 
 
 class Died(BaseException):
     """The process is gone."""
+
+
+class Forgetful(Database):
+    """A database that is away for the next `refusals` writing transactions."""
+
+    refusals = 0
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("The database did not answer.")
+        with super().begin() as tx:
+            yield tx
 
 
 class Recorder:
@@ -176,3 +193,83 @@ def test_a_second_worker_of_the_same_backend_refuses_to_start(database, tmp_path
             pass
     with exclusive(database, tmp_path, BACKEND):
         pass
+
+
+class Stumbling(SystemClock):
+    """A clock that fails the first time it is read."""
+
+    def __init__(self) -> None:
+        self._failures = [RuntimeError("no such clock")]
+
+    def utc(self) -> datetime:
+        if self._failures:
+            raise self._failures.pop()
+        return super().utc()
+
+
+def test_whatever_happens_to_the_dispatcher_it_goes_on(database) -> None:
+    queue = OperationQueue(SystemClock())
+    done = threading.Event()
+
+    def note(context: RequestContext, operation: Operation) -> None:
+        done.set()
+
+    worker = Worker(database, queue, Stumbling(), BACKEND, note)
+    worker.start()
+    try:
+        enqueue(database, queue, "create")
+        assert done.wait(20)
+    finally:
+        worker.stop()
+
+
+def test_an_end_that_could_not_be_written_is_made_good_in_the_same_process(tmp_path) -> None:
+    database = Forgetful(f"sqlite:///{tmp_path}/penstock.db")
+    upgrade(database)
+    queue = OperationQueue(SystemClock())
+    seen: list[int] = []
+    again = threading.Event()
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        seen.append(operation.attempts)
+        database.refusals = 2 if len(seen) == 1 else 0  # the end of the operation, and putting it back
+        if len(seen) == 2:
+            again.set()
+
+    worker = Worker(database, queue, SystemClock(), BACKEND, handle)
+    worker.start()
+    try:
+        operation_id = enqueue(database, queue, "create")
+        assert again.wait(20)
+    finally:
+        worker.stop()
+    assert seen == [1, 2]
+    with database.read() as tx:
+        operation = rows.get(tx, operation_id)
+    assert operation is not None
+    assert operation.state is OperationState.DONE
+    database.close()
+
+
+def test_stopping_waits_for_what_runs(database) -> None:
+    queue = OperationQueue(SystemClock())
+    begun, may_end, stopped = threading.Event(), threading.Event(), threading.Event()
+
+    def work(context: RequestContext, operation: Operation) -> None:
+        begun.set()
+        may_end.wait(20)
+
+    worker = Worker(database, queue, SystemClock(), BACKEND, work)
+    worker.start()
+    operation_id = enqueue(database, queue, "create")
+    assert begun.wait(20)
+    stopper = threading.Thread(target=lambda: (worker.stop(), stopped.set()))
+    stopper.start()
+    assert not stopped.wait(0.2)
+    may_end.set()
+    assert stopped.wait(20)
+    stopper.join()
+    with database.read() as tx:
+        operation = rows.get(tx, operation_id)
+    assert operation is not None
+    assert operation.state is OperationState.DONE

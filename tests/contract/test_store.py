@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +19,9 @@ from penstock.domain.quotas import QuotaResource as Q
 from penstock.domain.shares import ShareStatus
 from penstock.domain.snapshots import SnapshotStatus
 from penstock.domain.types import ShareType
-from penstock.errors import Conflict, InvalidShare
+from penstock.errors import Conflict, InvalidShare, Unavailable
 from penstock.ids import MessageId, ProjectId, ShareTypeId, new_id
-from penstock.store import access, backends, instances, messages, quotas, shares, snapshots, types
+from penstock.store import access, backends, instances, messages, quotas, share_lines, shares, snapshots, types
 from penstock.store.database import Database, after_commit, hold
 from penstock.store.quotas import QuotaScope
 from penstock.store.shares import Page, ShareFilter
@@ -301,3 +304,62 @@ def test_concurrent_read_modify_writes_lose_nothing(database: Database) -> None:
         found = shares.get(tx, share.id)
     assert found is not None
     assert found.size_gib == 80
+
+
+def test_what_is_read_in_one_transaction_is_of_one_moment(database: Database) -> None:
+    """A share stored with its operation between two looks must be in neither: it would seem to have none."""
+    if database.url == "sqlite://":
+        pytest.skip("its one connection lets nobody write meanwhile")
+    with database.read() as reading:
+        before = shares.count_shares(reading, ShareFilter())
+        with database.begin() as tx:
+            shares.insert_share(tx, a_share())
+        assert shares.count_shares(reading, ShareFilter()) == before
+    with database.read() as reading:
+        assert shares.count_shares(reading, ShareFilter()) == before + 1
+
+
+def test_backends_whose_names_differ_in_case_are_two(database: Database) -> None:
+    mine = a_share(host="host@zfs#tank")
+    snapshot = a_snapshot(mine)
+    with database.begin() as tx:
+        shares.insert_share(tx, mine)
+        snapshots.insert_snapshot(tx, snapshot)
+        for pattern in ("host@ZFS#tank", "host@zfs2#tank", "host@z_s#tank"):
+            shares.insert_share(tx, a_share(host=pattern))
+        shares.insert_share(tx, a_share(host=None))
+    with database.read() as tx:
+        assert [share.id for share in shares.of_backend(tx, "host@zfs", statuses=list(ShareStatus))] == [mine.id]
+        assert [instance.id for instance in instances.of_backend(tx, "host@zfs")] == [mine.instance.id]
+        assert snapshots.of_backend(tx, "host@ZFS", statuses=list(SnapshotStatus)) == []
+        assert len(snapshots.of_backend(tx, "host@zfs", statuses=list(SnapshotStatus))) == 1
+
+
+def test_a_line_says_the_same_of_a_share_in_a_list_and_alone(database: Database) -> None:
+    first = a_share(name="a", metadata={"k": "v", "ü\"'": "\\ \n"}, is_public=True)
+    second = a_share(name="b")
+    with database.begin() as tx:
+        shares.insert_share(tx, first)
+        shares.insert_share(tx, second)
+    with database.read() as tx:
+        lines = share_lines.list_lines(tx, ShareFilter(), Page(sort_key="name", descending=False))
+        (last,) = share_lines.list_lines(tx, ShareFilter(), Page(limit=1, offset=1, sort_key="name", descending=False))
+        assert [as_fields(line) for line in lines] == [as_fields(share_lines.line_of(one)) for one in (first, second)]
+    assert last[share_lines.ID] == second.id
+
+
+def as_fields(line: share_lines.ShareLine) -> dict[str, object]:
+    fields = dict(zip(share_lines.COLUMNS, line, strict=True))
+    return {**fields, "metadata": json.loads(fields["metadata"] or "{}")}
+
+
+def test_a_pool_of_connections_in_use_is_a_fault_that_may_pass(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/penstock.db")
+    upgrade(database)
+    database.engine.pool._timeout = 0.01
+    with ExitStack() as held:
+        for _ in range(30):
+            held.enter_context(database.read())
+        with pytest.raises(Unavailable, match="in use"):
+            held.enter_context(database.read())
+    database.close()

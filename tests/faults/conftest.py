@@ -17,7 +17,7 @@ from tests.product.sites import NESTED, Site, namespace_site, over_ssh
 
 POOL_MIB = 6144
 SMALL_POOL = "puddle"
-SMALL_MIB = 192
+SMALL_MIB = 1280
 COMMAND_TIMEOUT_S = 4
 OPTIONS = ("periodic_interval = 3", "[operations]", "max_retry_delay = 1", "give_up_after = 120")
 ALL = os.environ.get("PENSTOCK_FAULTS") == "all"
@@ -56,6 +56,7 @@ def whole_product(faulty_site: Site, place: Place) -> Iterator[Product]:
     with running(faulty_site, place.directory / "daemon-faults", PORTS + 200 + place.number, OPTIONS) as product:
         make_type(product.user)
         yield product
+        product.told("doctor")
 
 
 @pytest.fixture
@@ -65,5 +66,4 @@ def product(whole_product: Product) -> Iterator[Product]:
     yield whole_product
     whole_product.told("doctor")
     whole_product.user.delete_all()
-    whole_product.told("doctor")
     assert whole_product.site.ran("zfs", "list", "-H", "-o", "name", "-t", "all", "-r", NESTED).split() == [NESTED]

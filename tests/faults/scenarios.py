@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.product.running import Product
 from tests.product.sites import NESTED
@@ -239,6 +241,18 @@ SCENARIOS: tuple[type[Scenario], ...] = (
     Managing,
     Unmanaging,
 )
+
+
+def prepare_all(product: Product) -> list[Scenario]:
+    """One of each."""
+    with ThreadPoolExecutor(len(SCENARIOS)) as threads:
+        return list(threads.map(lambda kind: kind(product), SCENARIOS))
+
+
+def check_all(scenarios: Sequence[Scenario]) -> None:
+    """Every one of them ends well."""
+    with ThreadPoolExecutor(len(scenarios)) as threads:
+        list(threads.map(lambda scenario: scenario.check(), scenarios))
 
 
 def make_type(user: User) -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from tests.faults.conftest import ALL
 from tests.faults.log_watch import LogWatch
-from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.scenarios import SCENARIOS, Scenario, check_all, prepare_all
 from tests.product.running import Product
 
 pytestmark = pytest.mark.lab
 SEED = 20261121
-FIRST_POINTS = (0, 3, 12, 30)  # audited actions on the host before the first kill
+FIRST_POINTS = (0, 12, 40)  # audited actions on the host before the first kill
 ROUNDS = len(FIRST_POINTS) * (5 if ALL else 1)
 
 
@@ -22,7 +22,7 @@ def test_all_at_once(product: Product, number: int) -> None:
     """All operations are under way, four at a time; the daemon dies up to three times on the way."""
     chance = random.Random(SEED + number)
     first = FIRST_POINTS[number] if number < len(FIRST_POINTS) else chance.randrange(60)
-    scenarios = [kind(product) for kind in SCENARIOS]
+    scenarios = prepare_all(product)
     chance.shuffle(scenarios)
     watch = LogWatch(product)
     for scenario in scenarios:
@@ -33,8 +33,7 @@ def test_all_at_once(product: Product, number: int) -> None:
         watch.forget()
         product.daemon.start()
     product.daemon.up()
-    for scenario in scenarios:
-        scenario.check()
+    check_all(scenarios)
 
 
 @pytest.mark.skipif(not ALL, reason="PENSTOCK_FAULTS=all plays each operation with a kill at each of its commands")

@@ -10,6 +10,8 @@ from penstock.api.shares import (
     backends,
     export_locations,
     extra_specs,
+    group_specs,
+    group_types,
     instances,
     limits,
     manage,
@@ -39,4 +41,6 @@ RESOURCES: Sequence[Routes] = (
     export_locations.routes,
     manage.routes,
     replicas.routes,
+    group_types.routes,
+    group_specs.routes,
 )

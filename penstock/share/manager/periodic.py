@@ -33,9 +33,9 @@ def heartbeat(backend: Backend, *, is_ready: bool) -> None:
 
 def publish_capabilities(backend: Backend) -> None:
     """Ask the driver for its pools and store what it reports."""
+    reported_at = backend.now()  # before the look: a share made while it lasts is not in what it shows
     with driver_call("report its capacity"):
         stats = backend.driver.get_share_stats(refresh=True)
-    reported_at = backend.now()
     reports = [PoolReport(_ref(backend, capabilities), capabilities, reported_at) for capabilities in pools_in(stats)]
     with backend.database.begin() as tx:
         backends.put_pools(tx, backend.host, reports)

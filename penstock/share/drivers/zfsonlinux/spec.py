@@ -83,7 +83,12 @@ def is_claimed(specs: Mapping[str, str], name: str, *, default: bool) -> bool:
 def share_spec(
     share: ShareModel, dataset: Dataset, settings: Settings, flavour: Flavour, source: Source | None = None
 ) -> ShareSpec:
-    """What `share` shall be at `dataset`. Raises Invalid, Unsupported for extra specs nobody can fulfil."""
+    """What `share` shall be at `dataset`.
+
+    Raises Invalid, Unsupported for a protocol we do not serve and for extra specs nobody can fulfil.
+    """
+    if share["share_proto"].upper() != PROTOCOL:
+        raise Unsupported(f"this backend serves shares by {PROTOCOL} alone, not by '{share['share_proto']}'")
     return ShareSpec(
         dataset=dataset,
         identity=share_identity(share, share["size"]),
