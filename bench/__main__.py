@@ -14,7 +14,7 @@ from bench.rows import Row
 from bench.stage import Stage, stage
 
 QUOTA = ("[quota]", "shares = -1", "gigabytes = -1", "snapshots = -1", "snapshot_gigabytes = -1")
-PARTS = ("latency", "single", "deletion", "cloning", "together", "restart", "lists", "idle")
+PARTS = ("latency", "single", "deletion", "cloning", "together", "restart", "exports", "lists", "idle")
 
 
 def main() -> int:
@@ -40,6 +40,8 @@ def _rows(part: str, found: Stage, restart_shares: int) -> Iterator[Row]:
     api = found.login()
     if part == "lists":
         yield from scale.lists(found, api)
+    elif part == "exports":
+        yield from scale.exports(found, api)
     elif part == "restart":
         yield from scale.restart(found, api, restart_shares)
     else:
@@ -56,9 +58,9 @@ def _table(rows: list[Row]) -> Table:
             f"{row.ours:.3g} {row.unit}",
             "" if row.floor is None else f"{row.floor:.3g} {row.unit}",
             "" if row.ratio is None else f"{row.ratio:.2f}",
-            f"≤ {row.most:g}" + ("" if row.ratio is not None else f" {row.unit}"),
+            "" if row.most is None else f"≤ {row.most:g}" + ("" if row.ratio is not None else f" {row.unit}"),
             row.against,
-            "yes" if row.is_met else "NO",
+            "" if row.most is None else "yes" if row.is_met else "NO",
         )
     return table
 

@@ -11,6 +11,7 @@ from typing import Any
 VERSION = "2.65"
 POLL_S = 0.02  # seldom enough not to slow what is measured; ends are read from the operations' rows
 WAIT_S = 120.0
+KEPT_S = 2.0
 
 
 class Api:
@@ -19,6 +20,7 @@ class Api:
     def __init__(self, address: str, port: int, token: str = "") -> None:
         self._address, self._port, self._token = address, port, token
         self._connection = http.client.HTTPConnection(address, port, timeout=60)
+        self._used = time.monotonic()
 
     @classmethod
     def login(cls, address: str, port: int, password: str) -> Api:
@@ -43,6 +45,9 @@ class Api:
             "X-OpenStack-Manila-API-Version": VERSION,
             "Content-Type": "application/json",
         }
+        if time.monotonic() - self._used > KEPT_S:
+            self._connection.close()  # the server ends idle connections; the next request opens a new one
+        self._used = time.monotonic()
         self._connection.request(method, f"/v2{path}", None if body is None else json.dumps(body), headers)
         answer = self._connection.getresponse()
         text = answer.read()

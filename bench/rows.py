@@ -14,7 +14,7 @@ class Row:
     what: str
     ours: float
     unit: str
-    most: float
+    most: float | None  # None: told, without a target
     floor: float | None = None
     against: str = ""
 
@@ -26,7 +26,7 @@ class Row:
     @property
     def is_met(self) -> bool:
         """Is the target reached?"""
-        return (self.ours if self.ratio is None else self.ratio) <= self.most
+        return self.most is None or (self.ours if self.ratio is None else self.ratio) <= self.most
 
 
 def median(samples: Sequence[float]) -> float:

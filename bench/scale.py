@@ -11,6 +11,8 @@ from bench.http import Api
 from bench.rows import Row, median
 from bench.stage import Stage
 from penstock.domain.shares import ShareStatus
+from penstock.exports.model import ClientRule, Export, Squash
+from penstock.exports.nfs_ganesha import GaneshaNfs
 from penstock.store import shares, types
 from penstock.store.database import Database
 from tests.factories import a_share
@@ -54,6 +56,30 @@ def restart(stage: Stage, api: Api, count: int) -> list[Row]:
         Row(f"restart with {count} shares: first answer", answered, "s", 2),
         Row(f"restart with {count} shares: ZFS commands", float(len(before)), "", 3),
         Row(f"restart with {count} shares: all ensured", ensured, "s", 30),
+    ]
+
+
+def exports(stage: Stage, api: Api, count: int = 1000) -> list[Row]:
+    """Access rule to active with `count` exports to different clients in the server, beside the daemon's own."""
+    share_id = api.create("exports")
+    api.until_share(share_id)
+    stage.script(f"zfs create tank/many\nmkdir $(seq -f /tank/many/%g {count})")
+    clients = [f"10.{100 + n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(count)]
+    rules = [(ClientRule(client, writable=True, squash=Squash.ROOT_SQUASH),) for client in clients]
+    stage.daemon.down()
+    started = time.monotonic()
+    GaneshaNfs(stage.host).put([Export(f"/tank/many/{n + 1}", f"many-{n}", rule) for n, rule in enumerate(rules)])
+    filled = time.monotonic() - started
+    stage.daemon.up()
+    api = api.another()
+    seconds = []
+    for n in range(5):
+        started = time.time()
+        api.until_rule(api.allow(share_id, f"10.89.0.{110 + n}"))
+        seconds.append(stage.ended(share_id) - started)
+    return [
+        Row(f"access rule to active, {count} exports present", median(seconds), "s", 0.5),
+        Row(f"put {count} exports in force in one batch", filled, "s", 60),
     ]
 
 
