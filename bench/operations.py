@@ -128,7 +128,8 @@ def cloning(stage: Stage, api: Api) -> list[Row]:
         share_id = api.create(f"source-{mib}")
         api.until_share(share_id)
         if mib:
-            stage.bare("dd", "if=/dev/urandom", f"of={_path(api, share_id)}/data", "bs=1M", f"count={mib}", "conv=fsync")
+            target = f"of={_path(api, share_id)}/data"
+            stage.bare("dd", "if=/dev/urandom", target, "bs=1M", f"count={mib}", "conv=fsync")
         snapshot_id = api.snapshot(share_id)
         api.until_snapshot(snapshot_id)
 

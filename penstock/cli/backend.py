@@ -21,7 +21,7 @@ HINTS = (
     (re.compile(r"make sure that the zfs-fuse daemon is running"), "start it with: systemctl enable --now zfs-fuse"),
     (re.compile(r"ZFS modules (?:are not|cannot be auto-)?loaded|/dev/zfs"), "load ZFS with: modprobe zfs"),
     (re.compile(r"Host key verification failed"), "add the host's key to the known hosts file of this user"),
-    (re.compile(r"sudo: a password is required"), "let this user run zfs, zpool and exportfs with sudo -n"),
+    (re.compile(r"sudo: a password is required"), "let this user run commands as root with sudo -n"),
 )
 
 

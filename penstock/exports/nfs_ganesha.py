@@ -17,8 +17,7 @@ import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 
 from penstock.errors import BackendFault, Unavailable, Unsupported
 from penstock.exports import ganesha_files
@@ -43,7 +42,6 @@ class GaneshaNfs:
 
     host: Host
     sudo: tuple[str, ...] = ()
-    _changing: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def _shards(self) -> Shards:
@@ -63,7 +61,7 @@ class GaneshaNfs:
             return
         for export in exports:
             ganesha_files.check_clients(export)
-        with self._changing:  # a file is read, changed and written, and numbers are given out
+        with self._shards.changing:  # numbers are given out, too
             grouped = self._shards.files_of(wanted)
             present = self._present(grouped)
             numbered = self._number(wanted, present)
@@ -76,7 +74,7 @@ class GaneshaNfs:
         """See NfsServer. The server first: its number for a path is only in the file."""
         if not paths:
             return
-        with self._changing:
+        with self._shards.changing:
             grouped = self._shards.files_of(paths)
             present = self._present(grouped)
             for path in sorted(set(paths) & set(present)):

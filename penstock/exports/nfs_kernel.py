@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from penstock.errors import BackendFault, Unavailable, Unsupported
 from penstock.exports import etab_edit, held_state, kernel_files
@@ -46,7 +45,6 @@ class KernelNfs:
 
     host: Host
     sudo: tuple[str, ...] = ()
-    _changing: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def _shards(self) -> Shards:
@@ -101,7 +99,7 @@ class KernelNfs:
     def _change(self, wanted: Mapping[str, Export | None]) -> None:
         if not wanted:
             return
-        with self._changing:  # a shard is read, changed and written: two threads must not interleave
+        with self._shards.changing:
             self._configure(wanted)
             self._enforce(wanted)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 
 from penstock.errors import Unavailable
 from penstock.host.runner import Host
@@ -17,6 +19,12 @@ READ_TIMEOUT_S = 30.0
 FEW = 8  # up to so many files are read one by one: cheaper than all of them
 
 
+@cache
+def _change_lock(host_name: str, directory: str) -> Lock:  # noqa: ARG001 - the cache's key
+    """The one lock of a host's files, however many backends and threads change them in this process."""
+    return Lock()
+
+
 @dataclass(frozen=True, slots=True)
 class Shards:
     """The files ``directory/penstock-00<suffix>`` to ``penstock-ff<suffix>``; a path hashes to one."""
@@ -24,6 +32,11 @@ class Shards:
     host: Host
     directory: str
     suffix: str
+
+    @property
+    def changing(self) -> Lock:
+        """To be held from reading to writing: a file has exports of several backends, and none may be lost."""
+        return _change_lock(self.host.name, self.directory)
 
     def file_of(self, path: str) -> str:
         """Which file holds the export of `path`."""

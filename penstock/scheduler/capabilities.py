@@ -15,7 +15,6 @@ NOT_FOR_POOLS = frozenset(
         "create_share_from_snapshot_support",
         "availability_zones",
         "replication_type",
-        "thin_provisioning",
     }
 )
 _NUMBERS: dict[str, Callable[[float, float], bool]] = {

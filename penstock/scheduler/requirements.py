@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.domain.types import FALSE_WORDS, TRUE_WORDS
+from penstock.domain.types import FALSE_WORDS
+
+THIN = "thin_provisioning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,5 @@ class Requirements:
     @property
     def wants_thick(self) -> bool:
         """Does the type ask for space that is set aside?"""
-        word = self.extra_specs.get("thin_provisioning", "").strip().lower()
-        return word in FALSE_WORDS
-
-    @property
-    def wants_thin(self) -> bool:
-        """Does the type ask for space that is taken as it is used?"""
-        return self.extra_specs.get("thin_provisioning", "").strip().lower() in TRUE_WORDS
+        word = self.extra_specs.get(THIN, self.extra_specs.get(f"capabilities:{THIN}", ""))
+        return word.strip().lower() in FALSE_WORDS

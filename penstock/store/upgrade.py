@@ -16,29 +16,39 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:
-    """Run what is missing, in one transaction; returns the revision before and after. Safe to repeat."""
+    """Run what is missing, in one transaction; returns the revision before and after. Safe to repeat.
+
+    Raises Conflict when the database was made by a later version.
+    """
     with database.begin() as tx:
         hold(tx, "schema")
         before = _revision(tx)
+        if before is not None and before not in {script.revision for script in _scripts().walk_revisions()}:
+            raise Conflict(f"The database has schema {before}, which this version does not know: a later one made it.")
         command.upgrade(_config(tx), "head")
-        return before, _head()
+        return before, head()
 
 
 def check(database: Database) -> None:
     """Raise Conflict, saying what to run, when the schema is not the present one."""
     with database.read() as tx:
         found = _revision(tx)
-    if found != _head():
+    if found != head():
         has = "is empty" if found is None else f"has schema {found}"
-        raise Conflict(f"The database {has}, this version needs {_head()}: run 'penstock db upgrade'.")
+        raise Conflict(f"The database {has}, this version needs {head()}: run 'penstock db upgrade'.")
 
 
 def _revision(tx: Transaction) -> str | None:
     return MigrationContext.configure(tx).get_current_revision()
 
 
-def _head() -> str:
-    return str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
+def head() -> str:
+    """The revision of the present schema."""
+    return str(_scripts().get_current_head())
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
 
 
 def _config(tx: Transaction) -> Config:

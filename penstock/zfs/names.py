@@ -10,7 +10,7 @@ from penstock.errors import Invalid
 MAX_NAME_BYTES = 255  # ZFS_MAX_DATASET_NAME_LEN less its NUL (include/sys/fs/zfs.h)
 MAX_USER_VALUE_BYTES = 1024  # zfsprops(7) promises 1024; newer ones take 8192, zfs-fuse does not
 
-_COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
+_COMPONENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.: -]+")  # what OpenZFS takes, or one odd dataset stops us
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
 _PROPERTY = re.compile(r"[a-z0-9_@#.:-]+")
 
@@ -23,8 +23,8 @@ class InvalidName(Invalid):
 class Dataset:
     """A filesystem or zvol, e.g. ``tank/shares/7f3c``; the first component is the zpool.
 
-    Raises InvalidName. Stricter than OpenZFS (module/zcommon/zfs_namecheck.c): no spaces, and no component starts
-    with a dot or a dash.
+    Raises InvalidName for what OpenZFS does not take (module/zcommon/zfs_namecheck.c); of zpools only plain names.
+    Beginning with the zpool it cannot be an option, whatever administrators call what they make beside ours.
     """
 
     path: str

@@ -85,10 +85,10 @@ def _run(tempest: Path, daemon: LabDaemon, arguments: argparse.Namespace, consol
         suite.tempest_conf(workspace, daemon.url, password, tuple(BACKENDS))
     )
     results = suite.Results()
-    for test, outcome in suite.run(tempest, workspace, arguments.only, workers=arguments.workers):
-        results.add(test, outcome)
-        if outcome == "FAILED":
-            console.print(f"[red]failed[/red] {test}", soft_wrap=True)
+    for ended in suite.run(tempest, workspace, arguments.only, workers=arguments.workers):
+        results.add(ended)
+        if ended.outcome == "FAILED":
+            console.print(f"[red]failed[/red] {ended.test}", soft_wrap=True)
     return results
 
 
@@ -101,6 +101,8 @@ def _print(results: suite.Results, console: Console) -> None:
     table.add_section()
     table.add_row("all", *(str(results.total(outcome)) for outcome in ("ok", "FAILED", "SKIPPED")))
     console.print(table)
+    for reason, count in results.skips.most_common():
+        console.print(f"skipped {count}: {reason}", soft_wrap=True)
     console.print(f"{results.total('ok')} passed, {results.total('FAILED')} failed, {results.total('SKIPPED')} skipped")
     if results.failed:
         console.print(f"Details: {WORK / 'run' / 'tempest' / 'output.log'}", soft_wrap=True)

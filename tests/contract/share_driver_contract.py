@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.context import admin_context
-from penstock.errors import Conflict, Fault, ShareShrinkingPossibleDataLoss
+from penstock.errors import Conflict, Fault, ManageInvalidShare, ShareShrinkingPossibleDataLoss, Unsupported
 from penstock.ids import new_id
 from penstock.share.driver import ShareDriver
 from penstock.share.models import AccessModel, ExportLocationModel, ShareModel, SnapshotModel

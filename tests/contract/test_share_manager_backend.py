@@ -18,8 +18,8 @@ from penstock.errors import (
     Unsupported,
 )
 from penstock.share.hook import HookBase
+from penstock.share.locks import NamedLocks
 from penstock.share.manager import ShareManager, locked_share_replica_operation
-from penstock.share.manager.locks import NamedLocks
 from penstock.store import backends, instances, operations
 from penstock.store.database import Database
 from tests.contract.manager_bench import (
@@ -271,3 +271,24 @@ def test_a_lock_is_held_during_a_replica_operation() -> None:
 def test_what_is_not_offered_says_so(bench: Bench, call: Callable[[ShareManager], None]) -> None:
     with pytest.raises(Unsupported, match="not offered"):
         call(bench.manager)
+
+
+class Occupied(Moody):
+    """A driver that takes a minute to look at its pools."""
+
+    clock_moves: Callable[[float], None]
+
+    def get_share_stats(self, refresh: bool = False) -> dict[str, Any]:
+        found = super().get_share_stats(refresh=refresh)
+        self.clock_moves(60)
+        return found
+
+
+def test_a_share_made_while_the_pools_are_looked_at_is_not_in_the_report(database: Database, tmp_path: Path) -> None:
+    bench = Bench(database, tmp_path, Occupied)
+    bench.driver.clock_moves = bench.clock.advance
+    began = bench.clock.utc()
+    bench.manager.init_host()
+    with bench.database.read() as tx:
+        (pool,) = backends.list_pools(tx)
+    assert pool.reported_at == began

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
@@ -26,7 +27,7 @@ from penstock.store.database import Database, after_commit, hold
 from penstock.store.quotas import QuotaScope
 from penstock.store.shares import Page, ShareFilter
 from penstock.store.snapshots import SnapshotFilter
-from penstock.store.upgrade import check, upgrade
+from penstock.store.upgrade import check, head, upgrade
 from tests.factories import NOW, POOL, a_rule, a_share, a_snapshot
 
 
@@ -34,6 +35,19 @@ def test_the_schema_is_there_and_upgrading_again_changes_nothing(database: Datab
     check(database)
     before, after = upgrade(database)
     assert before == after
+
+
+def test_a_database_of_a_later_version_is_refused_and_left_alone(database: Database) -> None:
+    with database.begin() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    try:
+        with pytest.raises(Conflict, match="later"):
+            upgrade(database)
+        with pytest.raises(Conflict, match="9999"):
+            check(database)
+    finally:
+        with database.begin() as tx:
+            tx.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": head()})
 
 
 def test_an_empty_database_says_what_to_run() -> None:

@@ -240,3 +240,17 @@ class TestZfs:
         assert not machine.write(top, "f", 1)
         machine.zfs.set(top, {"readonly": "off"})
         assert machine.write(top, "f", 1)
+
+    @pytest.mark.parametrize("name", ["My Files", "-r", ".hidden", "a...b", "x:y"])
+    def test_odd_names_are_names(self, machine, top, name):
+        dataset = top.child(name)
+        machine.zfs.create(dataset, {ID: "one"}, parents=False)
+        snapshot = dataset.snapshot("-d and more")
+        machine.zfs.snapshot([snapshot], {})
+        assert str(dataset) in machine.zfs.tree(top, [ID])
+        assert machine.zfs.get(dataset, [ID])[ID].value == "one"
+        assert machine.zfs.exists(snapshot)
+        machine.zfs.destroy_snapshots(dataset, [snapshot.name], deferred=False)
+        assert not machine.zfs.exists(snapshot)
+        machine.zfs.destroy(dataset, recursive=False)
+        assert not machine.zfs.exists(dataset)

@@ -52,6 +52,18 @@ class TestZFSonLinux(ShareDriverContract):
         with pytest.raises(Conflict):
             driver.create_share(CONTEXT, share)
 
+    def test_odd_names_of_others_are_no_obstacle(self, driver: Any, backend: Backend) -> None:
+        share = a_share_model(HOST)
+        driver.create_share(CONTEXT, share)
+        for name in ("My Files", "-r", ".hidden"):
+            backend.zfs.create(backend.root.child(name), {}, parents=False)
+            backend.zfs.snapshot([backend.root.child(name).snapshot("auto daily")], {})
+        backend.zfs.snapshot([backend.dataset(share).snapshot("before the move")], {})
+        assert "export_locations" in driver.ensure_shares(CONTEXT, [share])[share.id]
+        assert [found.id for found in driver.inventory().shares] == [share.id]
+        driver.delete_share(CONTEXT, share)
+        assert not backend.zfs.exists(backend.dataset(share))
+
 
 class ZfsCommands:
     """Counts them."""

@@ -29,7 +29,7 @@ class LogWatch:
         return [line for line in text.splitlines() if any(event in line for event in events)]
 
     def await_actions(self, count: int, *, ends: tuple[str, ...] = ()) -> bool:
-        """Wait for so many commands and file changes on hosts; False when an event of `ends`, or nothing, came first."""
+        """Wait for so many commands and file changes; False when an event of `ends`, or nothing, came first."""
         deadline = time.monotonic() + WAIT_S
         while len(self.lines(*ACTIONS)) < count:
             if time.monotonic() > deadline or (ends and self.lines(*ends)):

@@ -25,7 +25,7 @@ class Scenario(ABC):
     def user(self) -> User:
         return self.product.user
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - a scenario that needs nothing has nothing to say
         """What is there before. By default nothing."""
 
     @abstractmethod

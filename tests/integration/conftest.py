@@ -41,9 +41,7 @@ def kernel(spacious_lab: Lab, place: Place) -> Iterator[Site]:
     reason = kernel_machines.missing()
     if reason:
         pytest.skip(reason)
-    machines = KernelLab(
-        f"{place.tag}i", place.directory / "ik", f"10.180.{place.number}", disk_mib=POOL_MIB
-    )
+    machines = KernelLab(f"{place.tag}i", place.directory / "ik", f"10.180.{place.number}", disk_mib=POOL_MIB)
     machines.down()  # what a crashed run left here
     try:
         yield kernel_site(machines, spacious_lab)

@@ -62,7 +62,14 @@ def _picture(user: User) -> dict[str, Any]:
     shares = {row["id"]: {key: row[key] for key in KEPT} for row in user.all("shares")}
     snapshots = {(row["id"], row["share_id"], row["name"], row["status"]) for row in user.all("snapshots")}
     rules = {
-        share: sorted((rule["id"], rule["access_to"], rule["access_level"], rule["state"]) for rule in user.rules(share).values())
+        share: sorted(
+            (rule["id"], rule["access_to"], rule["access_level"], rule["state"]) for rule in user.rules(share).values()
+        )
         for share in shares
     }
-    return {"shares": shares, "snapshots": snapshots, "rules": rules, "paths": {key: user.locations(key) for key in shares}}
+    return {
+        "shares": shares,
+        "snapshots": snapshots,
+        "rules": rules,
+        "paths": {key: user.locations(key) for key in shares},
+    }

@@ -129,7 +129,9 @@ def test_other_projects(product: Product, user: User) -> None:
     share = user.share()
     snapshot = user.snapshot(share)
     product.told("project", "create", "elsewhere")
-    made = product.penstock("user", "create", "eve", "--project", "elsewhere", "--role", "member", "--password-file", _secret(product))
+    made = product.penstock(
+        "user", "create", "eve", "--project", "elsewhere", "--role", "member", "--password-file", _secret(product)
+    )
     assert made.returncode == 0, made
     eve = Caller(product.daemon.url, "eve", "eves-own-secret", "elsewhere")
     before = picture(user)
@@ -151,7 +153,10 @@ def test_what_is_not_a_request(product: Product, user: User) -> None:
     url, before = product.daemon.url, picture(user)
     ours = {"X-Auth-Token": user.caller.token}
     assert call(url, "POST", "/v2/shares", raw=b"{", headers=ours).status == 400
-    assert call(url, "POST", "/v2/shares", raw=b"<share/>", headers=ours | {"Content-Type": "text/xml"}).status in (400, 415)
+    assert call(url, "POST", "/v2/shares", raw=b"<share/>", headers=ours | {"Content-Type": "text/xml"}).status in (
+        400,
+        415,
+    )
     big = b'{"share": {"name": "' + b"x" * 200_000 + b'"}}'
     assert call(url, "POST", "/v2/shares", raw=big, headers=ours).status == 413
     assert call(url, "GET", "/v2/shares/%00", headers=ours).status in (400, 404)

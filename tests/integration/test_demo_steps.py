@@ -6,7 +6,7 @@ import json
 from typing import Protocol
 
 import pytest
-from manilaclient import client as manila
+from manilaclient import client as manila  # type: ignore[import-untyped]
 from openstack.connection import Connection
 
 from tests.product.running import Product

@@ -66,7 +66,11 @@ def _type_on_tank(user: User) -> str:
     for found in user.caller.ok("GET", "/types")["share_types"]:
         if found["name"] == "on-tank":
             return str(found["id"])
-    specs = {"driver_handles_share_servers": "false", "snapshot_support": "true", "create_share_from_snapshot_support": "true"}
+    specs = {
+        "driver_handles_share_servers": "false",
+        "snapshot_support": "true",
+        "create_share_from_snapshot_support": "true",
+    }
     specs |= {"share_backend_name": "one", "pool_name": "tank"}
     body = {"share_type": {"name": "on-tank", "extra_specs": specs}}
     return str(user.caller.ok("POST", "/types", body)["share_type"]["id"])

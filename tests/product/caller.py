@@ -52,7 +52,10 @@ class Caller:
         """Ask for a token."""
         user, password, project = self._who
         domain = {"id": "default"}
-        identity = {"methods": ["password"], "password": {"user": {"name": user, "password": password, "domain": domain}}}
+        identity = {
+            "methods": ["password"],
+            "password": {"user": {"name": user, "password": password, "domain": domain}},
+        }
         body = {"auth": {"identity": identity, "scope": {"project": {"name": project, "domain": domain}}}}
         answer = call(self.url, "POST", "/v3/auth/tokens", body=body, headers={})
         assert answer.status == 201, answer

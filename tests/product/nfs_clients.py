@@ -144,7 +144,8 @@ class KernelClient(NfsClient):
     def _mounted(self, location: str, script: str, *words: str) -> Completed:
         top = f"/run/nfs{next(self._numbers)}"
         whole = (
-            'top=$1; location=$2; shift 2; mkdir "$top"; mount -t nfs -o vers=4.2,retry=0 "$location" "$top" || exit 99; '
+            'top=$1; location=$2; shift 2; mkdir "$top"; '
+            'mount -t nfs -o vers=4.2,retry=0 "$location" "$top" || exit 99; '
             f'(cd "$top" && {script}); code=$?; umount "$top"; rmdir "$top"; exit $code'
         )
         return self._shell(whole, top, location, *words)

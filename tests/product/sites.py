@@ -50,7 +50,9 @@ class Site:
         return self.host.run(argv, timeout_s=60).exit_code == 0
 
 
-def over_ssh(address: str, key: Path, known_hosts: Path, roots: str, *more: str, export_ips: str = "") -> tuple[str, ...]:
+def over_ssh(
+    address: str, key: Path, known_hosts: Path, roots: str, *more: str, export_ips: str = ""
+) -> tuple[str, ...]:
     """The lines of a backend's section."""
     return (
         *DRIVER,
@@ -108,4 +110,6 @@ def kernel_site(machines: KernelLab, clients: Lab) -> Site:
         "two": over_ssh(first, *paths, SECOND),
     }
     friend = KernelClient(machines.host("k2"), machines.address("k2"), count())
-    return Site("kernel", host, first, backends, friend, LibnfsClient(clients.client("c2"), clients.address("c2")), None)
+    return Site(
+        "kernel", host, first, backends, friend, LibnfsClient(clients.client("c2"), clients.address("c2")), None
+    )

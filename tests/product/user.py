@@ -23,7 +23,9 @@ class User:
     # -- asking
 
     def ask_share(self, size: int = 1, **fields: Any) -> str:
-        return str(self.caller.ok("POST", "/shares", {"share": {"share_proto": "NFS", "size": size, **fields}})["share"]["id"])
+        return str(
+            self.caller.ok("POST", "/shares", {"share": {"share_proto": "NFS", "size": size, **fields}})["share"]["id"]
+        )
 
     def ask_snapshot(self, share: str, **fields: Any) -> str:
         return str(self.caller.ok("POST", "/snapshots", {"snapshot": {"share_id": share, **fields}})["snapshot"]["id"])

@@ -31,6 +31,7 @@ EDGES: dict[str, set[str]] = {
     "host": {"errors", "log", "metrics", "clock"},
     "zfs": {"host", "errors", "units", "clock"},
     "exports": {"host", "errors", "clock"},
+    "share.locks": set(),
     "share.models": {"domain", "ids"},
     "share.inventory": {"domain", "ids", "share.models"},
     "share.driver": BASE | {"domain", "config", "share.models", "share.interface"},
@@ -40,6 +41,7 @@ EDGES: dict[str, set[str]] = {
     "share.drivers": BASE
     | {
         "share.driver",
+        "share.locks",
         "share.models",
         "share.inventory",
         "zfs",
@@ -57,6 +59,7 @@ EDGES: dict[str, set[str]] = {
         "share.models",
         "share.interface",
         "share.loading",
+        "share.locks",
         "share.hook",
         "store",
         "domain",

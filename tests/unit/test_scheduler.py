@@ -130,3 +130,24 @@ def test_the_extra_spec_language(wanted: str, has: Any, fits: bool) -> None:
 def test_scoped_specs_belong_to_drivers() -> None:
     assert unmet({"zfsonlinux:compression": "lz4"}, {}) is None
     assert unmet({"capabilities:dedupe": "<is> True"}, {"dedupe": [True, False]}) is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "spec", "fits"),
+    [
+        ([True, False], {"thin_provisioning": "True"}, True),
+        ([True, False], {"thin_provisioning": "<is> False"}, True),
+        (False, {"thin_provisioning": "True"}, False),
+        (True, {"capabilities:thin_provisioning": "<is> False"}, False),
+        (False, {"thin_provisioning": "False"}, True),
+    ],
+)
+def test_thin_or_thick_is_a_capability_like_others(offered: object, spec: dict[str, str], fits: bool) -> None:
+    assert (unmet(spec, pool("a", thin_provisioning=offered).report.capabilities) is None) is fits
+
+
+@pytest.mark.parametrize("name", ["thin_provisioning", "capabilities:thin_provisioning"])
+def test_a_thick_share_needs_free_space_however_the_type_says_thick(name: str) -> None:
+    candidate = pool("a", free=8, max_over_subscription_ratio=20.0)
+    with pytest.raises(InsufficientCapacity, match="8 GiB free"):
+        choose(Requirements(9, "NFS", {name: "<is> False"}), [candidate], {})

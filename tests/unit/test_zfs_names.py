@@ -21,7 +21,7 @@ def test_dataset_parts():
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "/", "/tank", "tank/", "tank//a", "tank/-r", "-r", "tank/..", "tank/.", "tank/a b", "tank/a@b"),
+        *("", "/", "/tank", "tank/", "tank//a", "-r", "tank/..", "tank/.", "tank/./a", "my pool", "tank/a@b"),
         *("tank/a#b", "tank/a%b", "tank/a,b", "tank/a'b", "tank/a\nb", "tank/a\n", "tank/\x00", "tank/ä", "1tank"),
         "tank/" + "a" * 251,
     ],
@@ -31,10 +31,15 @@ def test_refused_datasets(path):
         Dataset(path)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "a@b", "-d", "a,b", "a%b", "%", "a\n", "a" * 251])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a@b", "a,b", "a%b", "%", "a\n", "a" * 251])
 def test_refused_snapshots(name):
     with pytest.raises(InvalidName):
         SnapshotName(Dataset("tank"), name)
+
+
+@pytest.mark.parametrize("text", ["tank/My Files", "tank/-r", "tank/.hidden", "tank/a...b@auto daily", "tank/a@-d"])
+def test_odd_names_that_zfs_takes(text):
+    assert str(parse_target(text)) == text
 
 
 def test_parse_target():

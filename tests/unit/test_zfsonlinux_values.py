@@ -63,7 +63,7 @@ def test_published_names_and_defaults() -> None:
         {"zfs_share_export_ip": "storage.example"},
         {"zfs_zpool_list": []},
         {"zfs_zpool_list": ["tank/a", "tank/b"]},
-        {"zfs_zpool_list": ["tank/-rf"]},
+        {"zfs_zpool_list": ["-rf/tank"]},
         {"zfs_dataset_creation_options": ["compression"]},
         {"zfs_share_helpers": []},
         {"zfs_share_helpers": ["NFS"]},

@@ -144,8 +144,8 @@ class DummyDriver(ShareDriver):
 
     def manage_existing(self, share: ShareModel, driver_options: Mapping[str, Any]) -> dict[str, Any]:
         path = _exported_path(share)
-        if share.share_proto.upper() not in PROTOCOLS:
-            raise ManageInvalidShare(f"'{share.share_proto}' is not one of {', '.join(PROTOCOLS)}.")
+        if share.share_proto.upper() not in ACCESS_TYPES:
+            raise ManageInvalidShare(f"'{share.share_proto}' is not one of {', '.join(ACCESS_TYPES)}.")
         with self._changing() as records:
             record = records.get(path)
             if record is None:
@@ -245,7 +245,7 @@ class DummyDriver(ShareDriver):
                 for pool in self.configuration.dummy_pools
             ]
         super()._update_share_stats(
-            {"vendor_name": "Penstock", "storage_protocol": "_".join(PROTOCOLS), "pools": pools, **(data or {})}
+            {"vendor_name": "Penstock", "storage_protocol": "_".join(ACCESS_TYPES), "pools": pools, **(data or {})}
         )
 
     # --- records ------------------------------------------------------------------------------------------------

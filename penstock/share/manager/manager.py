@@ -22,12 +22,12 @@ from penstock.errors import Invalid, NotFound, Unsupported
 from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
 from penstock.share.loading import load_driver
+from penstock.share.locks import NamedLocks
 from penstock.share.manager import access, ensure, instances, manage, periodic, snapshots, stranded
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.groups import GroupMethods
 from penstock.share.manager.hooks import add_hooks, load_hooks
-from penstock.share.manager.locks import NamedLocks
 from penstock.share.manager.migration import MigrationMethods
 from penstock.share.manager.models import share_model, share_models
 from penstock.share.manager.replicas import ReplicaMethods

@@ -17,6 +17,7 @@ from penstock.units import gib_to_bytes
 from penstock.zfs.flavour import Flavour
 from penstock.zfs.names import Dataset, InvalidName, SnapshotName, Target, parse_target
 
+PROTOCOL = "NFS"  # the one this driver serves
 COMPRESSION = "zfsonlinux:compression"
 INDEPENDENT_COPY = "zfsonlinux:independent_copy"
 SQUASH = "zfsonlinux:squash"

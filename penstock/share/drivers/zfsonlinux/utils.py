@@ -18,10 +18,10 @@ from penstock.host.runner import Host
 from penstock.share.driver import ExecuteMixin as PublishedExecuteMixin
 from penstock.share.drivers.zfsonlinux.access import understand
 from penstock.share.drivers.zfsonlinux.exporting import export_locations, exports_to_put
-from penstock.share.drivers.zfsonlinux.locks import NamedLocks
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.options import Remote, Settings, read_settings, zfsonlinux_opts
 from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage, ssh_host
+from penstock.share.locks import NamedLocks
 from penstock.share.models import AccessModel
 from penstock.zfs.faults import fault_of
 from penstock.zfs.names import Dataset, check_property
