@@ -99,37 +99,36 @@ class Page:
 
 def insert_share(tx: Connection, share: Share) -> None:
     """Store a new share and its first instance."""
-    tx.execute(
-        insert(shares).values(
-            id=share.id,
-            instance_id=share.instance.id,
-            display_name=share.name,
-            display_description=share.description,
-            size_gib=share.size_gib,
-            size_target_gib=share.size_target_gib,
-            project_id=share.project_id,
-            user_id=share.user_id,
-            share_proto=share.protocol,
-            share_type_id=share.share_type_id,
-            snapshot_id=share.snapshot_id,
-            is_public=share.is_public,
-            snapshot_support=share.snapshot_support,
-            create_share_from_snapshot_support=share.create_share_from_snapshot_support,
-            revert_to_snapshot_support=share.revert_to_snapshot_support,
-            mount_snapshot_support=share.mount_snapshot_support,
-            replication_type=share.replication_type,
-            task_state=share.task_state,
-            share_group_id=share.share_group_id,
-            source_share_group_snapshot_member_id=share.source_share_group_snapshot_member_id,
-            mount_point_name=share.mount_point_name,
-            used_bytes=share.used_bytes,
-            created_at=share.created_at,
-            updated_at=share.updated_at,
-        )
-    )
+    row = {
+        "id": share.id,
+        "instance_id": share.instance.id,
+        "display_name": share.name,
+        "display_description": share.description,
+        "size_gib": share.size_gib,
+        "size_target_gib": share.size_target_gib,
+        "project_id": share.project_id,
+        "user_id": share.user_id,
+        "share_proto": share.protocol,
+        "share_type_id": share.share_type_id,
+        "snapshot_id": share.snapshot_id,
+        "is_public": share.is_public,
+        "snapshot_support": share.snapshot_support,
+        "create_share_from_snapshot_support": share.create_share_from_snapshot_support,
+        "revert_to_snapshot_support": share.revert_to_snapshot_support,
+        "mount_snapshot_support": share.mount_snapshot_support,
+        "replication_type": share.replication_type,
+        "task_state": share.task_state,
+        "share_group_id": share.share_group_id,
+        "source_share_group_snapshot_member_id": share.source_share_group_snapshot_member_id,
+        "mount_point_name": share.mount_point_name,
+        "used_bytes": share.used_bytes,
+        "created_at": share.created_at,
+        "updated_at": share.updated_at,
+    }
+    tx.execute(insert_into(shares), row)
     instance = share.instance
     values = {name: getattr(instance, name) for name in ShareInstance.__dataclass_fields__}
-    tx.execute(insert(share_instances).values(**values))
+    tx.execute(insert_into(share_instances), values)
     set_metadata(tx, share.id, share.metadata)
 
 
@@ -183,8 +182,9 @@ def move(tx: Connection, instance: ShareInstance, event: Event, *, now: datetime
     Raises Conflict when somebody moved it since we read it, InvalidShare when the state does not take the event.
     """
     status = advance_share(instance.status, event)
-    same = (share_instances.c.id == instance.id) & (share_instances.c.status == instance.status)
-    done = tx.execute(update(share_instances).where(same).values(status=status, updated_at=now, **values))
+    row = {"status": status, "updated_at": now, **values}
+    statement = update_row(share_instances, tuple(row), from_status=True)
+    done = tx.execute(statement, {**row, "of_id": instance.id, "of_status": instance.status})
     if done.rowcount != 1:
         raise Conflict(f"Share instance {instance.id} is no longer '{instance.status}'.")
     return status
@@ -197,7 +197,8 @@ def reset_status(tx: Connection, instance_id: InstanceId | str, status: ShareSta
 
 def update_share(tx: Connection, share_id: ShareId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the share row (``display_name``, ``size_gib``, ``is_public`` ...)."""
-    tx.execute(update(shares).where(shares.c.id == share_id).values(updated_at=now, **values))
+    row = {"updated_at": now, **values}
+    tx.execute(update_row(shares, tuple(row)), {**row, "of_id": share_id})
 
 
 def delete_share(tx: Connection, share_id: ShareId | str) -> None:

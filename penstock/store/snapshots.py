@@ -16,6 +16,7 @@ from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotIns
 from penstock.store.instances import on_backend
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.shares import Page, like
+from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]
 _JOINED = snapshots.join(snapshot_instances, snapshot_instances.c.id == snapshots.c.instance_id)
@@ -60,25 +61,24 @@ class SnapshotFilter:
 
 def insert_snapshot(tx: Connection, snapshot: Snapshot) -> None:
     """Store a new snapshot and its first instance."""
-    tx.execute(
-        insert(snapshots).values(
-            id=snapshot.id,
-            instance_id=snapshot.instance.id,
-            share_id=snapshot.share_id,
-            display_name=snapshot.name,
-            display_description=snapshot.description,
-            project_id=snapshot.project_id,
-            user_id=snapshot.user_id,
-            size_gib=snapshot.size_gib,
-            share_size_gib=snapshot.share_size_gib,
-            share_proto=snapshot.share_protocol,
-            created_at=snapshot.created_at,
-            updated_at=snapshot.updated_at,
-        )
-    )
+    row = {
+        "id": snapshot.id,
+        "instance_id": snapshot.instance.id,
+        "share_id": snapshot.share_id,
+        "display_name": snapshot.name,
+        "display_description": snapshot.description,
+        "project_id": snapshot.project_id,
+        "user_id": snapshot.user_id,
+        "size_gib": snapshot.size_gib,
+        "share_size_gib": snapshot.share_size_gib,
+        "share_proto": snapshot.share_protocol,
+        "created_at": snapshot.created_at,
+        "updated_at": snapshot.updated_at,
+    }
+    tx.execute(insert_into(snapshots), row)
     instance = snapshot.instance
     values = {name: getattr(instance, name) for name in SnapshotInstance.__dataclass_fields__}
-    tx.execute(insert(snapshot_instances).values(**values))
+    tx.execute(insert_into(snapshot_instances), values)
     set_metadata(tx, snapshot.id, snapshot.metadata)
 
 
@@ -137,8 +137,9 @@ def count_snapshots(tx: Connection, wanted: SnapshotFilter) -> int:
 def move(tx: Connection, instance: SnapshotInstance, event: Event, *, now: datetime, **values: Any) -> SnapshotStatus:
     """Advance the stored status by `event`. Raises Conflict when it was moved since we read it, or InvalidShare."""
     status = advance_snapshot(instance.status, event)
-    same = (snapshot_instances.c.id == instance.id) & (snapshot_instances.c.status == instance.status)
-    done = tx.execute(update(snapshot_instances).where(same).values(status=status, updated_at=now, **values))
+    row = {"status": status, "updated_at": now, **values}
+    statement = update_row(snapshot_instances, tuple(row), from_status=True)
+    done = tx.execute(statement, {**row, "of_id": instance.id, "of_status": instance.status})
     if done.rowcount != 1:
         raise Conflict(f"Snapshot instance {instance.id} is no longer '{instance.status}'.")
     return status

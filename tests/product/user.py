@@ -64,10 +64,11 @@ class User:
         self.act(share, "deny_access", {"access_id": rule})
         self.until(lambda: self.rules(share).get(rule), lambda found: found is None)
 
-    def resize(self, share: str, size: int, wanted: str = "available") -> Row:
+    def resize(self, share: str, size: int) -> Row:
+        """The share afterwards; a shrink that would lose data leaves it as it was."""
         action = "extend" if size > self.show(share)["size"] else "shrink"
         self.act(share, action, {"new_size": size})
-        return self.until_share(share, wanted)
+        return self.until_share(share)
 
     def revert(self, share: str, snapshot: str) -> None:
         self.act(share, "revert", {"snapshot_id": snapshot})
