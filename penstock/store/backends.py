@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.domain.shares import ShareStatus
 from penstock.ids import new_id
 from penstock.store.schema import availability_zones, pools, services, share_instances, shares
+from penstock.store.statements import insert_into, update_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +49,47 @@ class Placed:
     unreported_gib: int
 
 
+# Asked at every placement: built once.
+_COUNTED = func.coalesce(
+    case((shares.c.size_target_gib > shares.c.size_gib, shares.c.size_target_gib)), shares.c.size_gib
+)
+_FRESH = (share_instances.c.launched_at.is_(None)) | (share_instances.c.launched_at > pools.c.reported_at)
+_PLACED = (
+    select(
+        share_instances.c.host,
+        func.sum(_COUNTED).label("provisioned"),
+        func.sum(case((_FRESH, _COUNTED), else_=_COUNTED - shares.c.size_gib)).label("unreported"),
+    )
+    .join(shares, shares.c.id == share_instances.c.share_id)
+    .outerjoin(pools, pools.c.ref == share_instances.c.host)
+    .where(share_instances.c.host.is_not(None), share_instances.c.status != ShareStatus.ERROR)
+    .group_by(share_instances.c.host)
+)
+_SERVICES = select(services).order_by(services.c.id)
+_SERVICE = _SERVICES.where(services.c.binary == bindparam("binary"), services.c.host == bindparam("host"))
+_SERVICES_OF = _SERVICES.where(services.c.binary == bindparam("binary"))
+_POOLS = select(pools).order_by(pools.c.ref)
+_ZONE = select(availability_zones.c.id).where(availability_zones.c.name == bindparam("name"))
+
+
 def heartbeat(tx: Connection, *, binary: str, host: str, zone: str, ready: bool, now: datetime) -> Service:
     """Register the service, or say that it is alive."""
     ensure_zone(tx, zone, now=now)
-    mine = (services.c.binary == binary) & (services.c.host == host)
     values = {"availability_zone": zone, "ready": ready, "updated_at": now}
-    if tx.execute(update(services).where(mine).values(**values)).rowcount == 0:
-        tx.execute(insert(services).values(binary=binary, host=host, disabled=False, created_at=now, **values))
-    return _service(tx.execute(select(services).where(mine)).one())
+    found = tx.execute(_SERVICE, {"binary": binary, "host": host}).first()
+    if found is None:
+        new = {"binary": binary, "host": host, "disabled": False, "created_at": now, **values}
+        tx.execute(insert_into(services), new)
+    else:
+        tx.execute(update_row(services, tuple(values)), {**values, "of_id": found.id})
+    return _service(tx.execute(_SERVICE, {"binary": binary, "host": host}).one())
 
 
 def list_services(tx: Connection, *, binary: str | None = None, host: str | None = None) -> list[Service]:
     """Registered services by id."""
-    query = select(services).order_by(services.c.id)
+    if binary is not None and host is None:
+        return [_service(row) for row in tx.execute(_SERVICES_OF, {"binary": binary})]
+    query = _SERVICES
     if binary is not None:
         query = query.where(services.c.binary == binary)
     if host is not None:
@@ -75,7 +104,7 @@ def update_service(tx: Connection, service_id: int, **values: Any) -> None:
 
 def ensure_zone(tx: Connection, name: str, *, now: datetime) -> None:
     """Make the availability zone known."""
-    if tx.execute(select(availability_zones.c.id).where(availability_zones.c.name == name)).first() is None:
+    if tx.execute(_ZONE, {"name": name}).first() is None:
         tx.execute(insert(availability_zones).values(id=new_id(), name=name, created_at=now))
 
 
@@ -98,28 +127,13 @@ def put_pools(tx: Connection, backend: str, reports: list[PoolReport]) -> None:
 
 def list_pools(tx: Connection) -> list[PoolReport]:
     """The last report of every pool, by name."""
-    rows = tx.execute(select(pools).order_by(pools.c.ref))
+    rows = tx.execute(_POOLS)
     return [PoolReport(PoolRef.parse(row.ref), row.capabilities, row.reported_at) for row in rows]
 
 
 def placed(tx: Connection) -> dict[str, Placed]:
     """By pool, what is placed there; exact, from the rows, so that no promise can leak."""
-    counted = func.coalesce(
-        case((shares.c.size_target_gib > shares.c.size_gib, shares.c.size_target_gib)), shares.c.size_gib
-    )
-    fresh = (share_instances.c.launched_at.is_(None)) | (share_instances.c.launched_at > pools.c.reported_at)
-    query = (
-        select(
-            share_instances.c.host,
-            func.sum(counted).label("provisioned"),
-            func.sum(case((fresh, counted), else_=counted - shares.c.size_gib)).label("unreported"),
-        )
-        .join(shares, shares.c.id == share_instances.c.share_id)
-        .outerjoin(pools, pools.c.ref == share_instances.c.host)
-        .where(share_instances.c.host.is_not(None), share_instances.c.status != ShareStatus.ERROR)
-        .group_by(share_instances.c.host)
-    )
-    return {row.host: Placed(int(row.provisioned), int(row.unreported)) for row in tx.execute(query)}
+    return {row.host: Placed(int(row.provisioned), int(row.unreported)) for row in tx.execute(_PLACED)}
 
 
 def _service(row: Row[Any]) -> Service:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
 from penstock.store.schema import export_location_metadata, export_locations, share_instances, shares
+from penstock.store.statements import insert_into, update_row
 
 _LOCATIONS = (
     select(export_locations)
@@ -75,7 +76,8 @@ def update_instance(tx: Connection, instance_id: InstanceId | str, *, now: datet
     """Change columns of the instance row other than its status."""
     if "status" in values:
         raise ValueError("a status is written by store.shares.move")
-    tx.execute(update(share_instances).where(share_instances.c.id == instance_id).values(updated_at=now, **values))
+    row = {"updated_at": now, **values}
+    tx.execute(update_row(share_instances, tuple(row)), {**row, "of_id": instance_id})
 
 
 def export_locations_of(tx: Connection, instance_id: InstanceId | str) -> list[ExportLocation]:
@@ -113,13 +115,13 @@ def put_export_locations(
 
     Each item has ``path`` and may have ``is_admin_only``, ``preferred`` and ``metadata``.
     """
-    mine = export_locations.c.share_instance_id == instance_id
-    known = {row.path: row.id for row in tx.execute(select(export_locations).where(mine))}
+    known = {row.path: row.id for row in tx.execute(_LOCATIONS, {"ids": [instance_id]})}
     gone = [known[path] for path in known.keys() - {item["path"] for item in wanted}]
-    tx.execute(delete(export_locations).where(export_locations.c.id.in_(gone)))
+    if gone:
+        tx.execute(delete(export_locations).where(export_locations.c.id.in_(gone)))
     for ordinal, item in enumerate(wanted):
         metadata = dict(item.get("metadata") or {})
-        values = {
+        row: dict[str, Any] = {
             "is_admin_only": bool(item.get("is_admin_only", False)),
             "preferred": bool(item.get("preferred", metadata.pop("preferred", False))),
             "ordinal": ordinal,
@@ -127,13 +129,10 @@ def put_export_locations(
         location_id = known.get(item["path"])
         if location_id is None:
             location_id = new_id()
-            tx.execute(
-                insert(export_locations).values(
-                    id=location_id, share_instance_id=instance_id, path=item["path"], created_at=now, **values
-                )
-            )
+            row |= {"id": location_id, "share_instance_id": instance_id, "path": item["path"], "created_at": now}
+            tx.execute(insert_into(export_locations), row)
         else:
-            tx.execute(update(export_locations).where(export_locations.c.id == location_id).values(**values))
+            tx.execute(update_row(export_locations, tuple(row)), {**row, "of_id": location_id})
         set_location_metadata(tx, location_id, metadata)
 
 

@@ -22,6 +22,7 @@ from penstock.store.schema import (
     shares,
     snapshots,
 )
+from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
 _SHARE = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.id == shares.c.instance_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.product.running import Product
 from tests.product.user import User
 
-OVER_ONE_GIB_MIB = 1100
+NEARLY_ONE_GIB_MIB, MORE_MIB = 980, 100
 LATE_BYTES = 32 << 20  # ZFS counts what is written every few seconds, and lets that much more pass
 
 
@@ -59,18 +59,18 @@ def test_the_size_is_the_limit_and_shrinking_never_loses_data(product: Product, 
     share = user.share(1)
     location = user.location(share)
     user.allow(share, friend.address)
-    complaint = friend.fill(location, "big", OVER_ONE_GIB_MIB)
+    big = f"{user.path(share)}/big"
+    product.site.ran("dd", "if=/dev/zero", f"of={big}", "bs=1M", f"count={NEARLY_ONE_GIB_MIB}", "conv=fsync")
+    complaint = friend.fill(location, "too-much", MORE_MIB)
     assert "quota exceeded" in complaint or (complaint and product.site.name == "namespaces"), complaint
     assert _referenced(product, share) <= (1 << 30) + LATE_BYTES
     user.resize(share, 2)
-    # not removed: NFS-Ganesha may have it open still
-    product.site.ran("truncate", "-s", "0", f"{user.path(share)}/big")
-    user.until(lambda: _referenced(product, share), lambda referenced: referenced < 1 << 29)
-    assert friend.fill(location, "whole", OVER_ONE_GIB_MIB) == ""
+    assert friend.fill(location, "more", MORE_MIB) == ""
     product.site.ran("sync")
+    user.until(lambda: _referenced(product, share), lambda referenced: referenced > 1 << 30)
     assert user.resize(share, 1)["size"] == 2
     assert any("more than the new size" in message for message in user.messages(share))
-    product.site.ran("truncate", "-s", "0", f"{user.path(share)}/whole")
+    product.site.ran("truncate", "-s", "0", big)
     user.until(lambda: _referenced(product, share), lambda referenced: referenced < 1 << 30)
     assert user.resize(share, 1)["size"] == 1
 
