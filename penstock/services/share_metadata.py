@@ -8,7 +8,7 @@ from penstock.context import RequestContext
 from penstock.errors import Forbidden, NotFound
 from penstock.services import hints
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_share, visible_share
+from penstock.services.visibility import share_to_change, visible_share
 from penstock.store import shares
 
 RESERVED = (hints.SAME, hints.DIFFERENT)
@@ -35,7 +35,7 @@ def put(
     """
     check_reserved(items, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         kept = {key: share.metadata[key] for key in RESERVED if key in share.metadata and replace}
         shares.set_metadata(tx, share.id, {**kept, **items}, replace=replace)
         return shares.get_metadata(tx, share.id)
@@ -45,7 +45,7 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, key: str
     """Remove one pair. Raises NotFound (share or key), Forbidden."""
     check_reserved({key: ""}, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         if not shares.delete_metadata(tx, share.id, key):
             raise NotFound(f"Share {share.id} has no metadata key '{key}'.")
 

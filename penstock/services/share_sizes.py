@@ -8,10 +8,10 @@ from penstock.domain.message_codes import MessageAction, MessageDetail, MessageR
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import Forbidden, InsufficientCapacity, Invalid, InvalidShare, QuotaExceeded
-from penstock.scheduler.requirements import Requirements
+from penstock.scheduler.requirements import THIN, Requirements
 from penstock.services import messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_share
+from penstock.services.visibility import share_to_change
 from penstock.store import shares, types
 from penstock.store.database import Transaction
 
@@ -22,7 +22,7 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
     `force` does not ask whether there is room. Raises NotFound, Forbidden (also over quota, as published), Invalid.
     """
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         _check_available(share, "extended")
         if new_size_gib <= share.size_gib:
             raise Invalid(f"The new size must be larger than {share.size_gib} GiB, the size of share {share.id}.")
@@ -44,7 +44,7 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
 def shrink(plane: ControlPlane, context: RequestContext, share_id: str, new_size_gib: int) -> None:
     """Accept a smaller size; the backend refuses it when more is in use. Raises NotFound, Forbidden, Invalid."""
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         _check_available(share, "shrunk")
         if not 0 < new_size_gib < share.size_gib:
             raise Invalid(f"The new size must be from 1 GiB to less than {share.size_gib} GiB, the size of the share.")
@@ -79,7 +79,7 @@ def _no_room(
     tx: Transaction, plane: ControlPlane, share: Share, new_size_gib: int, extra_specs: dict[str, str]
 ) -> str | None:
     """Why the share's pool cannot hold it at that size; None when it can."""
-    thickness = {key: value for key, value in extra_specs.items() if key == "thin_provisioning"}
+    thickness = {key: value for key, value in extra_specs.items() if key.removeprefix("capabilities:") == THIN}
     wanted = Requirements(
         size_gib=new_size_gib - share.size_gib,
         protocol=share.protocol,
