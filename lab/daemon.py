@@ -20,7 +20,7 @@ from openstack.connection import Connection
 from lab.network import LabError, await_true
 
 START_TIMEOUT_S = 30.0
-VERSION = "2.65"
+VERSION = "2.73"
 STOP_TIMEOUT_S = 30.0
 
 

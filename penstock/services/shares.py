@@ -10,7 +10,7 @@ from penstock.context import RequestContext
 from penstock.domain.shares import Share
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import Page
-from penstock.services.visibility import own_share, visible_share
+from penstock.services.visibility import changeable_share, visible_share
 from penstock.store import instances, share_lines, shares, types
 from penstock.store.database import Transaction
 from penstock.store.share_lines import COLUMNS, CREATED_AT, ID, INSTANCE_ID, METADATA, TYPE_ID, ShareLine
@@ -111,10 +111,10 @@ def update(plane: ControlPlane, context: RequestContext, share_id: str, change: 
     if change.is_public is not None:
         values["is_public"] = change.is_public
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         if values:
             shares.update_share(tx, share.id, now=plane.clock.utc(), **values)
-        return own_share(tx, context, share_id)
+        return changeable_share(tx, context, share_id)
 
 
 def _shown(tx: Transaction, share: Share, *, with_paths: bool) -> Shown:

@@ -35,6 +35,14 @@ def own_share(tx: Transaction, context: RequestContext, share_id: str) -> Share:
     return share
 
 
+def changeable_share(tx: Transaction, context: RequestContext, share_id: str) -> Share:
+    """The same, for what a share in the recycle bin does not take. Raises Forbidden for such a share too."""
+    share = own_share(tx, context, share_id)
+    if share.is_soft_deleted:
+        raise Forbidden(f"Share {share_id} has been soft-deleted; restore it first.")
+    return share
+
+
 def own_snapshot(tx: Transaction, context: RequestContext, snapshot_id: str) -> Snapshot:
     """The snapshot. Raises NotFound, also for other projects' snapshots."""
     snapshot = snapshots.get(tx, snapshot_id)

@@ -36,7 +36,7 @@ def test_create_show_list(plane: ControlPlane, member: Client, other: Client, ad
     finish_snapshot(plane, made["id"])
     path = f"snapshots/{made['id']}"
     assert set(member.at("2.0").get(path).json()["snapshot"]) == DETAIL_2_0
-    assert set(member.at("2.65").get(path).json()["snapshot"]) == DETAIL_2_0 | {"project_id", "user_id"}
+    assert set(member.at("2.72").get(path).json()["snapshot"]) == DETAIL_2_0 | {"project_id", "user_id"}
     assert admin.get(path).json()["snapshot"]["provider_location"] == f"tank@{made['id']}"
     assert other.get(path).status_code == 404
     assert other.get("snapshots").json()["snapshots"] == []
