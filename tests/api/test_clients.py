@@ -128,3 +128,20 @@ def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
     assert [found.name for found in client.share_snapshots.list()] == ["monday"]
     client.share_snapshots.delete(snapshot.id)
     assert client.share_snapshots.get(snapshot.id).status == "deleting"
+
+
+def test_manilaclient_uses_the_recycle_bin_and_metadata_of_snapshots(plane: ControlPlane, url: str) -> None:
+    client = manila.Client("2.73", input_auth_token="member", service_catalog_url=f"{url}/v2")
+    share = client.shares.create("NFS", 1, name="home")
+    finish_share(plane, share.id)
+    client.shares.soft_delete(share.id)
+    assert client.shares.list() == []
+    assert [found.id for found in client.shares.list(search_opts={"is_soft_deleted": True})] == [share.id]
+    client.shares.restore(share.id)
+    assert [found.id for found in client.shares.list()] == [share.id]
+    snapshot = client.share_snapshots.create(share.id, metadata={"a": "1"})
+    finish_snapshot(plane, snapshot.id)
+    client.share_snapshots.set_metadata(snapshot.id, {"b": "2"})
+    assert client.share_snapshots.get(snapshot.id).metadata == {"a": "1", "b": "2"}
+    client.share_snapshots.delete_metadata(snapshot.id, ["a"])
+    assert client.share_snapshots.get_metadata(snapshot.id).to_dict() == {"b": "2"}
