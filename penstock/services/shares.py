@@ -94,7 +94,8 @@ def list_shares(
     """One page of the caller's shares; of all projects' when policy let the caller say so."""
     if not all_projects:
         wanted = replace(wanted, project_id=context.project_id, or_public=bool(wanted.is_public))
-        wanted = replace(wanted, is_public=None) if wanted.or_public else wanted
+    if wanted.is_public:  # asks for others' public shares too, not for nothing but public ones
+        wanted = replace(wanted, is_public=None)
     with plane.database.read() as tx:
         lines = share_lines.list_lines(tx, wanted, page)
         count = shares.count_shares(tx, wanted) if with_count else None

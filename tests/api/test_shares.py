@@ -424,3 +424,11 @@ def test_instances_say_when_they_changed(
     (shown,) = admin.at("2.71").get("share_instances").json()["share_instances"]
     assert shown["updated_at"] == shown["created_at"]  # the clock stands still
     assert "updated_at" not in admin.at("2.70").get(f"share_instances/{shown['id']}").json()["share_instance"]
+
+
+def test_administrators_find_private_shares_of_all_projects_among_public_ones(
+    plane: ControlPlane, member: Client, admin: Client, backend: PoolRef, gold: str
+) -> None:
+    share = make_share(plane, member)["id"]
+    listed = admin.get("shares", all_tenants=1, is_public="True").json()["shares"]  # how manilaclient looks for a name
+    assert [item["id"] for item in listed] == [share]
