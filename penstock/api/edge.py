@@ -53,7 +53,7 @@ class Edge:
     async def _read(self, headers: dict[str, str], receive: Receive) -> bytes | None:
         """The body, or None when it is larger than we read."""
         declared = headers.get("content-length", "0")
-        is_too_large = not declared.isdigit() or int(declared) > self._most_body_bytes
+        is_too_large = not re.fullmatch(r"[0-9]{1,18}", declared) or int(declared) > self._most_body_bytes
         parts: list[bytes] = []
         size = 0
         while True:

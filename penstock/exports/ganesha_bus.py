@@ -50,7 +50,6 @@ class GaneshaBus:
     """One Ganesha, on `host`."""
 
     host: Host
-    sudo: tuple[str, ...]
 
     def update(self, file: str, expression: str, expected: int) -> None:
         """Add or change the `expected` exports that `expression` selects in `file`. Safe to repeat.
@@ -103,7 +102,6 @@ class GaneshaBus:
 
     def _argv(self, method: str) -> tuple[str, ...]:
         return (
-            *self.sudo,
             "dbus-send",
             "--system",
             "--print-reply",

@@ -66,19 +66,19 @@ class Preference(StrEnum):
     GANESHA = "ganesha"
 
 
-def choose(host: Host, preference: Preference = Preference.AUTOMATIC, *, sudo: tuple[str, ...] = ()) -> NfsServer:
-    """The server to use on `host`. `sudo` is put before each command that needs root. Raises Unavailable.
+def choose(host: Host, preference: Preference = Preference.AUTOMATIC) -> NfsServer:
+    """The server to use on `host`. Raises Unavailable.
 
     Looks only at what is there; `verify` says whether it can be used and, if not, what to do.
     """
     if preference is Preference.AUTOMATIC:
-        preference = _found(host, sudo)
-    return KernelNfs(host, sudo) if preference is Preference.KERNEL else GaneshaNfs(host, sudo)
+        preference = _found(host)
+    return KernelNfs(host) if preference is Preference.KERNEL else GaneshaNfs(host)
 
 
-def _found(host: Host, sudo: tuple[str, ...]) -> Preference:
+def _found(host: Host) -> Preference:
     """A running kernel server; else Ganesha where it is installed; else the kernel's, which every Debian can have."""
-    threads = nfsd_threads(host, sudo)
+    threads = nfsd_threads(host)
     if threads:
         return Preference.KERNEL
     return Preference.GANESHA if installed(host, "ganesha.nfsd") else Preference.KERNEL

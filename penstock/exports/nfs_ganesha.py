@@ -38,10 +38,9 @@ INCLUDE = re.compile(r'^\s*%include\s+"?([^"\s]+)"?\s*$', re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class GaneshaNfs:
-    """`exports.nfs.NfsServer` by the NFS-Ganesha of `host`. `sudo` is put before each command that needs root."""
+    """`exports.nfs.NfsServer` by the NFS-Ganesha of `host`, as root there (its prefix)."""
 
     host: Host
-    sudo: tuple[str, ...] = ()
 
     @property
     def _shards(self) -> Shards:
@@ -49,7 +48,7 @@ class GaneshaNfs:
 
     @property
     def _bus(self) -> GaneshaBus:
-        return GaneshaBus(self.host, self.sudo)
+        return GaneshaBus(self.host)
 
     def put(self, exports: Sequence[Export]) -> None:
         """See NfsServer. The files first, so that a crash between leaves what a repeat completes.

@@ -41,10 +41,9 @@ START = "start it with: systemctl enable --now nfs-server"
 
 @dataclass(frozen=True, slots=True)
 class KernelNfs:
-    """`exports.nfs.NfsServer` by the kernel's server of `host`. `sudo` is put before each command that needs root."""
+    """`exports.nfs.NfsServer` by the kernel's server of `host`, as root there (its prefix)."""
 
     host: Host
-    sudo: tuple[str, ...] = ()
 
     @property
     def _shards(self) -> Shards:
@@ -61,7 +60,7 @@ class KernelNfs:
 
     def let_go(self, path: str) -> None:
         """See NfsServer. One command. Locks the same clients have on other exports may be lost."""
-        argv = [*self.sudo, "python3", "-I", "-c", LOADER]
+        argv = ["python3", "-I", "-c", LOADER]
         request = json.dumps({"program": LET_GO, "clients": CLIENTS, "path": path})
         done = self.host.run(argv, timeout_s=TIMEOUT_S, stdin=request)
         if done.exit_code != 0:
@@ -77,7 +76,7 @@ class KernelNfs:
 
     def in_force(self) -> set[str]:
         """See NfsServer. Two commands."""
-        done = self.host.run([*self.sudo, "cat", THREADS, f"{STATE}/etab"], timeout_s=TIMEOUT_S)
+        done = self.host.run(["cat", THREADS, f"{STATE}/etab"], timeout_s=TIMEOUT_S)
         threads, _, etab = done.stdout.partition("\n")
         if done.exit_code != 0 or threads.strip() in {"", "0"}:
             raise Unavailable(f"the kernel NFS server of {self.host.name} is not running; {START}")
@@ -93,7 +92,7 @@ class KernelNfs:
                 self.host.run([program, "--help"], timeout_s=TIMEOUT_S)
             except Unavailable as err:
                 raise Unsupported(f"{self.host.name} has no {program}; install it with: apt install {package}") from err
-        if nfsd_threads(self.host, self.sudo) == 0:
+        if nfsd_threads(self.host) == 0:
             raise Unavailable(f"the kernel NFS server of {self.host.name} is not running; {START}")
 
     def _change(self, wanted: Mapping[str, Export | None]) -> None:
@@ -118,7 +117,7 @@ class KernelNfs:
             kernel_files.escaped(path): list(kernel_files.etab_lines(export)) if export else []
             for path, export in wanted.items()
         }
-        argv = [*self.sudo, "python3", "-I", "-c", LOADER]
+        argv = ["python3", "-I", "-c", LOADER]
         request = json.dumps({"program": PROGRAM, "state": STATE, "replace": replace})
         done = self.host.run(argv, timeout_s=TIMEOUT_S, stdin=request)
         if done.exit_code != 0:
@@ -127,9 +126,9 @@ class KernelNfs:
             raise Unavailable(f"exports are configured, but the kernel NFS server of {self.host.name} is down; {START}")
 
 
-def nfsd_threads(host: Host, sudo: tuple[str, ...]) -> int | None:
+def nfsd_threads(host: Host) -> int | None:
     """How many threads the kernel's server runs; None when this kernel has no nfsd (loaded). Raises Unavailable."""
-    done = host.run([*sudo, "cat", THREADS], timeout_s=TIMEOUT_S)
+    done = host.run(["cat", THREADS], timeout_s=TIMEOUT_S)
     if done.exit_code == 0:
         return int(done.stdout)
     if "No such file or directory" in done.stderr:

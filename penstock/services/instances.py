@@ -8,7 +8,7 @@ from penstock.domain.shares import ExportLocation, ShareInstance
 from penstock.errors import Forbidden, InvalidShare, NotFound
 from penstock.services import share_lifecycle, snapshots
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import owns, visible_share
+from penstock.services.visibility import hold_share, owns, visible_share
 from penstock.store import instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
 from penstock.store.database import Transaction
@@ -80,6 +80,7 @@ def force_delete(plane: ControlPlane, context: RequestContext, instance_id: str)
     """Delete the instance in any state, and with its last instance the share. Raises NotFound, Invalid (snapshots)."""
     with plane.database.begin() as tx:
         instance = _instance(tx, instance_id)
+        hold_share(tx, instance.share_id)
         share = shares.get_by_instance(tx, instance.id)
         if share is None or shares.has_snapshots(tx, share.id):
             raise InvalidShare(f"Share {instance.share_id} has snapshots; delete them first.")

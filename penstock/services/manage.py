@@ -18,7 +18,7 @@ from penstock.ids import ProjectId, ShareId, UserId, new_id
 from penstock.services import hints, quotas, share_calls, share_creation, snapshots, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.placement import SHARE_BINARY
-from penstock.services.visibility import changeable_share, own_snapshot, owner_of
+from penstock.services.visibility import changeable_share, owner_of, snapshot_to_change
 from penstock.store import backends, instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
 from penstock.store.database import Transaction
@@ -118,10 +118,15 @@ def unmanage_share(plane: ControlPlane, context: RequestContext, share_id: str) 
 
 
 def manage_snapshot(plane: ControlPlane, context: RequestContext, existing: ExistingSnapshot) -> Snapshot:
-    """Accept an existing snapshot of a share. Raises NotFound, Conflict (a snapshot already), QuotaExceeded."""
+    """Accept an existing snapshot of a share. Raises NotFound, QuotaExceeded, Conflict (it is one
+    already, or the share is busy)."""
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, existing.share_id)
         share_calls.placed_on(share.instance)
+        if share.status is not ShareStatus.AVAILABLE:
+            raise Conflict(
+                f"Share {share.id} is '{share.status}'; its snapshots can be taken over when it is available."
+            )
         known = snapshot_instances.list_all(
             tx, share_instance_id=share.instance.id, provider_location=existing.provider_location
         )
@@ -146,7 +151,7 @@ def manage_snapshot(plane: ControlPlane, context: RequestContext, existing: Exis
 def unmanage_snapshot(plane: ControlPlane, context: RequestContext, snapshot_id: str) -> None:
     """Accept to forget the snapshot and leave it where it is. Raises NotFound, Forbidden (an operation under way)."""
     with plane.database.begin() as tx:
-        snapshot = own_snapshot(tx, context, snapshot_id)
+        snapshot = snapshot_to_change(tx, context, snapshot_id)
         share = snapshots.share_of(tx, snapshot)
         try:
             snapshot_rows.move(tx, snapshot.instance, Event.UNMANAGE, now=plane.clock.utc())

@@ -15,7 +15,7 @@ from penstock.domain.shares import ShareStatus
 from penstock.errors import Fault, Forbidden
 from penstock.services import share_lifecycle
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import changeable_share, own_share
+from penstock.services.visibility import changeable_share, hold_share, share_to_change
 from penstock.store import shares
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ def restore(plane: ControlPlane, context: RequestContext, share_id: str) -> None
     Raises NotFound, Forbidden (it is being deleted for good).
     """
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         if not share.is_soft_deleted:
             return
         if share.status in TOO_LATE:
@@ -65,6 +65,7 @@ def empty(plane: ControlPlane) -> None:
 
 def _delete(plane: ControlPlane, share_id: str) -> None:
     with plane.database.begin() as tx:
+        hold_share(tx, share_id)
         share = shares.get(tx, share_id)
         due = None if share is None else share.scheduled_to_be_deleted_at
         if share is None or due is None or due > plane.clock.utc() or share.status is ShareStatus.DELETING:

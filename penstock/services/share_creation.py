@@ -18,7 +18,7 @@ from penstock.ids import InstanceId, ProjectId, ShareId, UserId, new_id
 from penstock.scheduler.requirements import Requirements
 from penstock.services import hints, messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_snapshot, owner_of
+from penstock.services.visibility import owner_of, snapshot_to_change
 from penstock.store import backends, shares, types
 from penstock.store.database import Transaction
 
@@ -126,7 +126,7 @@ def _check_places(tx: Transaction, wanted: NewShare) -> None:
 def _source(tx: Transaction, context: RequestContext, wanted: NewShare) -> _Source | None:
     if wanted.snapshot_id is None:
         return None
-    snapshot = own_snapshot(tx, context, wanted.snapshot_id)
+    snapshot = snapshot_to_change(tx, context, wanted.snapshot_id)
     if snapshot.status is not SnapshotStatus.AVAILABLE:
         raise Invalid(f"Snapshot {snapshot.id} is '{snapshot.status}'; a share can be made from it when available.")
     share = shares.get(tx, snapshot.share_id)

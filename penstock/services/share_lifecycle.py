@@ -9,7 +9,7 @@ from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, Forbidden, Invalid, InvalidShare, NotFound
 from penstock.services import hints, share_calls
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import changeable_share, own_share, own_snapshot
+from penstock.services.visibility import changeable_share, own_snapshot, share_to_change
 from penstock.store import shares, snapshots
 from penstock.store.database import Transaction
 from penstock.store.shares import Page
@@ -53,7 +53,7 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group
     Raises NotFound, Forbidden (as published: a state that does not allow it, or snapshots), Invalid (the group).
     """
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         if share.share_group_id != group_id and share.share_group_id is not None:
             raise Invalid("A share of a share group is deleted with 'share_group_id' in the query.")
         if share.status is ShareStatus.MANAGE_ERROR:
@@ -69,7 +69,7 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group
 def force_delete(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
     """The same in any state, for administrators. Raises NotFound, Invalid (snapshots)."""
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         if shares.has_snapshots(tx, share.id):
             raise InvalidShare(f"Share {share.id} has snapshots; delete them first.")
         remove(tx, plane, context, share, Event.FORCE_DELETE)

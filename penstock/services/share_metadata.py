@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from penstock.context import RequestContext
 from penstock.errors import Forbidden, NotFound
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_share, visible_share
+from penstock.services.visibility import share_to_change, visible_share
 from penstock.store import shares
 
 
@@ -32,7 +32,7 @@ def put(
     """
     check_reserved(plane, items, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         kept = {key: share.metadata[key] for key in _reserved(plane) if key in share.metadata and replace}
         shares.set_metadata(tx, share.id, {**kept, **items}, replace=replace)
         return shares.get_metadata(tx, share.id)
@@ -42,7 +42,7 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, key: str
     """Remove one pair. Raises NotFound (share or key), Forbidden."""
     check_reserved(plane, {key: ""}, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
-        share = own_share(tx, context, share_id)
+        share = share_to_change(tx, context, share_id)
         if not shares.delete_metadata(tx, share.id, key):
             raise NotFound(f"Share {share.id} has no metadata key '{key}'.")
 

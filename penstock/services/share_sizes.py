@@ -8,7 +8,7 @@ from penstock.domain.message_codes import MessageAction, MessageDetail, MessageR
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import Forbidden, InsufficientCapacity, Invalid, InvalidShare, QuotaExceeded
-from penstock.scheduler.requirements import Requirements
+from penstock.scheduler.requirements import THIN, Requirements
 from penstock.services import messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import changeable_share
@@ -79,7 +79,7 @@ def _no_room(
     tx: Transaction, plane: ControlPlane, share: Share, new_size_gib: int, extra_specs: dict[str, str]
 ) -> str | None:
     """Why the share's pool cannot hold it at that size; None when it can."""
-    thickness = {key: value for key, value in extra_specs.items() if key == "thin_provisioning"}
+    thickness = {key: value for key, value in extra_specs.items() if key.removeprefix("capabilities:") == THIN}
     wanted = Requirements(
         size_gib=new_size_gib - share.size_gib,
         protocol=share.protocol,

@@ -10,7 +10,7 @@ from penstock.context import RequestContext
 from penstock.domain.shares import Share
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import Page
-from penstock.services.visibility import changeable_share, visible_share
+from penstock.services.visibility import changeable_share, own_share, visible_share
 from penstock.store import instances, share_lines, shares, types
 from penstock.store.database import Transaction
 from penstock.store.share_lines import COLUMNS, CREATED_AT, ID, INSTANCE_ID, METADATA, TYPE_ID, ShareLine
@@ -115,7 +115,7 @@ def update(plane: ControlPlane, context: RequestContext, share_id: str, change: 
         share = changeable_share(tx, context, share_id)
         if values:
             shares.update_share(tx, share.id, now=plane.clock.utc(), **values)
-        return changeable_share(tx, context, share_id)
+        return own_share(tx, context, share_id)
 
 
 def _shown(tx: Transaction, share: Share, *, with_paths: bool) -> Shown:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from penstock.context import RequestContext
 from penstock.errors import NotFound
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_snapshot
+from penstock.services.visibility import own_snapshot, snapshot_to_change
 from penstock.store import snapshots
 
 
@@ -25,7 +25,7 @@ def put(
     Raises NotFound.
     """
     with plane.database.begin() as tx:
-        snapshot = own_snapshot(tx, context, snapshot_id)
+        snapshot = snapshot_to_change(tx, context, snapshot_id)
         snapshots.set_metadata(tx, snapshot.id, items, replace=replace)
         return snapshots.get_metadata(tx, snapshot.id)
 
@@ -33,6 +33,6 @@ def put(
 def delete(plane: ControlPlane, context: RequestContext, snapshot_id: str, key: str) -> None:
     """Remove one pair. Raises NotFound (snapshot or key)."""
     with plane.database.begin() as tx:
-        snapshot = own_snapshot(tx, context, snapshot_id)
+        snapshot = snapshot_to_change(tx, context, snapshot_id)
         if not snapshots.delete_metadata(tx, snapshot.id, key):
             raise NotFound(f"Snapshot {snapshot.id} has no metadata key '{key}'.")

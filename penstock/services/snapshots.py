@@ -11,12 +11,12 @@ from penstock.domain.lifecycle import Event
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
-from penstock.errors import Invalid, InvalidShare, NotFound, Unprocessable
+from penstock.errors import Conflict, Invalid, InvalidShare, NotFound, Unprocessable
 from penstock.ids import SnapshotId, SnapshotInstanceId, new_id
 from penstock.services import quotas, share_calls
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import Page
-from penstock.services.visibility import changeable_share, own_snapshot
+from penstock.services.visibility import changeable_share, own_snapshot, snapshot_to_change
 from penstock.store import shares, snapshots
 from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
@@ -144,31 +144,31 @@ def update(
     wanted = {"display_name": name, "display_description": description}
     values = {column: value for column, value in wanted.items() if value is not None}
     with plane.database.begin() as tx:
-        snapshot = own_snapshot(tx, context, snapshot_id)
+        snapshot = snapshot_to_change(tx, context, snapshot_id)
         if values:
             snapshots.update_snapshot(tx, snapshot.id, now=plane.clock.utc(), **values)
         return own_snapshot(tx, context, snapshot_id)
 
 
 def delete(plane: ControlPlane, context: RequestContext, snapshot_id: str) -> None:
-    """Accept the deletion. Raises NotFound, Invalid (a state that does not allow it)."""
+    """Accept the deletion. Raises NotFound, Invalid (a state that does not allow it), Conflict (being cloned)."""
     with plane.database.begin() as tx:
-        snapshot = own_snapshot(tx, context, snapshot_id)
+        snapshot = snapshot_to_change(tx, context, snapshot_id)
         if snapshot.status is SnapshotStatus.MANAGE_ERROR:
             raise Invalid(f"Snapshot {snapshot.id} was never taken over; unmanage it instead of deleting it.")
         _remove(tx, plane, context, snapshot, Event.DELETE)
 
 
 def force_delete(plane: ControlPlane, context: RequestContext, snapshot_id: str) -> None:
-    """The same in any state, for administrators. Raises NotFound."""
+    """The same in any state, for administrators. Raises NotFound, Conflict (being cloned)."""
     with plane.database.begin() as tx:
-        _remove(tx, plane, context, own_snapshot(tx, context, snapshot_id), Event.FORCE_DELETE)
+        _remove(tx, plane, context, snapshot_to_change(tx, context, snapshot_id), Event.FORCE_DELETE)
 
 
 def reset_status(plane: ControlPlane, context: RequestContext, snapshot_id: str, status: str) -> None:
     """Write a state by hand. Raises NotFound, Invalid. Safe to repeat."""
     with plane.database.begin() as tx:
-        snapshot = own_snapshot(tx, context, snapshot_id)
+        snapshot = snapshot_to_change(tx, context, snapshot_id)
         snapshots.reset_status(tx, snapshot.instance.id, resettable(status), now=plane.clock.utc())
 
 
@@ -196,6 +196,8 @@ def _check_snapshots_possible(share: Share, *, force: bool) -> None:
 
 
 def _remove(tx: Transaction, plane: ControlPlane, context: RequestContext, snapshot: Snapshot, event: Event) -> None:
+    if shares.is_being_cloned(tx, snapshot.id):
+        raise Conflict(f"A share is being made from snapshot {snapshot.id}; delete it when that is done.")
     snapshots.move(tx, snapshot.instance, event, now=plane.clock.utc())
     share = share_of(tx, snapshot)
     if share.instance.host is None:

@@ -222,6 +222,14 @@ def has_snapshots(tx: Connection, share_id: ShareId | str) -> bool:
     return bool(tx.execute(select(exists().where(snapshots.c.share_id == share_id))).scalar())
 
 
+def is_being_cloned(tx: Connection, snapshot_id: SnapshotId | str) -> bool:
+    """Is a share being made from that snapshot, and not there yet?"""
+    growing = (ShareStatus.CREATING, ShareStatus.CREATING_FROM_SNAPSHOT)
+    made = select(shares.c.id).join(share_instances, share_instances.c.id == shares.c.instance_id)
+    made = made.where(shares.c.snapshot_id == snapshot_id, share_instances.c.status.in_(growing))
+    return tx.execute(made.limit(1)).first() is not None
+
+
 def get_metadata(tx: Connection, share_id: ShareId | str) -> dict[str, str]:
     """The share's metadata."""
     return metadata_of(tx, [share_id]).get(share_id, {})
@@ -254,8 +262,9 @@ def delete_metadata(tx: Connection, share_id: ShareId | str, key: str) -> bool:
 
 
 def like(column: Any, text: str) -> Any:
+    """That `column` contains `text`, in capitals or not. SQLite knows only the capitals of ASCII."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return column.like(f"%{escaped}%", escape="\\")
+    return func.lower(column).like(func.lower(f"%{escaped}%"), escape="\\")
 
 
 def narrow(query: Select[Any], wanted: ShareFilter) -> Select[Any]:

@@ -32,13 +32,12 @@ class Zfs:
         host: Host,
         flavour: Flavour,
         *,
-        sudo: bool = False,
         timeout_s: float = 60.0,
         clock: Clock | None = None,
     ) -> None:
         self.host = host
         self.flavour = flavour
-        self.commands = Commands(host, flavour, sudo=sudo, timeout_s=timeout_s, clock=clock or SystemClock())
+        self.commands = Commands(host, flavour, timeout_s=timeout_s, clock=clock or SystemClock())
 
     # --- looking -----------------------------------------------------------------------------------------------------
 

@@ -26,16 +26,15 @@ def _mount_lock(host_name: str) -> Lock:  # noqa: ARG001 - the cache's key
 class Commands:
     """zfs and zpool on one host. Every method raises the fault that the command's words mean."""
 
-    def __init__(self, host: Host, flavour: Flavour, *, sudo: bool, timeout_s: float, clock: Clock) -> None:
+    def __init__(self, host: Host, flavour: Flavour, *, timeout_s: float, clock: Clock) -> None:
         self.host = host
         self.flavour = flavour
-        self._prefix: tuple[str, ...] = ("sudo", "-n") if sudo else ()
         self._timeout_s = timeout_s
         self._clock = clock
 
     def complete(self, program: str, *args: str) -> Completed:
         """Run and return what came back, failed or not."""
-        return self.host.run((*self._prefix, program, *args), timeout_s=self._timeout_s)
+        return self.host.run((program, *args), timeout_s=self._timeout_s)
 
     def zfs(self, *args: str) -> str:
         """Run ``zfs``, return its output."""
@@ -72,9 +71,7 @@ class Commands:
 
     def transfer(self, send: Sequence[str], receive: Sequence[str], *, timeout_s: float) -> None:
         """``zfs <send> | zfs <receive>`` on this host. Takes no lock: receive with ``-u``, so that nothing mounts."""
-        source, target = self.host.pipe(
-            (*self._prefix, "zfs", *send), (*self._prefix, "zfs", *receive), timeout_s=timeout_s
-        )
+        source, target = self.host.pipe(("zfs", *send), ("zfs", *receive), timeout_s=timeout_s)
         fault = fault_of_transfer(source, target)
         if fault is not None:
             raise fault

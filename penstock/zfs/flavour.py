@@ -78,17 +78,16 @@ _OLD_POOL_VERSION = re.compile(r"ZFS pool version \d+\b")
 DETECT_TIMEOUT_S = 30.0
 
 
-def detect(host: Host, *, sudo: bool = False) -> Flavour:
+def detect(host: Host) -> Flavour:
     """Ask the host which ZFS it runs. Raises Unsupported when neither, Unavailable when it has none or is away."""
-    prefix = ("sudo", "-n") if sudo else ()
-    done = host.run((*prefix, "zfs", "version"), timeout_s=DETECT_TIMEOUT_S)
+    done = host.run(("zfs", "version"), timeout_s=DETECT_TIMEOUT_S)
     found = _VERSION.search(done.stdout)
     if done.exit_code == 0 and found:
         return openzfs(found[1])
     if "unrecognized command" not in done.stderr:
         raise fault_of(done)
     # zfs-fuse has no `version`, and neither had ZFS on Linux before 0.8: pool version 23 without feature flags tells
-    done = host.run((*prefix, "zpool", "upgrade"), timeout_s=DETECT_TIMEOUT_S)
+    done = host.run(("zpool", "upgrade"), timeout_s=DETECT_TIMEOUT_S)
     if done.exit_code == 0 and _OLD_POOL_VERSION.search(done.stdout):
         return ZFS_FUSE
     raise Unsupported(f"{host.name} runs neither OpenZFS 0.8 or later nor zfs-fuse: {done.stdout.strip()}")

@@ -69,6 +69,18 @@ def test_delete(plane: ControlPlane, member: Client, admin: Client, share: str) 
     assert member.delete("snapshots/unknown").status_code == 404
 
 
+def test_a_snapshot_that_a_share_is_being_made_from_stays(
+    plane: ControlPlane, member: Client, admin: Client, share: str
+) -> None:
+    snapshot = make_snapshot(plane, member, share)["id"]
+    wanted = {"share": {"share_proto": "NFS", "snapshot_id": snapshot}}
+    clone = member.post("shares", wanted).json()["share"]["id"]
+    assert member.delete(f"snapshots/{snapshot}").status_code == 409
+    assert admin.post(f"snapshots/{snapshot}/action", {"force_delete": None}).status_code == 409
+    finish_share(plane, clone)
+    assert member.delete(f"snapshots/{snapshot}").status_code == 202
+
+
 def test_reset_status(plane: ControlPlane, member: Client, admin: Client, share: str) -> None:
     snapshot = make_snapshot(plane, member, share)["id"]
     path = f"snapshots/{snapshot}/action"

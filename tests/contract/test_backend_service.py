@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from penstock.clock import SystemClock
 from penstock.config.loading import load
 from penstock.context import RequestContext, admin_context
 from penstock.domain.access import AccessLevel, AccessState, AccessType
+from penstock.domain.lifecycle import Event
 from penstock.domain.operations import Call, OperationState
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
-from penstock.errors import QuotaExceeded
+from penstock.errors import Fault, QuotaExceeded
 from penstock.first_start import PASSWORD_FILE, first_start
 from penstock.ids import OperationId
 from penstock.operations.queue import OperationQueue
@@ -29,6 +31,7 @@ from penstock.services.access import NewRule
 from penstock.services.control_plane import ControlPlane
 from penstock.services.share_creation import NewShare
 from penstock.services.snapshots import NewSnapshot
+from penstock.services.visibility import share_to_change
 from penstock.share.drivers.dummy import DummyDriver
 from penstock.store import backends, operations, quotas, shares
 from penstock.store.database import Database
@@ -136,6 +139,68 @@ def test_requests_at_once_take_no_more_than_the_quota(site: Site) -> None:
     for asker in askers:
         asker.join()
     assert sorted(outcomes) == ["made"] * 3 + ["refused"] * 9
+
+
+def accepted(*requests: Callable[[], object]) -> int:
+    """How many of the requests, all made at once, were accepted."""
+    ready = threading.Barrier(len(requests))
+    taken: list[bool] = []
+
+    def ask(request: Callable[[], object]) -> None:
+        ready.wait(20)
+        try:
+            request()
+            taken.append(True)
+        except Fault:
+            taken.append(False)
+
+    askers = [threading.Thread(target=ask, args=(request,)) for request in requests]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert len(taken) == len(requests)
+    return sum(taken)
+
+
+def test_a_share_is_deleted_or_snapshotted_but_not_both(site: Site) -> None:
+    site.service.start()
+    eventually(site.is_up)
+    plane = site.plane
+    for _ in range(8):
+        share = share_creation.create(plane, OWNER, NewShare("NFS", 1))
+        eventually(site.available(share.id))
+        delete = partial(share_lifecycle.delete, plane, OWNER, share.id)
+        assert accepted(delete, partial(snapshots.create, plane, OWNER, NewSnapshot(share.id))) == 1
+
+
+def test_one_client_asked_for_at_once_gets_one_rule(site: Site) -> None:
+    site.service.start()
+    eventually(site.is_up)
+    share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
+    eventually(site.available(share.id))
+    for number in range(4):
+        rule = NewRule(AccessType.IP, f"10.0.0.{number}", AccessLevel.RW)
+        allow = partial(access.allow, site.plane, OWNER, share.id, rule)
+        assert accepted(allow, allow, allow) == 1
+
+
+def test_who_changes_a_share_waits_for_who_changes_it_already(site: Site) -> None:
+    site.service.start()
+    eventually(site.is_up)
+    share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
+    eventually(site.available(share.id))
+    rule = NewRule(AccessType.IP, "10.0.0.5", AccessLevel.RW)
+    allow = partial(access.allow, site.plane, OWNER, share.id, rule)
+    outcomes: list[int] = []
+    second = threading.Thread(target=lambda: outcomes.append(accepted(allow)))
+    with site.database.begin() as tx:
+        found = share_to_change(tx, OWNER, share.id)
+        second.start()
+        second.join(0.3)  # on PostgreSQL, without the lock, it reads the share as available here
+        share_lifecycle.remove(tx, site.plane, OWNER, found, Event.DELETE)
+    second.join(20)
+    assert outcomes == [0]
 
 
 def interrupted(site: Site) -> OperationId:

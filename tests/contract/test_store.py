@@ -85,6 +85,7 @@ def test_a_failed_transaction_leaves_nothing_and_runs_no_callback(database: Data
         (ShareFilter(project_id="p1", or_public=True), {"a", "b", "c%"}),
         (ShareFilter(name="a"), {"a"}),
         (ShareFilter(name_like="%"), {"c%"}),
+        (ShareFilter(name_like="C"), {"c%"}),
         (ShareFilter(status="error"), {"b"}),
         (ShareFilter(metadata={"k": "v"}), {"a"}),
         (ShareFilter(host=POOL), {"a", "b", "c%"}),
