@@ -189,6 +189,14 @@ def unmanage(request: ApiRequest) -> Answer:
     return ACCEPTED
 
 
+@routes.get("snapshots/{snapshot_id}/export-locations", since="2.32")
+def list_export_locations(request: ApiRequest) -> Answer:
+    """Where a snapshot can be mounted: nowhere, as no share type here claims ``mount_snapshot_support``."""
+    request.enforce("share_snapshot_export_location:index")
+    snapshots.get(request.plane, request.context, request.params["snapshot_id"])
+    return Answer({"share_snapshot_export_locations": []})
+
+
 def _list(request: ApiRequest, show_one: Callable[[ApiRequest, Snapshot], dict[str, Any]]) -> Answer:
     request.enforce("share_snapshot:get_all_snapshots")
     page = page_of(request, snapshots.SORT_KEYS)
