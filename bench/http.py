@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-VERSION = "2.65"
+VERSION = "2.73"
 POLL_S = 0.02  # seldom enough not to slow what is measured; ends are read from the operations' rows
 WAIT_S = 120.0
 KEPT_S = 2.0

@@ -19,6 +19,7 @@ from penstock.errors import Conflict
 from penstock.first_start import first_start
 from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
+from penstock.services import recycle_bin
 from penstock.services.control_plane import ControlPlane
 from penstock.store import messages, operations, tokens
 from penstock.store import upgrade as schema
@@ -45,6 +46,9 @@ class Daemon:
         ]
         self._housekeeping = Periodic(self.clock, "housekeeping")
         self._housekeeping.add("prune", HOUSEKEEPING_S, self._prune)
+        self._housekeeping.add(
+            "recycle bin", conf.check_for_expired_shares_in_recycle_bin_interval, lambda: recycle_bin.empty(self.plane)
+        )
 
     def run(self) -> None:
         """Serve until a signal ends it. Raises Conflict when a backend is served elsewhere or the schema is old."""

@@ -14,7 +14,7 @@ from penstock.api.fault_bodies import NotAcceptable
 from penstock.errors import Invalid
 
 MIN = "2.0"
-MAX = "2.65"  # the highest version whose every behaviour, over the resources we serve, is honoured
+MAX = "2.73"  # the highest version whose every behaviour, over the resources we serve, is honoured
 EXPERIMENTAL_HEADER = "x-openstack-manila-api-experimental"
 STANDARD_HEADER = "OpenStack-API-Version"
 
@@ -23,7 +23,7 @@ _FORM = re.compile(r"([1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})")
 
 @dataclass(frozen=True, slots=True, order=True)
 class ApiVersion:
-    """A version such as 2.65. Compares by number, so 2.9 is before 2.65."""
+    """A version such as 2.73. Compares by number, so 2.9 is before 2.73."""
 
     major: int
     minor: int
@@ -74,7 +74,7 @@ class VersionRange:
 class Negotiation:
     """How one service negotiates: the names of its headers and the versions it honours."""
 
-    service_type: str  # as in ``OpenStack-API-Version: shared-file-system 2.65``
+    service_type: str  # as in ``OpenStack-API-Version: shared-file-system 2.73``
     header: str  # the service's own header
     oldest: ApiVersion
     newest: ApiVersion

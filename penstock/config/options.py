@@ -46,6 +46,17 @@ SERVICE = (
         default="share-snapshot-%s",
         help="Backend name of a snapshot; %s is the snapshot instance's id.",
     ),
+    cfg.ListOpt(
+        "admin_only_metadata",
+        default=["__affinity_same_host", "__affinity_different_host"],
+        help="Metadata keys of shares that only administrators may set and remove.",
+    ),
+    cfg.IntOpt(
+        "soft_deleted_share_retention_time",
+        default=604800,
+        min=0,
+        help="Seconds a soft-deleted share can be restored, before it is deleted for good.",
+    ),
     cfg.BoolOpt(
         "unmanage_remove_access_rules",
         default=False,
@@ -92,6 +103,12 @@ PERIODIC = (
     ),
     cfg.IntOpt(
         "share_usage_size_update_interval", default=300, min=1, help="Seconds between gatherings of usage sizes."
+    ),
+    cfg.IntOpt(
+        "check_for_expired_shares_in_recycle_bin_interval",
+        default=3600,
+        min=1,
+        help="Seconds between looks for soft-deleted shares whose time is over.",
     ),
     cfg.FloatOpt("periodic_hooks_interval", default=300.0, min=1.0, help="Seconds between periodic hooks."),
     cfg.IntOpt("message_ttl", default=2592000, min=1, help="Seconds a user message is kept."),

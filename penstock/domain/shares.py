@@ -139,6 +139,8 @@ class Share:
     created_at: datetime
     updated_at: datetime | None
     instance: ShareInstance
+    is_soft_deleted: bool = False  # in the recycle bin until restored or deleted for good
+    scheduled_to_be_deleted_at: datetime | None = None
 
     @property
     def status(self) -> ShareStatus:

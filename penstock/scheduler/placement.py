@@ -86,6 +86,7 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
         ),
         (not _speaks(report.capabilities, wanted.protocol), f"it does not serve {wanted.protocol}"),
         (bool(wanted.same_hosts) and name not in wanted.same_hosts, "the scheduler hint same_host excludes it"),
+        (wanted.hinted_pool not in (None, name), "the scheduler hint only_host excludes it"),
         (name in wanted.different_hosts, "the scheduler hint different_host excludes it"),
     )
     return next((reason for failed, reason in checks if failed), None) or unmet(wanted.extra_specs, report.capabilities)

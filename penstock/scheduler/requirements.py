@@ -20,7 +20,8 @@ class Requirements:
     availability_zone: str | None = None
     same_hosts: frozenset[str] = frozenset()
     different_hosts: frozenset[str] = frozenset()
-    only_pool: str | None = None  # the pool of the snapshot a share is made from, or the one an administrator named
+    only_pool: str | None = None  # the pool of the snapshot a share is made from
+    hinted_pool: str | None = None  # the one an administrator named
     only_backend: str | None = None
 
     @property

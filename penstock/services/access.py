@@ -13,7 +13,7 @@ from penstock.errors import Invalid, InvalidShare, InvalidShareAccess, NotFound
 from penstock.ids import AccessRuleId, new_id
 from penstock.services import share_calls
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_share, owns, share_to_change
+from penstock.services.visibility import changeable_share, own_share, owns
 from penstock.store import access, instances, shares
 from penstock.store.database import Transaction
 
@@ -46,7 +46,7 @@ def allow(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
     """Accept a rule. Raises NotFound, Forbidden, Invalid (state, duplicate)."""
     now = plane.clock.utc()
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)  # two requests for one client must not both find none
+        share = changeable_share(tx, context, share_id)  # two requests for one client must not both find none
         _check_state(share)
         if share.instance.access_rules_status is AccessRulesStatus.ERROR and not wanted.even_after_error:
             raise Invalid(f"Rules of share {share.id} are in error; deny those before you add others.")
@@ -74,7 +74,7 @@ def deny(plane: ControlPlane, context: RequestContext, share_id: str, rule_id: s
     Raises NotFound (share, or rule of that share), Forbidden, Invalid (state).
     """
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         rule = access.get(tx, rule_id)
         if rule is None or rule.share_id != share.id:
             raise NotFound(f"Share {share.id} has no access rule {rule_id}.")

@@ -1,7 +1,8 @@
-"""Scheduler hints of new shares: on the same pool as, or on another pool than, some other share (2.65).
+"""Scheduler hints of new shares: on the same pool as, or on another pool than, some other share (2.65),
+or on a pool that an administrator names (2.67).
 
-They are kept, as published, in the metadata of both shares: ``__affinity_same_host`` and ``__affinity_different_host``
-hold the other shares' ids, separated by commas.
+The relations between shares are kept, as published, in the metadata of both: ``__affinity_same_host`` and
+``__affinity_different_host`` hold the other shares' ids, separated by commas.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ DIFFERENT = "__affinity_different_host"
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """Ids of shares to be near to, and to be away from."""
+    """Ids of shares to be near to, and to be away from, and the name of the one pool to be on."""
 
     same_host: tuple[str, ...] = ()
     different_host: tuple[str, ...] = ()
+    only_host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

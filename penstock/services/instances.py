@@ -35,11 +35,23 @@ InstanceWithPaths = tuple[ShareInstance, list[ExportLocation]]
 
 
 def list_instances(
-    plane: ControlPlane, *, export_location_id: str | None = None, export_location_path: str | None = None
+    plane: ControlPlane,
+    *,
+    export_location_id: str | None = None,
+    export_location_path: str | None = None,
+    is_soft_deleted: bool = False,
 ) -> list[InstanceWithPaths]:
-    """All instances with their export locations, newest first, or those with that export location."""
+    """All instances with their export locations, newest first, or those with that export location.
+
+    Those of soft-deleted shares are left out, or with `is_soft_deleted` alone shown.
+    """
     with plane.database.read() as tx:
-        found = instances.list_all(tx, export_location_id=export_location_id, export_location_path=export_location_path)
+        found = instances.list_all(
+            tx,
+            export_location_id=export_location_id,
+            export_location_path=export_location_path,
+            is_soft_deleted=is_soft_deleted,
+        )
         return _with_paths(tx, found)
 
 

@@ -18,7 +18,7 @@ from penstock.ids import ProjectId, ShareId, UserId, new_id
 from penstock.services import hints, quotas, share_calls, share_creation, snapshots, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.placement import SHARE_BINARY
-from penstock.services.visibility import owner_of, share_to_change, snapshot_to_change
+from penstock.services.visibility import changeable_share, owner_of, snapshot_to_change
 from penstock.store import backends, instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
 from penstock.store.database import Transaction
@@ -103,7 +103,7 @@ def unmanage_share(plane: ControlPlane, context: RequestContext, share_id: str) 
     Raises NotFound, Forbidden (as published: snapshots, or an operation under way).
     """
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; unmanage or delete them first.")
         try:
@@ -121,7 +121,7 @@ def manage_snapshot(plane: ControlPlane, context: RequestContext, existing: Exis
     """Accept an existing snapshot of a share. Raises NotFound, QuotaExceeded, Conflict (it is one
     already, or the share is busy)."""
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, existing.share_id)
+        share = changeable_share(tx, context, existing.share_id)
         share_calls.placed_on(share.instance)
         if share.status is not ShareStatus.AVAILABLE:
             raise Conflict(

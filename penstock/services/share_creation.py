@@ -172,6 +172,7 @@ def _requirements(wanted: NewShare, decided: _Decided, near: hints.Pools) -> Req
         availability_zone=wanted.availability_zone or None,
         same_hosts=near.same,
         different_hosts=near.different,
+        hinted_pool=wanted.hints.only_host,
         only_pool=None if decided.source is None else share_calls.placed_on(decided.source.share.instance),
     )
 

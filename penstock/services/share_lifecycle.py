@@ -9,7 +9,7 @@ from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, Forbidden, Invalid, InvalidShare, NotFound
 from penstock.services import hints, share_calls
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import own_snapshot, share_to_change
+from penstock.services.visibility import changeable_share, own_snapshot, share_to_change
 from penstock.store import shares, snapshots
 from penstock.store.database import Transaction
 from penstock.store.shares import Page
@@ -94,7 +94,7 @@ def revert(plane: ControlPlane, context: RequestContext, share_id: str, snapshot
     Raises NotFound (share), Invalid (snapshot unknown, of another share, or no such capability), Conflict (state).
     """
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         snapshot = _revertible(tx, context, share, snapshot_id)
         now = plane.clock.utc()
         shares.move(tx, share.instance, Event.REVERT, now=now)
@@ -105,14 +105,14 @@ def revert(plane: ControlPlane, context: RequestContext, share_id: str, snapshot
 def reset_status(plane: ControlPlane, context: RequestContext, share_id: str, status: str) -> None:
     """Write a state by hand. Raises NotFound, Invalid. Safe to repeat."""
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         shares.reset_status(tx, share.instance.id, resettable(status), now=plane.clock.utc())
 
 
 def reset_task_state(plane: ControlPlane, context: RequestContext, share_id: str, task_state: str | None) -> None:
     """Write the state of a migration by hand. Raises NotFound, Invalid. Safe to repeat."""
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         if task_state is not None and task_state not in TASK_STATES:
             raise Invalid(f"'{task_state[:64]}' is not a task state; use null or one of {', '.join(TASK_STATES)}.")
         shares.update_share(tx, share.id, now=plane.clock.utc(), task_state=task_state)

@@ -11,7 +11,7 @@ from penstock.errors import Forbidden, InsufficientCapacity, Invalid, InvalidSha
 from penstock.scheduler.requirements import THIN, Requirements
 from penstock.services import messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import share_to_change
+from penstock.services.visibility import changeable_share
 from penstock.store import shares, types
 from penstock.store.database import Transaction
 
@@ -22,7 +22,7 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
     `force` does not ask whether there is room. Raises NotFound, Forbidden (also over quota, as published), Invalid.
     """
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         _check_available(share, "extended")
         if new_size_gib <= share.size_gib:
             raise Invalid(f"The new size must be larger than {share.size_gib} GiB, the size of share {share.id}.")
@@ -44,7 +44,7 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
 def shrink(plane: ControlPlane, context: RequestContext, share_id: str, new_size_gib: int) -> None:
     """Accept a smaller size; the backend refuses it when more is in use. Raises NotFound, Forbidden, Invalid."""
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         _check_available(share, "shrunk")
         if not 0 < new_size_gib < share.size_gib:
             raise Invalid(f"The new size must be from 1 GiB to less than {share.size_gib} GiB, the size of the share.")

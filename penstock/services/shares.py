@@ -10,7 +10,7 @@ from penstock.context import RequestContext
 from penstock.domain.shares import Share
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import Page
-from penstock.services.visibility import own_share, share_to_change, visible_share
+from penstock.services.visibility import changeable_share, own_share, visible_share
 from penstock.store import instances, share_lines, shares, types
 from penstock.store.database import Transaction
 from penstock.store.share_lines import COLUMNS, CREATED_AT, ID, INSTANCE_ID, METADATA, TYPE_ID, ShareLine
@@ -94,7 +94,8 @@ def list_shares(
     """One page of the caller's shares; of all projects' when policy let the caller say so."""
     if not all_projects:
         wanted = replace(wanted, project_id=context.project_id, or_public=bool(wanted.is_public))
-        wanted = replace(wanted, is_public=None) if wanted.or_public else wanted
+    if wanted.is_public:  # asks for others' public shares too, not for nothing but public ones
+        wanted = replace(wanted, is_public=None)
     with plane.database.read() as tx:
         lines = share_lines.list_lines(tx, wanted, page)
         count = shares.count_shares(tx, wanted) if with_count else None
@@ -111,7 +112,7 @@ def update(plane: ControlPlane, context: RequestContext, share_id: str, change: 
     if change.is_public is not None:
         values["is_public"] = change.is_public
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, share_id)
+        share = changeable_share(tx, context, share_id)
         if values:
             shares.update_share(tx, share.id, now=plane.clock.utc(), **values)
         return own_share(tx, context, share_id)

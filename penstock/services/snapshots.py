@@ -16,7 +16,7 @@ from penstock.ids import SnapshotId, SnapshotInstanceId, new_id
 from penstock.services import quotas, share_calls
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import Page
-from penstock.services.visibility import own_snapshot, share_to_change, snapshot_to_change
+from penstock.services.visibility import changeable_share, own_snapshot, snapshot_to_change
 from penstock.store import shares, snapshots
 from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
@@ -67,7 +67,7 @@ class ListedSnapshots:
 def create(plane: ControlPlane, context: RequestContext, wanted: NewSnapshot) -> Snapshot:
     """Accept the snapshot. Raises NotFound, Forbidden, Invalid (state), Unprocessable (the type), QuotaExceeded."""
     with plane.database.begin() as tx:
-        share = share_to_change(tx, context, wanted.share_id)
+        share = changeable_share(tx, context, wanted.share_id)
         _check_snapshots_possible(share, force=wanted.force)
         more = {QuotaResource.SNAPSHOTS: 1, QuotaResource.SNAPSHOT_GIGABYTES: share.size_gib}
         quotas.check(tx, plane, context, share.project_id, share.user_id, share.share_type_id, more)

@@ -52,6 +52,14 @@ def share_to_change(tx: Transaction, context: RequestContext, share_id: str) -> 
     return own_share(tx, context, share_id)
 
 
+def changeable_share(tx: Transaction, context: RequestContext, share_id: str) -> Share:
+    """`share_to_change`, for what a share in the recycle bin does not take. Raises Forbidden for such a share too."""
+    share = share_to_change(tx, context, share_id)
+    if share.is_soft_deleted:
+        raise Forbidden(f"Share {share_id} has been soft-deleted; restore it first.")
+    return share
+
+
 def own_snapshot(tx: Transaction, context: RequestContext, snapshot_id: str) -> Snapshot:
     """The snapshot. Raises NotFound, also for other projects' snapshots."""
     snapshot = snapshots.get(tx, snapshot_id)

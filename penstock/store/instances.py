@@ -50,9 +50,14 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus] 
 
 
 def list_all(
-    tx: Connection, *, export_location_id: str | None = None, export_location_path: str | None = None
+    tx: Connection,
+    *,
+    export_location_id: str | None = None,
+    export_location_path: str | None = None,
+    is_soft_deleted: bool | None = None,
 ) -> list[ShareInstance]:
-    """Every instance (an administrator's list), optionally the one with that export location."""
+    """Every instance (an administrator's list), optionally the one with that export location, or only those whose
+    share is (not) soft-deleted."""
     query = select(share_instances).order_by(share_instances.c.created_at.desc(), share_instances.c.id)
     if export_location_id is not None or export_location_path is not None:
         query = query.join(export_locations, export_locations.c.share_instance_id == share_instances.c.id)
@@ -60,6 +65,9 @@ def list_all(
         query = query.where(export_locations.c.id == export_location_id)
     if export_location_path is not None:
         query = query.where(export_locations.c.path == export_location_path)
+    if is_soft_deleted is not None:
+        query = query.join(shares, shares.c.id == share_instances.c.share_id)
+        query = query.where(shares.c.is_soft_deleted.is_(is_soft_deleted))
     return [instance_of(row) for row in tx.execute(query)]
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -151,6 +152,8 @@ shares = Table(
     Column("source_share_group_snapshot_member_id", ID),
     Column("mount_point_name", NAME),
     Column("used_bytes", BigInteger),
+    Column("is_soft_deleted", Boolean, nullable=False, server_default=false()),
+    Column("scheduled_to_be_deleted_at", DateTime),
     *_times(),
     Index("ix_shares_project_created", "project_id", "created_at", "id"),
     Index("ix_shares_created", "created_at", "id"),

@@ -73,6 +73,8 @@ _FIELDS: tuple[tuple[str, Any, str], ...] = (
         "source_share_group_snapshot_member_id",
     ),
     ("created_at", shares.c.created_at, "created_at"),
+    ("is_soft_deleted", shares.c.is_soft_deleted, "is_soft_deleted"),
+    ("scheduled_to_be_deleted_at", shares.c.scheduled_to_be_deleted_at, "scheduled_to_be_deleted_at"),
     ("status", share_instances.c.status, "instance.status"),
     ("access_rules_status", share_instances.c.access_rules_status, "instance.access_rules_status"),
     ("availability_zone", share_instances.c.availability_zone, "instance.availability_zone"),

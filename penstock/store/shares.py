@@ -66,6 +66,7 @@ class ShareFilter:
     project_id: str | None = None
     or_public: bool = False  # with project_id: also public shares of others
     is_public: bool | None = None
+    is_soft_deleted: bool | None = None
     ids: Sequence[str] | None = None
     name: str | None = None
     name_like: str | None = None
@@ -123,6 +124,8 @@ def insert_share(tx: Connection, share: Share) -> None:
         "source_share_group_snapshot_member_id": share.source_share_group_snapshot_member_id,
         "mount_point_name": share.mount_point_name,
         "used_bytes": share.used_bytes,
+        "is_soft_deleted": share.is_soft_deleted,
+        "scheduled_to_be_deleted_at": share.scheduled_to_be_deleted_at,
         "created_at": share.created_at,
         "updated_at": share.updated_at,
     }
@@ -207,6 +210,13 @@ def delete_share(tx: Connection, share_id: ShareId | str) -> None:
     tx.execute(delete(shares).where(shares.c.id == share_id))
 
 
+def ids_due(tx: Connection, now: datetime) -> list[ShareId]:
+    """Soft-deleted shares whose time to be deleted for good has come, the first due first."""
+    due = shares.c.scheduled_to_be_deleted_at
+    query = select(shares.c.id).where(shares.c.is_soft_deleted.is_(True), due <= now).order_by(due, shares.c.id)
+    return [ShareId(share_id) for share_id in tx.execute(query).scalars()]
+
+
 def has_snapshots(tx: Connection, share_id: ShareId | str) -> bool:
     """Does the share have snapshots, in whatever state?"""
     return bool(tx.execute(select(exists().where(snapshots.c.share_id == share_id))).scalar())
@@ -267,6 +277,7 @@ def narrow(query: Select[Any], wanted: ShareFilter) -> Select[Any]:
 def _conditions(wanted: ShareFilter) -> list[Any]:
     equal = {
         shares.c.is_public: wanted.is_public,
+        shares.c.is_soft_deleted: wanted.is_soft_deleted,
         shares.c.display_name: wanted.name,
         shares.c.display_description: wanted.description,
         shares.c.user_id: wanted.user_id,
@@ -339,4 +350,6 @@ def _share(row: Row[Any], metadata: dict[str, str]) -> Share:
         created_at=row.created_at,
         updated_at=row.updated_at,
         instance=instance_of(row, "i_"),
+        is_soft_deleted=row.is_soft_deleted,
+        scheduled_to_be_deleted_at=row.scheduled_to_be_deleted_at,
     )

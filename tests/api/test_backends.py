@@ -73,7 +73,7 @@ def test_disable_and_enable(admin: Client, member: Client, backend: PoolRef) -> 
         ("os-availability-zone", "2.7", 404),
         ("os-availability-zone", "2.6", 200),
         ("messages", "2.36", 404),
-        ("extensions", "2.65", 200),
+        ("extensions", "2.73", 200),
     ],
 )
 def test_paths_by_version(admin: Client, path: str, version: str, status: int) -> None:
@@ -171,7 +171,7 @@ def test_messages_in_parts(member: Client, told: list[str]) -> None:
     assert [item["resource_id"] for item in answer["messages"]] == told[:2]
     (link,) = answer["messages_links"]
     assert link["rel"] == "next"
-    rest = member.http.get(link["href"], headers={"X-Auth-Token": "member", "X-OpenStack-Manila-API-Version": "2.65"})
+    rest = member.http.get(link["href"], headers={"X-Auth-Token": "member", "X-OpenStack-Manila-API-Version": "2.73"})
     assert [item["resource_id"] for item in rest.json()["messages"]] == told[2:]
 
 

@@ -125,7 +125,7 @@ def test_bodies_of_new_shares(member: Client, body: object) -> None:
 def test_bodies_that_are_not_json(member: Client, share: str, content: bytes) -> None:
     headers = {"X-Auth-Token": "member", "Content-Type": "application/json"}
     for path in ("/v2/shares", f"/v2/shares/{share}/action", "/v2/snapshots", "/v2/shares/manage"):
-        answer = member.http.post(path, content=content, headers=headers | {"X-OpenStack-Manila-API-Version": "2.65"})
+        answer = member.http.post(path, content=content, headers=headers | {"X-OpenStack-Manila-API-Version": "2.73"})
         assert answer.status_code in (400, 403), (path, answer.text)
 
 

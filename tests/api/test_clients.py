@@ -47,7 +47,7 @@ def sdk(url: str, token: str) -> openstack.connection.Connection:
         auth_type="admin_token",
         auth={"token": token, "endpoint": f"{url}/v2"},
         shared_file_system_endpoint_override=f"{url}/v2",
-        shared_file_system_default_microversion="2.65",
+        shared_file_system_default_microversion="2.73",
     )
 
 
@@ -103,7 +103,7 @@ def test_openstacksdk_manages_a_share(plane: ControlPlane, url: str, backend: Po
         files.unmanage_share(share.id)
 
 
-@pytest.mark.parametrize("version", ["2.6", "2.8", "2.44", "2.65"])
+@pytest.mark.parametrize("version", ["2.6", "2.8", "2.44", "2.73"])
 def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
     client = manila.Client(version, input_auth_token="member", service_catalog_url=f"{url}/v2")
     share = client.shares.create("NFS", 1, name="home")
@@ -112,7 +112,7 @@ def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
     assert [found.id for found in client.shares.list()] == [share.id]
     rule_id = client.shares.allow(share.id, "ip", "10.0.0.0/24", "ro")["id"]
     finish_rules(plane, share.id)
-    if version == "2.65":
+    if version == "2.73":
         rules = client.share_access_rules.access_list(share.id)
     else:
         rules = client.shares.access_list(share.id)
@@ -128,3 +128,20 @@ def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
     assert [found.name for found in client.share_snapshots.list()] == ["monday"]
     client.share_snapshots.delete(snapshot.id)
     assert client.share_snapshots.get(snapshot.id).status == "deleting"
+
+
+def test_manilaclient_uses_the_recycle_bin_and_metadata_of_snapshots(plane: ControlPlane, url: str) -> None:
+    client = manila.Client("2.73", input_auth_token="member", service_catalog_url=f"{url}/v2")
+    share = client.shares.create("NFS", 1, name="home")
+    finish_share(plane, share.id)
+    client.shares.soft_delete(share.id)
+    assert client.shares.list() == []
+    assert [found.id for found in client.shares.list(search_opts={"is_soft_deleted": True})] == [share.id]
+    client.shares.restore(share.id)
+    assert [found.id for found in client.shares.list()] == [share.id]
+    snapshot = client.share_snapshots.create(share.id, metadata={"a": "1"})
+    finish_snapshot(plane, snapshot.id)
+    client.share_snapshots.set_metadata(snapshot.id, {"b": "2"})
+    assert client.share_snapshots.get(snapshot.id).metadata == {"a": "1", "b": "2"}
+    client.share_snapshots.delete_metadata(snapshot.id, ["a"])
+    assert client.share_snapshots.get_metadata(snapshot.id).to_dict() == {"b": "2"}

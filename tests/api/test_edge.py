@@ -21,7 +21,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def raw(client: Client, content: Any, **headers: str) -> Any:
-    headers = {"X-Auth-Token": "admin", "X-OpenStack-Manila-API-Version": "2.65", **JSON, **headers}
+    headers = {"X-Auth-Token": "admin", "X-OpenStack-Manila-API-Version": "2.73", **JSON, **headers}
     return client.http.post("/v2/types", content=content, headers=headers)
 
 
@@ -87,7 +87,7 @@ def test_large_bodies_are_refused(admin: Client, plane: ControlPlane) -> None:
     ],
 )
 def test_paths_and_methods(http: TestClient, method: str, path: str, status: int, name: str) -> None:
-    answer = http.request(method, path, headers={"X-Auth-Token": "admin", "X-OpenStack-Manila-API-Version": "2.65"})
+    answer = http.request(method, path, headers={"X-Auth-Token": "admin", "X-OpenStack-Manila-API-Version": "2.73"})
     assert answer.status_code == status
     assert answer.json()[name]["code"] == status
     if status == 405:

@@ -38,6 +38,8 @@ def test_what_is_made_is_shown_and_listed(admin: Client, member: Client, share_t
     assert member.get(f"share-group-types/{made['id']}").json() == {"share_group_type": made}
     assert member.get("share-group-types").json() == {"share_group_types": [made]}
     assert member.get("share-group-types", group_specs="{'a': '2'}").json() == {"share_group_types": []}
+    before = member.at("2.65").get("share-group-types", group_specs="{'a': '2'}")
+    assert before.json() == {"share_group_types": [made]}
     assert "is_default" not in member.at("2.45", **EXPERIMENTAL).get(f"share-group-types/{made['id']}").json()
 
 

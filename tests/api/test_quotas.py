@@ -106,7 +106,7 @@ def test_too_old_for_that(admin: Client, version: str, path: str, fields: dict[s
 
 @pytest.mark.parametrize(
     ("version", "path"),
-    [("2.6", PATH), ("2.7", f"os-{PATH}"), ("2.24", f"{PATH}/detail"), ("2.65", "quota-sets/"), ("2.65", "quota-sets")],
+    [("2.6", PATH), ("2.7", f"os-{PATH}"), ("2.24", f"{PATH}/detail"), ("2.73", "quota-sets/"), ("2.73", "quota-sets")],
 )
 def test_not_under_that_path(admin: Client, version: str, path: str) -> None:
     assert admin.at(version).get(path).status_code == 404

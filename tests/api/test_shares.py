@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from penstock.domain.lifecycle import Event
@@ -108,11 +110,21 @@ def test_from_a_snapshot_it_goes_to_the_same_pool_with_the_same_type(
             {"export_location", "export_locations"},
         ),
         (
-            "2.65",
+            "2.68",
             {
                 "snapshot_support", "task_state", "share_type_name", "access_rules_status", "replication_type",
                 "has_replicas", "user_id", "create_share_from_snapshot_support", "revert_to_snapshot_support",
                 "share_group_id", "source_share_group_snapshot_member_id", "mount_snapshot_support", "progress",
+            },
+            {"export_location", "export_locations"},
+        ),
+        (
+            "2.73",
+            {
+                "snapshot_support", "task_state", "share_type_name", "access_rules_status", "replication_type",
+                "has_replicas", "user_id", "create_share_from_snapshot_support", "revert_to_snapshot_support",
+                "share_group_id", "source_share_group_snapshot_member_id", "mount_snapshot_support", "progress",
+                "is_soft_deleted", "scheduled_to_be_deleted_at",
             },
             {"export_location", "export_locations"},
         ),
@@ -375,3 +387,48 @@ def test_metadata(plane: ControlPlane, member: Client, backend: PoolRef, gold: s
         assert member.post(path, {"metadata": bad}).status_code == 400
         assert member.put(path, {"metadata": bad}).status_code == 400
     assert member.post(path, {"metadata": {"k" * 255: "v" * 1023}}).status_code == 200
+
+
+def test_the_hint_only_host_is_for_administrators(
+    plane: ControlPlane, member: Client, admin: Client, backend: PoolRef, gold: str
+) -> None:
+    def create(client: Client, pool: str) -> Any:
+        fields = {"share_proto": "NFS", "size": 1, "share_type": gold, "scheduler_hints": {"only_host": pool}}
+        return client.post("shares", {"share": fields})
+
+    assert create(admin, str(backend)).json()["share"]["host"] == str(backend)
+    elsewhere = create(admin, "store1@alpha#other").json()["share"]
+    assert (elsewhere["status"], elsewhere["host"]) == ("error", None)
+    assert create(admin.at("2.66"), "store1@alpha#other").json()["share"]["host"] == str(backend)
+    assert create(member, str(backend)).status_code == 403
+    assert create(member.at("2.66"), str(backend)).status_code == 200
+
+
+def test_metadata_keys_of_administrators_are_configured(
+    plane: ControlPlane, member: Client, admin: Client, backend: PoolRef, gold: str
+) -> None:
+    plane.conf.set_override("admin_only_metadata", ["tier"])
+    pairs = f"shares/{make_share(plane, member)['id']}/metadata"
+    assert admin.post(pairs, {"metadata": {"tier": "1"}}).status_code == 200
+    assert member.post(pairs, {"metadata": {"tier": "2"}}).status_code == 403
+    assert member.delete(f"{pairs}/tier").status_code == 403
+    assert member.put(pairs, {"metadata": {"a": "b"}}).json() == {"metadata": {"a": "b", "tier": "1"}}
+    body = {"share": {"share_proto": "NFS", "size": 1, "share_type": gold, "metadata": {"tier": "3"}}}
+    assert member.post("shares", body).status_code == 403
+
+
+def test_instances_say_when_they_changed(
+    plane: ControlPlane, member: Client, admin: Client, backend: PoolRef, gold: str
+) -> None:
+    make_share(plane, member)
+    (shown,) = admin.at("2.71").get("share_instances").json()["share_instances"]
+    assert shown["updated_at"] == shown["created_at"]  # the clock stands still
+    assert "updated_at" not in admin.at("2.70").get(f"share_instances/{shown['id']}").json()["share_instance"]
+
+
+def test_administrators_find_private_shares_of_all_projects_among_public_ones(
+    plane: ControlPlane, member: Client, admin: Client, backend: PoolRef, gold: str
+) -> None:
+    share = make_share(plane, member)["id"]
+    listed = admin.get("shares", all_tenants=1, is_public="True").json()["shares"]  # how manilaclient looks for a name
+    assert [item["id"] for item in listed] == [share]

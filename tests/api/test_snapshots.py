@@ -36,7 +36,7 @@ def test_create_show_list(plane: ControlPlane, member: Client, other: Client, ad
     finish_snapshot(plane, made["id"])
     path = f"snapshots/{made['id']}"
     assert set(member.at("2.0").get(path).json()["snapshot"]) == DETAIL_2_0
-    assert set(member.at("2.65").get(path).json()["snapshot"]) == DETAIL_2_0 | {"project_id", "user_id"}
+    assert set(member.at("2.72").get(path).json()["snapshot"]) == DETAIL_2_0 | {"project_id", "user_id"}
     assert admin.get(path).json()["snapshot"]["provider_location"] == f"tank@{made['id']}"
     assert other.get(path).status_code == 404
     assert other.get("snapshots").json()["snapshots"] == []
@@ -155,3 +155,9 @@ def test_instances(plane: ControlPlane, member: Client, admin: Client, share: st
     assert admin.get(f"snapshots/{snapshot}").json()["snapshot"]["status"] == "error"
     assert admin.get("snapshot-instances/unknown").status_code == 404
     assert admin.at("2.18").get("snapshot-instances").status_code == 404
+
+
+def test_a_snapshot_is_mounted_nowhere(plane: ControlPlane, member: Client, other: Client, share: str) -> None:
+    path = f"snapshots/{make_snapshot(plane, member, share)['id']}/export-locations"
+    assert member.get(path).json() == {"share_snapshot_export_locations": []}
+    assert other.get(path).status_code == member.at("2.31").get(path).status_code == 404

@@ -363,6 +363,26 @@ def test_a_line_says_the_same_of_a_share_in_a_list_and_alone(database: Database)
     assert last[share_lines.ID] == second.id
 
 
+def test_soft_deleted_shares_are_told_apart_and_due_in_time(database: Database) -> None:
+    kept = a_share(name="kept")
+    first, last = (
+        a_share(name=name, is_soft_deleted=True, scheduled_to_be_deleted_at=NOW + timedelta(seconds=seconds))
+        for name, seconds in (("first", 0), ("last", 10))
+    )
+    with database.begin() as tx:
+        for share in (kept, last, first):
+            shares.insert_share(tx, share)
+    with database.read() as tx:
+        assert shares.get(tx, first.id) == first
+        assert [share.id for share in shares.list_shares(tx, ShareFilter(is_soft_deleted=False))] == [kept.id]
+        assert shares.count_shares(tx, ShareFilter(is_soft_deleted=True)) == 2
+        assert [found.id for found in instances.list_all(tx, is_soft_deleted=False)] == [kept.instance.id]
+        assert len(instances.list_all(tx)) == 3
+        assert shares.ids_due(tx, NOW - timedelta(seconds=1)) == []
+        assert shares.ids_due(tx, NOW) == [first.id]
+        assert shares.ids_due(tx, NOW + timedelta(seconds=10)) == [first.id, last.id]
+
+
 def as_fields(line: share_lines.ShareLine) -> dict[str, object]:
     fields = dict(zip(share_lines.COLUMNS, line, strict=True))
     return {**fields, "metadata": json.loads(fields["metadata"] or "{}")}

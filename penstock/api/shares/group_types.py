@@ -50,7 +50,7 @@ def index(request: ApiRequest) -> Answer:
     request.enforce("share_group_type:index")
     wish = request.query.get("is_public", "true")
     is_public = None if wish.lower() in ("all", "none", "") else parse_flag("is_public", wish)
-    text = request.query.get("group_specs")
+    text = request.query.get("group_specs") if request.version.at_least("2.66") else None
     specs = {} if text is None else parse_pairs("group_specs", text)
     found = group_types.list_types(request.plane, request.context, is_public=is_public, group_specs=specs)
     return Answer({"share_group_types": [_view(request, item) for item in found]})

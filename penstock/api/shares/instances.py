@@ -8,6 +8,7 @@ from penstock.api.bodies import Name, Strict
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
+from penstock.api.shares.share_filters import flag
 from penstock.api.shares.share_views import old_rules_status
 from penstock.api.views import stamp
 from penstock.services import instances
@@ -31,6 +32,7 @@ def list_all(request: ApiRequest) -> Answer:
         request.plane,
         export_location_id=query.get("export_location_id"),
         export_location_path=query.get("export_location_path"),
+        is_soft_deleted=request.version.at_least("2.69") and flag(request, "is_soft_deleted"),
     )
     return Answer({"share_instances": [_share_instance(request, item) for item in found]})
 
@@ -112,6 +114,7 @@ def _share_instance(request: ApiRequest, item: instances.InstanceWithPaths) -> d
         "2.22": {"share_type_id": instance.share_type_id},
         "2.30": {"cast_rules_to_readonly": instance.cast_rules_to_readonly},
         "2.54": {"progress": instance.progress},
+        "2.71": {"updated_at": stamp(instance.updated_at)},
     }
     fields: dict[str, Any] = {
         "id": instance.id,

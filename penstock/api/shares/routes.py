@@ -21,6 +21,7 @@ from penstock.api.shares import (
     share_actions,
     share_metadata,
     shares,
+    snapshot_metadata,
     snapshots,
     types,
 )
@@ -37,6 +38,7 @@ RESOURCES: Sequence[Routes] = (
     share_metadata.routes,
     access.routes,
     snapshots.routes,
+    snapshot_metadata.routes,
     instances.routes,
     export_locations.routes,
     manage.routes,

@@ -7,7 +7,7 @@ from penstock.api.http import ACCEPTED, Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
 from penstock.errors import Unsupported
-from penstock.services import manage, share_lifecycle, share_sizes
+from penstock.services import manage, recycle_bin, share_lifecycle, share_sizes
 
 routes = Routes()
 ACTION = "shares/{share_id}/action"
@@ -68,6 +68,22 @@ def force_delete(request: ApiRequest) -> Answer:
     """Delete a share in any state."""
     request.enforce("share:force_delete")
     share_lifecycle.force_delete(request.plane, request.context, request.params["share_id"])
+    return ACCEPTED
+
+
+@routes.action(ACTION, "soft_delete", since="2.69")
+def soft_delete(request: ApiRequest) -> Answer:
+    """Put a share into the recycle bin."""
+    request.enforce("share:soft_delete")
+    recycle_bin.put(request.plane, request.context, request.params["share_id"])
+    return ACCEPTED
+
+
+@routes.action(ACTION, "restore", since="2.69")
+def restore(request: ApiRequest) -> Answer:
+    """Take a share out of the recycle bin."""
+    request.enforce("share:restore")
+    recycle_bin.restore(request.plane, request.context, request.params["share_id"])
     return ACCEPTED
 
 

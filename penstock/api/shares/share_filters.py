@@ -46,6 +46,7 @@ def wanted_shares(request: ApiRequest) -> ShareFilter:
     }
     if "is_public" in query:
         found["is_public"] = parse_flag("is_public", query["is_public"])
+    found["is_soft_deleted"] = request.version.at_least("2.69") and flag(request, "is_soft_deleted")
     for name in ("metadata", "extra_specs"):
         if query.get(name):
             found[name] = parse_pairs(name, query[name])

@@ -65,11 +65,7 @@ def show_one(request: ApiRequest) -> Answer:
 def put_one(request: ApiRequest) -> Answer:
     """Set one pair."""
     request.enforce("share:update_share_metadata")
-    body = request.body_as(ItemBody)
-    items = check_pairs("metadata", body.metadata or body.meta or {})
-    if list(items) != [request.params["key"]]:
-        raise Invalid(f"The body must have the key '{request.params['key'][:64]}' of the path, and no other.")
-    return _put(request, items, replace=False)
+    return _put(request, one_pair(request), replace=False)
 
 
 @routes.delete(ONE)
@@ -84,6 +80,15 @@ def delete_one(request: ApiRequest) -> Answer:
         may_set_reserved=request.allows("share:update_admin_only_metadata"),
     )
     return Answer(None, 200)
+
+
+def one_pair(request: ApiRequest) -> dict[str, str]:
+    """The one pair of an ItemBody. Raises Invalid when it is not that of the path."""
+    body = request.body_as(ItemBody)
+    items = check_pairs("metadata", body.metadata or body.meta or {})
+    if list(items) != [request.params["key"]]:
+        raise Invalid(f"The body must have the key '{request.params['key'][:64]}' of the path, and no other.")
+    return items
 
 
 def _put(request: ApiRequest, items: dict[str, str], *, replace: bool) -> Answer:

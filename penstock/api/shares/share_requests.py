@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.api.bodies import Flag, Name, Strict, Text, Whole, check_pairs, parse_flag, parse_whole
 from penstock.api.request import ApiRequest
-from penstock.errors import Invalid
+from penstock.errors import Forbidden, Invalid
 from penstock.services.hints import Hints
 from penstock.services.share_creation import NewShare
 from penstock.services.share_metadata import check_reserved
@@ -16,7 +16,7 @@ MOST_HINTS = 50
 
 
 class SchedulerHints(Strict):
-    """Ids of shares, separated by commas. ``only_host`` is of 2.67 and not looked at before."""
+    """Ids of shares, separated by commas. ``only_host``, a pool's name, is of 2.67 and not looked at before."""
 
     same_host: str | None = None
     different_host: str | None = None
@@ -78,7 +78,7 @@ def new_share(request: ApiRequest) -> NewShare:
     if is_public:
         request.enforce("share:create_public_share")
     metadata = check_pairs("metadata", asked.metadata or {})
-    check_reserved(metadata, may_set_reserved=request.allows("share:update_admin_only_metadata"))
+    check_reserved(request.plane, metadata, may_set_reserved=request.allows("share:update_admin_only_metadata"))
     return NewShare(
         protocol=asked.share_proto,
         size_gib=None if asked.size is None else parse_whole("size", asked.size, minimum=1),
@@ -91,7 +91,7 @@ def new_share(request: ApiRequest) -> NewShare:
         availability_zone=asked.availability_zone or None,
         share_network_id=asked.share_network_id or None,
         share_group_id=(asked.share_group_id or None) if version.at_least("2.31") else None,
-        hints=_hints(asked.scheduler_hints) if version.at_least("2.65") else Hints(),
+        hints=_hints(request, asked.scheduler_hints),
         checks_clone_support=version.at_least("2.24"),
         checks_type_zones=version.at_least("2.48"),
     )
@@ -110,10 +110,13 @@ def share_change(request: ApiRequest) -> ShareChange:
     )
 
 
-def _hints(asked: SchedulerHints | None) -> Hints:
-    if asked is None:
+def _hints(request: ApiRequest, asked: SchedulerHints | None) -> Hints:
+    if asked is None or not request.version.at_least("2.65"):
         return Hints()
-    return Hints(_ids("same_host", asked.same_host), _ids("different_host", asked.different_host))
+    only_host = (asked.only_host or None) if request.version.at_least("2.67") else None
+    if only_host is not None and not request.context.is_admin:
+        raise Forbidden("Only an administrator may give the scheduler hint 'only_host'.")
+    return Hints(_ids("same_host", asked.same_host), _ids("different_host", asked.different_host), only_host)
 
 
 def _ids(name: str, text: str | None) -> tuple[str, ...]:

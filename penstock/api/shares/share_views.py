@@ -17,6 +17,7 @@ from penstock.api.views import stamp
 from penstock.domain.shares import AccessRulesStatus
 from penstock.services.shares import COLUMNS, CREATED_AT, ID, METADATA, Shown
 
+DUE = "scheduled_to_be_deleted_at"
 # Source: Shared File Systems API v2, microversion history.
 _ALWAYS = (
     "id",
@@ -45,6 +46,8 @@ _SINCE = (
     ("source_share_group_snapshot_member_id", "2.31"),
     ("mount_snapshot_support", "2.32"),
     ("progress", "2.54"),
+    ("is_soft_deleted", "2.69"),
+    (DUE, "2.69"),
 )
 _FOR_ADMINISTRATORS = ("share_server_id", "host")
 
@@ -58,6 +61,7 @@ class ShareView:
     has_paths: bool
     has_type_name: bool
     has_old_rules_status: bool
+    has_due_time: bool
     constants: dict[str, Any]
 
     def detail(self, shown: Shown, url: str) -> dict[str, Any]:
@@ -66,6 +70,8 @@ class ShareView:
         text = line[METADATA]
         fields = dict(zip(self.names, self.pick(line), strict=True))
         fields["created_at"] = stamp(line[CREATED_AT])
+        if self.has_due_time:
+            fields[DUE] = stamp(fields[DUE])
         fields["metadata"] = _pairs(text) if text else {}
         fields["links"] = links(url, "shares", line[ID])
         fields["volume_type"] = type_name
@@ -110,6 +116,7 @@ def _view(version: ApiVersion, is_admin: bool) -> ShareView:
         has_paths=not version.at_least("2.9"),
         has_type_name=version.at_least("2.6"),
         has_old_rules_status=version.at_least("2.10") and not version.at_least("2.28"),
+        has_due_time=version.at_least("2.69"),
         constants=_constants(version),
     )
 

@@ -38,6 +38,8 @@ def detail(request: ApiRequest, snapshot: Snapshot) -> dict[str, Any]:
     if request.version.at_least("2.17"):
         fields["user_id"] = snapshot.user_id
         fields["project_id"] = snapshot.project_id
+    if request.version.at_least("2.73"):
+        fields["metadata"] = snapshot.metadata
     return fields
 
 

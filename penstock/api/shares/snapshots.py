@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from penstock.api.bodies import Flag, Lenient, Name, Strict, Text, parse_flag, parse_whole
+from penstock.api.bodies import Flag, Lenient, Name, Strict, Text, check_pairs, parse_flag, parse_whole
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.paging import next_links, page_of
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
 from penstock.api.shares.manage import driver_options
+from penstock.api.shares.pairs import parse_pairs
 from penstock.api.shares.share_filters import flag
 from penstock.api.shares.snapshot_views import detail, one, summary
 from penstock.domain.snapshots import Snapshot
@@ -105,11 +106,13 @@ def create(request: ApiRequest) -> Answer:
     """Take a snapshot."""
     request.enforce("share:create_snapshot")
     asked = request.body_as(CreateBody).snapshot
+    with_metadata = request.version.at_least("2.73")
     wanted = snapshots.NewSnapshot(
         share_id=asked.share_id,
         name=asked.name if asked.name is not None else asked.display_name,
         description=asked.description if asked.description is not None else asked.display_description,
         force=asked.force is not None and parse_flag("force", asked.force),
+        metadata=check_pairs("metadata", asked.metadata or {}) if with_metadata else {},
     )
     return Answer(one(request, snapshots.create(request.plane, request.context, wanted)), 202)
 
@@ -186,6 +189,14 @@ def unmanage(request: ApiRequest) -> Answer:
     return ACCEPTED
 
 
+@routes.get("snapshots/{snapshot_id}/export-locations", since="2.32")
+def list_export_locations(request: ApiRequest) -> Answer:
+    """Where a snapshot can be mounted: nowhere, as no share type here claims ``mount_snapshot_support``."""
+    request.enforce("share_snapshot_export_location:index")
+    snapshots.get(request.plane, request.context, request.params["snapshot_id"])
+    return Answer({"share_snapshot_export_locations": []})
+
+
 def _list(request: ApiRequest, show_one: Callable[[ApiRequest, Snapshot], dict[str, Any]]) -> Answer:
     request.enforce("share_snapshot:get_all_snapshots")
     page = page_of(request, snapshots.SORT_KEYS)
@@ -207,6 +218,8 @@ def _wanted(request: ApiRequest) -> snapshots.SnapshotFilter:
     }
     if "size" in query:
         found["size_gib"] = parse_whole("size", query["size"])
+    if query.get("metadata") and request.version.at_least("2.73"):
+        found["metadata"] = parse_pairs("metadata", query["metadata"])
     if request.context.is_admin and "project_id" in query:
         found["project_id"] = query["project_id"]
     return snapshots.SnapshotFilter(**found)
