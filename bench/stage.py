@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from penstock.host.runner import Completed, Host
 PORT = 8797
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
+LAST_LOG = Path(__file__).resolve().parents[1] / ".work" / "bench" / "penstock.log"
 
 
 @dataclass(frozen=True)
@@ -109,4 +111,6 @@ def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stag
             yield Stage(lab, daemon, work)
         finally:
             daemon.down()
+            LAST_LOG.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(daemon.log, LAST_LOG)  # to see what happened, when the rest is gone
             lab.down()
