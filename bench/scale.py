@@ -23,6 +23,7 @@ PAGE = 1000
 
 def lists(stage: Stage, api: Api) -> list[Row]:
     """One page in detail out of 10,000 shares, and one share; CPU of the server. And its memory."""
+    api.until_share(api.create("template"))
     _fill(stage, api, MANY)
     api.call("GET", f"/shares/detail?limit={PAGE}")
     page = _cpu_ms(stage, lambda: api.call("GET", f"/shares/detail?limit={PAGE}"), 20)
