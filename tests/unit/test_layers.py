@@ -34,6 +34,7 @@ EDGES: dict[str, set[str]] = {
     "share.locks": set(),
     "share.models": {"domain", "ids"},
     "share.inventory": {"domain", "ids", "share.models"},
+    "share.replication": {"domain", "ids", "share.models"},
     "share.driver": BASE | {"domain", "config", "share.models", "share.interface"},
     "share.interface": BASE | {"domain", "config", "share.models"},
     "share.loading": {"errors", "config", "share.driver", "share.hook"},
@@ -44,6 +45,7 @@ EDGES: dict[str, set[str]] = {
         "share.locks",
         "share.models",
         "share.inventory",
+        "share.replication",
         "zfs",
         "host",
         "exports",
@@ -57,6 +59,7 @@ EDGES: dict[str, set[str]] = {
     | {
         "share.driver",
         "share.models",
+        "share.replication",
         "share.interface",
         "share.loading",
         "share.locks",
