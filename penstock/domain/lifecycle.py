@@ -27,6 +27,7 @@ class Event(StrEnum):
     UNMANAGE = "unmanage"
     REVERT = "revert"
     LOST = "lost"  # found missing on the backend
+    PROMOTE = "promote"  # another replica is to become the active one
 
 
 _SHARE: dict[tuple[S, Event], S] = {
@@ -54,6 +55,9 @@ _SHARE: dict[tuple[S, Event], S] = {
     (S.DELETING, Event.DONE): S.DELETED,
     (S.DELETING, Event.FAILED): S.ERROR_DELETING,
     (S.AVAILABLE, Event.LOST): S.ERROR,
+    (S.REPLICATION_CHANGE, Event.DONE): S.AVAILABLE,
+    (S.REPLICATION_CHANGE, Event.FAILED): S.ERROR,
+    (S.REPLICATION_CHANGE, Event.REFUSED): S.AVAILABLE,  # nothing was changed; a user message says why
 }
 DELETABLE = (
     S.AVAILABLE,
@@ -67,12 +71,25 @@ DELETABLE = (
     S.UNMANAGE_ERROR,
     S.ERROR_DELETING,
 )
+# Of the active replica, which may be on a host that is gone and so be stuck in a resize: the resize is given up.
+PROMOTABLE = (
+    S.AVAILABLE,
+    S.ERROR,
+    S.INACTIVE,
+    S.EXTENDING,
+    S.EXTENDING_ERROR,
+    S.SHRINKING,
+    S.SHRINKING_ERROR,
+    S.SHRINKING_POSSIBLE_DATA_LOSS_ERROR,
+    S.REVERTING_ERROR,
+)
 UNMANAGEABLE = (S.AVAILABLE, S.ERROR, S.MANAGE_ERROR, S.UNMANAGE_ERROR)
 SHARE_TRANSITIONS: dict[tuple[S, Event], S] = {
     **_SHARE,
     **{(status, Event.DELETE): S.DELETING for status in DELETABLE},
     **{(status, Event.FORCE_DELETE): S.DELETING for status in S if status is not S.DELETED},
     **{(status, Event.UNMANAGE): S.UNMANAGING for status in UNMANAGEABLE},
+    **{(status, Event.PROMOTE): S.REPLICATION_CHANGE for status in PROMOTABLE},
 }
 
 SNAPSHOT_DELETABLE = (P.AVAILABLE, P.ERROR, P.ERROR_DELETING, P.MANAGE_ERROR, P.UNMANAGE_ERROR)
@@ -110,6 +127,7 @@ SHARE_TRANSITIONAL = (
     S.SERVER_MIGRATING_TO,
     S.REVERTING,
     S.ENSURING,
+    S.REPLICATION_CHANGE,
 )
 
 
@@ -137,4 +155,5 @@ def _verb(event: Event) -> str:
         Event.SHRINK: "be shrunk",
         Event.UNMANAGE: "be unmanaged",
         Event.REVERT: "be reverted",
+        Event.PROMOTE: "have another active replica",
     }.get(event, f"take the event '{event}'")

@@ -37,6 +37,7 @@ class ShareStatus(StrEnum):
     REVERTING = "reverting"
     REVERTING_ERROR = "reverting_error"
     ENSURING = "ensuring"
+    REPLICATION_CHANGE = "replication_change"
     AWAITING_TRANSFER = "awaiting_transfer"
 
 
@@ -84,7 +85,11 @@ class ExportLocation:
 
 @dataclass(frozen=True, slots=True)
 class ShareInstance:
-    """One copy of a share on one pool. `host` is ``host@backend#pool``, None until placed."""
+    """One copy of a share on one pool. `host` is ``host@backend#pool``, None until placed.
+
+    Of a replica: `synced_at` is the time at which what it holds was the active's state (UTC, as its backend says; None
+    when never), `epoch` the reign it has seen, `lag_alarm` whether its owner has been told that it is behind.
+    """
 
     id: InstanceId
     share_id: ShareId
@@ -104,6 +109,14 @@ class ShareInstance:
     terminated_at: datetime | None
     created_at: datetime
     updated_at: datetime | None
+    synced_at: datetime | None = None
+    lag_alarm: bool = False
+    epoch: int = 1
+
+    @property
+    def is_replica(self) -> bool:
+        """Is it one of the replicas of a replicated share, the active one included?"""
+        return self.replica_state is not None
 
 
 @dataclass(frozen=True, slots=True)

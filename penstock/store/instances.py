@@ -80,6 +80,12 @@ def replicas_of_project(tx: Connection, project_id: str | None) -> list[ShareIns
     return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id))]
 
 
+def insert_instance(tx: Connection, instance: ShareInstance) -> None:
+    """Store another instance of a share there is."""
+    values = {name: getattr(instance, name) for name in ShareInstance.__dataclass_fields__}
+    tx.execute(insert_into(share_instances), values)
+
+
 def update_instance(tx: Connection, instance_id: InstanceId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the instance row other than its status."""
     if "status" in values:
@@ -186,4 +192,7 @@ def instance_of(row: Row[Any], prefix: str = "") -> ShareInstance:
         terminated_at=data[f"{prefix}terminated_at"],
         created_at=data[f"{prefix}created_at"],
         updated_at=data[f"{prefix}updated_at"],
+        synced_at=data[f"{prefix}synced_at"],
+        lag_alarm=data[f"{prefix}lag_alarm"],
+        epoch=data[f"{prefix}epoch"],
     )

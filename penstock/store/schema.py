@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 metadata = MetaData(
@@ -186,7 +187,18 @@ share_instances = Table(
     Column("scheduled_at", DateTime),
     Column("launched_at", DateTime),
     Column("terminated_at", DateTime),
+    Column("synced_at", DateTime),
+    Column("lag_alarm", Boolean, nullable=False, server_default=false()),
+    Column("epoch", Integer, nullable=False, server_default=text("1")),
     *_times(),
+    # Never two active replicas of a share.
+    Index(
+        "uq_share_instances_active_replica",
+        "share_id",
+        unique=True,
+        sqlite_where=text("replica_state = 'active'"),
+        postgresql_where=text("replica_state = 'active'"),
+    ),
 )
 
 export_locations = Table(
@@ -244,6 +256,7 @@ snapshot_instances = Table(
     Column("progress", String(32), nullable=False),
     Column("provider_location", String(1023)),
     *_times(),
+    Index("uq_snapshot_instances_of_share_instance", "snapshot_id", "share_instance_id", unique=True),
 )
 
 access_rules = Table(

@@ -13,7 +13,7 @@ from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import Share, ShareInstance, ShareStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId, UserId
-from penstock.store.instances import instance_of, on_backend
+from penstock.store.instances import insert_instance, instance_of, on_backend
 from penstock.store.schema import (
     export_locations,
     share_instances,
@@ -130,9 +130,7 @@ def insert_share(tx: Connection, share: Share) -> None:
         "updated_at": share.updated_at,
     }
     tx.execute(insert_into(shares), row)
-    instance = share.instance
-    values = {name: getattr(instance, name) for name in ShareInstance.__dataclass_fields__}
-    tx.execute(insert_into(share_instances), values)
+    insert_instance(tx, share.instance)
     set_metadata(tx, share.id, share.metadata)
 
 
@@ -146,6 +144,15 @@ def get_by_instance(tx: Connection, instance_id: InstanceId | str) -> Share | No
     """The share that instance belongs to, with **that** instance (also when another one speaks for it)."""
     row = tx.execute(_BY_INSTANCE, {"id": instance_id}).first()
     return None if row is None else _share(row, get_metadata(tx, row.id))
+
+
+def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
+    """The share once for each of its instances, with that instance, oldest first."""
+    query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)
+    query = query.where(shares.c.id == share_id).order_by(share_instances.c.created_at, share_instances.c.id)
+    rows = tx.execute(query).all()
+    notes = get_metadata(tx, share_id) if rows else {}
+    return [_share(row, notes) for row in rows]
 
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:

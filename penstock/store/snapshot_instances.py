@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
-from penstock.domain.snapshots import SnapshotInstance, SnapshotStatus
-from penstock.ids import InstanceId, ShareId, SnapshotId, SnapshotInstanceId
+from penstock.domain.snapshots import SnapshotInstance
+from penstock.ids import ShareId
 from penstock.store.schema import snapshot_instances, snapshots
+from penstock.store.snapshots import instance_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ def list_all(
     provider_location: str | None = None,
 ) -> list[SnapshotInstanceOfShare]:
     """Instances with all of these, newest first; None means no matter."""
-    query = (
+    query: Select[Any] = (
         select(*snapshot_instances.c, snapshots.c.share_id)
         .join(snapshots, snapshots.c.id == snapshot_instances.c.snapshot_id)
         .order_by(snapshot_instances.c.created_at.desc(), snapshot_instances.c.id)
@@ -42,19 +44,4 @@ def list_all(
     for column, value in wanted.items():
         if value is not None:
             query = query.where(column == value)
-    return [
-        SnapshotInstanceOfShare(
-            SnapshotInstance(
-                id=SnapshotInstanceId(row.id),
-                snapshot_id=SnapshotId(row.snapshot_id),
-                share_instance_id=InstanceId(row.share_instance_id),
-                status=SnapshotStatus(row.status),
-                progress=row.progress,
-                provider_location=row.provider_location,
-                created_at=row.created_at,
-                updated_at=row.updated_at,
-            ),
-            ShareId(row.share_id),
-        )
-        for row in tx.execute(query)
-    ]
+    return [SnapshotInstanceOfShare(instance_in(row), ShareId(row.share_id)) for row in tx.execute(query)]

@@ -76,10 +76,14 @@ def insert_snapshot(tx: Connection, snapshot: Snapshot) -> None:
         "updated_at": snapshot.updated_at,
     }
     tx.execute(insert_into(snapshots), row)
-    instance = snapshot.instance
+    insert_instance(tx, snapshot.instance)
+    set_metadata(tx, snapshot.id, snapshot.metadata)
+
+
+def insert_instance(tx: Connection, instance: SnapshotInstance) -> None:
+    """Store another instance of a snapshot there is. Raises Conflict for a second one of one share instance."""
     values = {name: getattr(instance, name) for name in SnapshotInstance.__dataclass_fields__}
     tx.execute(insert_into(snapshot_instances), values)
-    set_metadata(tx, snapshot.id, snapshot.metadata)
 
 
 def get(tx: Connection, snapshot_id: SnapshotId | str) -> Snapshot | None:
@@ -112,7 +116,7 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[SnapshotStatu
 def instances_of(tx: Connection, snapshot_id: SnapshotId | str) -> list[SnapshotInstance]:
     """All instances of a snapshot."""
     query = select(*_INSTANCE).where(snapshot_instances.c.snapshot_id == snapshot_id)
-    return [_instance(row) for row in tx.execute(query)]
+    return [instance_in(row, "i_") for row in tx.execute(query)]
 
 
 def list_snapshots(tx: Connection, wanted: SnapshotFilter, page: Page = Page()) -> list[Snapshot]:  # noqa: B008
@@ -228,16 +232,18 @@ def _narrow(query: Select[Any], wanted: SnapshotFilter) -> Select[Any]:
     return query
 
 
-def _instance(row: Row[Any]) -> SnapshotInstance:
+def instance_in(row: Row[Any], prefix: str = "") -> SnapshotInstance:
+    """The instance in a row whose instance columns are called `prefix` + name."""
+    data = row._mapping  # noqa: SLF001 - the published name of SQLAlchemy's mapping view
     return SnapshotInstance(
-        id=SnapshotInstanceId(row.i_id),
-        snapshot_id=SnapshotId(row.i_snapshot_id),
-        share_instance_id=InstanceId(row.i_share_instance_id),
-        status=SnapshotStatus(row.i_status),
-        progress=row.i_progress,
-        provider_location=row.i_provider_location,
-        created_at=row.i_created_at,
-        updated_at=row.i_updated_at,
+        id=SnapshotInstanceId(data[f"{prefix}id"]),
+        snapshot_id=SnapshotId(data[f"{prefix}snapshot_id"]),
+        share_instance_id=InstanceId(data[f"{prefix}share_instance_id"]),
+        status=SnapshotStatus(data[f"{prefix}status"]),
+        progress=data[f"{prefix}progress"],
+        provider_location=data[f"{prefix}provider_location"],
+        created_at=data[f"{prefix}created_at"],
+        updated_at=data[f"{prefix}updated_at"],
     )
 
 
@@ -255,5 +261,5 @@ def _snapshot(row: Row[Any], metadata: dict[str, str]) -> Snapshot:
         metadata=metadata,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        instance=_instance(row),
+        instance=instance_in(row, "i_"),
     )

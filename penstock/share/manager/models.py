@@ -117,6 +117,7 @@ def _share_model(
         mount_snapshot_support=share.mount_snapshot_support,
         replication_type=share.replication_type,
         replica_state=None if instance.replica_state is None else instance.replica_state.value,
+        epoch=instance.epoch,
         access_rules_status=instance.access_rules_status.value,
         availability_zone=instance.availability_zone,
         share_network_id=instance.share_network_id,

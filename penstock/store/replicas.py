@@ -1,0 +1,136 @@
+"""Rows of replicas: the instances of a replicated share, which of them is active, and their snapshots.
+
+A replica is an instance whose ``replica_state`` is set. The active one speaks for the share (``shares.instance_id``),
+and its snapshot instances for the share's snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from penstock.domain.shares import ReplicaState, Share, ShareInstance
+from penstock.domain.snapshots import SnapshotInstance, SnapshotStatus
+from penstock.errors import Conflict
+from penstock.ids import InstanceId, ShareId, SnapshotId
+from penstock.store.instances import instance_of, on_backend
+from penstock.store.schema import share_instances, shares, snapshot_instances, snapshots
+from penstock.store.shares import with_each_instance
+from penstock.store.snapshots import instance_in
+from penstock.store.statements import update_row
+
+
+def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
+    """The share once for each of its replicas, with that one as its instance, oldest first; none if not replicated."""
+    return [share for share in with_each_instance(tx, share_id) if share.instance.is_replica]
+
+
+def active_of(tx: Connection, share_id: ShareId | str) -> Share | None:
+    """The share with its active replica, or None when it has none (it never had, or a promotion broke off)."""
+    found = [share for share in of_share(tx, share_id) if share.instance.replica_state is ReplicaState.ACTIVE]
+    return found[0] if found else None
+
+
+def on(tx: Connection, backend: str) -> list[ShareInstance]:
+    """The replicas on ``host@backend`` in whatever state, the active ones included, oldest first."""
+    query = select(share_instances).where(on_backend(backend), share_instances.c.replica_state.is_not(None))
+    query = query.order_by(share_instances.c.created_at, share_instances.c.id)
+    return [instance_of(row) for row in tx.execute(query)]
+
+
+def siblings(tx: Connection, share_ids: Sequence[str]) -> dict[str, list[ShareInstance]]:
+    """The replicas of several shares, by share, oldest first."""
+    found: dict[str, list[ShareInstance]] = {}
+    for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
+        part = list(share_ids[start : start + 10_000])
+        query = select(share_instances).where(share_instances.c.share_id.in_(part))
+        query = query.where(share_instances.c.replica_state.is_not(None))
+        for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id)):
+            found.setdefault(row.share_id, []).append(instance_of(row))
+    return found
+
+
+def count(tx: Connection, share_id: ShareId | str) -> int:
+    """How many replicas the share has, in whatever state, the active one included."""
+    query = select(func.count()).where(share_instances.c.share_id == share_id)
+    return int(tx.execute(query.where(share_instances.c.replica_state.is_not(None))).scalar_one())
+
+
+def set_state(
+    tx: Connection, instance_id: InstanceId | str, state: ReplicaState, *, now: datetime, **values: Any
+) -> None:
+    """Write the replication state, with further columns (``synced_at``, ``epoch``, ``lag_alarm``).
+
+    Raises Conflict when the share has another active replica: `switch_active` is the way to change it.
+    """
+    row = {"replica_state": state, "updated_at": now, **values}
+    tx.execute(update_row(share_instances, tuple(row)), {**row, "of_id": instance_id})
+
+
+def switch_active(
+    tx: Connection,
+    share_id: ShareId | str,
+    old: InstanceId | str,
+    new: InstanceId | str,
+    *,
+    now: datetime,
+    epoch: int,
+    old_state: ReplicaState = ReplicaState.OUT_OF_SYNC,
+    casts_readonly: bool = True,
+) -> None:
+    """Make `new` the active replica in place of `old`, and let it speak for the share and its snapshots.
+
+    `epoch` is the new reign, which `old` has not seen. With `casts_readonly` (type ``readable``) the rules of `old`
+    become read-only and those of `new` what they say. Statuses stay, the caller moves them. Raises Conflict when `old`
+    does not speak for the share any more: another promotion was faster. Snapshots that `new` has no instance of keep
+    speaking through the old one.
+    """
+    speaks = (shares.c.id == share_id) & (shares.c.instance_id == old)
+    if tx.execute(update(shares).where(speaks).values(instance_id=new, updated_at=now)).rowcount != 1:
+        raise Conflict(f"Share {share_id} has another active replica than {old} already.")
+    # The old one first: the database refuses two active ones.
+    set_state(tx, old, old_state, now=now, cast_rules_to_readonly=casts_readonly)
+    set_state(tx, new, ReplicaState.ACTIVE, now=now, cast_rules_to_readonly=False, epoch=epoch, lag_alarm=False)
+    mine = select(snapshot_instances.c.id).where(
+        snapshot_instances.c.snapshot_id == snapshots.c.id, snapshot_instances.c.share_instance_id == new
+    )
+    tx.execute(
+        update(snapshots)
+        .where(snapshots.c.share_id == share_id, mine.exists())
+        .values(instance_id=mine.scalar_subquery())
+    )
+
+
+def delete_replica(tx: Connection, instance_id: InstanceId | str) -> None:
+    """Forget a replica that does not speak for its share, with its rules, locations and snapshot instances.
+
+    Raises Conflict for the one that does.
+    """
+    if tx.execute(select(shares.c.id).where(shares.c.instance_id == instance_id)).first() is not None:
+        raise Conflict(f"Replica {instance_id} is the active one of its share.")
+    mine = snapshot_instances.c.share_instance_id == instance_id
+    speaking = select(snapshots.c.id).where(snapshots.c.instance_id == snapshot_instances.c.id).exists()
+    if tx.execute(select(snapshot_instances.c.id).where(mine, speaking)).first() is not None:
+        raise Conflict(f"Replica {instance_id} has snapshots that its share has nowhere else.")
+    tx.execute(delete(snapshot_instances).where(mine))
+    tx.execute(delete(share_instances).where(share_instances.c.id == instance_id))
+
+
+def snapshot_instances_on(
+    tx: Connection, instance_id: InstanceId | str, *, statuses: Sequence[SnapshotStatus] | None = None
+) -> list[SnapshotInstance]:
+    """The snapshot instances of one replica, oldest first."""
+    query = select(snapshot_instances).where(snapshot_instances.c.share_instance_id == instance_id)
+    if statuses is not None:
+        query = query.where(snapshot_instances.c.status.in_(list(statuses)))
+    rows = tx.execute(query.order_by(snapshot_instances.c.created_at, snapshot_instances.c.id))
+    return [instance_in(row) for row in rows]
+
+
+def snapshot_instances_by_replica(tx: Connection, snapshot_id: SnapshotId | str) -> dict[InstanceId, SnapshotInstance]:
+    """The instances of one snapshot by the replica they are of."""
+    query = select(snapshot_instances).where(snapshot_instances.c.snapshot_id == snapshot_id)
+    return {InstanceId(row.share_instance_id): instance_in(row) for row in tx.execute(query)}
