@@ -67,6 +67,10 @@ class UnknownResult(Unavailable):
     """A command ran past its deadline: it may or may not have taken effect. Look again before acting."""
 
 
+class Cancelled(Fault):
+    """Asked to stop, and did; what was begun can be begun again."""
+
+
 class BackendFault(Fault):
     """The storage host said something we do not know the meaning of."""
 

@@ -7,15 +7,15 @@ configured size. Nothing it makes can be mounted.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
+from penstock.clock import Clock, SystemClock
 from penstock.domain.access import AccessState, AccessType
 from penstock.domain.pools import PoolRef
 from penstock.errors import (
@@ -29,6 +29,8 @@ from penstock.errors import (
     SnapshotResourceNotFound,
 )
 from penstock.share.driver import ShareDriver
+from penstock.share.drivers.dummy_records import DummyStorage, Filesystem, Snapshot, parse, storage_of
+from penstock.share.drivers.dummy_replicas import DummyReplicas, go_back, snapshot_of
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 
 OPTIONS = (
@@ -40,52 +42,36 @@ OPTIONS = (
 ACCESS_TYPES = {"NFS": {AccessType.IP}, "CIFS": {AccessType.IP, AccessType.USER}}
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """A record of a snapshot. Without an owner it is one we let go."""
-
-    owner: str | None
-    size_gib: int
-    used_gib: float
-
-
-@dataclass(slots=True)
-class Filesystem:
-    """A record of a share. Without an owner it is one we let go."""
-
-    owner: str | None
-    pool: str
-    size_gib: int
-    used_gib: float = 0.0
-    rules: list[list[str]] = field(default_factory=list)  # type, client, level
-    snapshots: dict[str, Snapshot] = field(default_factory=dict)
-
-
-class DummyDriver(ShareDriver):
+class DummyDriver(DummyReplicas, ShareDriver):
     """Shares that exist as records only."""
 
     OPTIONS = OPTIONS
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, storage: DummyStorage | None = None, clock: Clock | None = None, **kwargs: Any
+    ) -> None:
+        """`storage` and `clock` replace the records and the time, for tests."""
         super().__init__(False, *args, **kwargs)
         if self.configuration is None:
             raise Invalid("The dummy driver needs a configuration.")
         self.configuration.append_config_values(OPTIONS)
         state_file = self.configuration.safe_get("dummy_state_file")
         self._file = Path(state_file) if state_file else None
-        self._lock = threading.Lock()  # for the records: different shares are worked on at a time
-        self._records: dict[str, Filesystem] = {}  # by path
+        self.clock = clock or SystemClock()
+        self._storage = storage or storage_of(self.configuration.conf, self.replication_domain)
+        self._section = self.configuration.config_group
+        self._lock = self._storage.lock
 
     def do_setup(self, context: Any) -> None:
         with self._lock:
             if self._file is not None and self._file.exists():
-                self._records = _parse(self._file.read_text())
+                self._records.update(parse(self._file.read_text()))
 
     # --- shares -------------------------------------------------------------------------------------------------
 
     def create_share(self, context: Any, share: ShareModel, share_server: Any = None) -> list[dict[str, Any]]:
         with self._changing() as records:
-            self._make(records, share, used_gib=0.0)
+            self._make(records, share)
         return self._locations(_path(share))
 
     def create_share_from_snapshot(
@@ -98,7 +84,7 @@ class DummyDriver(ShareDriver):
     ) -> list[dict[str, Any]]:
         with self._changing() as records:
             source = self._snapshot(records, snapshot)
-            self._make(records, share, used_gib=source.used_gib)
+            self._make(records, share, source)
         return self._locations(_path(share))
 
     def delete_share(self, context: Any, share: ShareModel, share_server: Any = None) -> None:
@@ -123,6 +109,7 @@ class DummyDriver(ShareDriver):
     def ensure_shares(self, context: Any, shares: Sequence[ShareModel]) -> dict[str, dict[str, Any]]:
         with self._lock:
             owned = {record.owner: path for path, record in self._records.items() if record.owner is not None}
+            self._serve_again(shares)
         return {
             share.id: {"export_locations": self._locations(owned[share.id])}
             if share.id in owned
@@ -190,7 +177,7 @@ class DummyDriver(ShareDriver):
             if path is None:
                 raise ShareResourceNotFound(f"There is no share {snapshot.share_id} on the backend.")
             record = records[path]
-            taken = Snapshot(snapshot.id, record.size_gib, record.used_gib)
+            taken = snapshot_of(record, snapshot)
             if record.snapshots.setdefault(snapshot.name, taken).owner != snapshot.id:
                 raise Conflict(f"A snapshot called {snapshot.name} exists and is not ours.")
         return {"provider_location": f"{path}@{snapshot.name}"}
@@ -211,7 +198,7 @@ class DummyDriver(ShareDriver):
         share_server: Any = None,
     ) -> None:
         with self._changing() as records:
-            self._owned(records, snapshot.share).used_gib = self._snapshot(records, snapshot).used_gib
+            go_back(self._owned(records, snapshot.share), self._snapshot(records, snapshot))
 
     def manage_existing_snapshot(self, snapshot: SnapshotModel, driver_options: Mapping[str, Any]) -> dict[str, Any]:
         name = (snapshot.provider_location or "").rpartition("@")[2]
@@ -241,6 +228,7 @@ class DummyDriver(ShareDriver):
                     "total_capacity_gb": float(self.configuration.dummy_pool_size),
                     "free_capacity_gb": float(self._free_gib(self._records, pool)),
                     "thin_provisioning": False,
+                    "replication_type": "readable" if self.replication_domain else None,
                 }
                 for pool in self.configuration.dummy_pools
             ]
@@ -255,24 +243,32 @@ class DummyDriver(ShareDriver):
         with self._changing() as records:
             self._owned(records, share).used_gib = used_gib
 
+    @property
+    def _records(self) -> dict[str, Filesystem]:
+        return self._storage.of(self._section)
+
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Filesystem]]:
         with self._lock:
+            self._storage.before(self._section, "change")
             yield self._records
+            self._storage.before(self._section, "changed")
             if self._file is not None:
                 new = self._file.with_suffix(".new")
                 new.write_text(json.dumps({path: asdict(record) for path, record in self._records.items()}))
                 new.replace(self._file)
 
-    def _make(self, records: dict[str, Filesystem], share: ShareModel, *, used_gib: float) -> None:
+    def _make(self, records: dict[str, Filesystem], share: ShareModel, source: Snapshot | None = None) -> Filesystem:
         path, pool = _path(share), PoolRef.parse(share.host).pool
         if pool not in self.configuration.dummy_pools:
             raise Invalid(f"There is no pool '{pool}'.")
         if path not in records:
             self._check_room(records, pool, share.size)
-            records[path] = Filesystem(share.id, pool, share.size, used_gib)
+            used_gib, written = (source.used_gib, source.written) if source else (0.0, [])
+            records[path] = Filesystem(share.id, pool, share.size, used_gib, written=list(written))
         elif records[path].owner != share.id:
             raise Conflict(f"'{path}' exists and is not ours.")
+        return records[path]
 
     def _check_room(self, records: dict[str, Filesystem], pool: str, more_gib: int) -> None:
         if more_gib > self._free_gib(records, pool):
@@ -309,12 +305,3 @@ def _path(share: ShareModel) -> str:
 
 def _exported_path(share: ShareModel) -> str:
     return (share.export_location or "").partition(":")[2]
-
-
-def _parse(text: str) -> dict[str, Filesystem]:
-    return {path: _record(values) for path, values in json.loads(text).items()}
-
-
-def _record(values: dict[str, Any]) -> Filesystem:
-    snapshots = {name: Snapshot(**item) for name, item in values["snapshots"].items()}
-    return Filesystem(**{**values, "snapshots": snapshots})
