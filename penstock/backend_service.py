@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
@@ -19,7 +18,7 @@ from penstock.errors import Conflict, Fault, Unsupported
 from penstock.host.audit import AuditedHost
 from penstock.host.executor import executor_on
 from penstock.host.local import LocalHost
-from penstock.operations.exclusive import exclusive
+from penstock.operations.exclusive import Claim, Standing
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
@@ -30,6 +29,7 @@ from penstock.store.database import Database
 log = structlog.get_logger(__name__)
 
 RETRY_START_S = 5.0
+WATCH_S = 2.0  # how soon a lost claim is noticed
 
 # The manager's methods that may stand in a queue.
 OPERATIONS = frozenset(
@@ -65,77 +65,109 @@ class Dispatch:
 
 
 class BackendService:
-    """Serves the section `section` of the configuration as ``host@section``."""
+    """Serves the section `section` of the configuration as ``host@section``.
+
+    A process that lost its claim on the backend to another ends its work, stands by, and serves again once it may.
+    """
 
     def __init__(
         self, conf: cfg.ConfigOpts, section: str, database: Database, queue: OperationQueue, clock: Clock
     ) -> None:
         self.backend = f"{conf.host}@{section}"
         self._conf = conf
-        self._database = database
+        self._queue = queue
         self._clock = clock
+        self._claim = Claim(database, Path(conf.state_path), self.backend, clock)
         self._stopping = threading.Event()
         self._turning = threading.Lock()  # a stop must not fall between the look at it and the start of work
-        self._held = ExitStack()
-        self._thread = threading.Thread(target=self._bring_up, name=f"start-{section}", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"start-{section}", daemon=True)
         self.manager = ShareManager(
             service_name=section,
             configuration=BackendConfiguration(conf, section),
-            database=database,
+            database=self._claim.database,
             clock=clock,
             host=self.backend,
             conf=conf,
             execute=executor_on(AuditedHost(LocalHost(socket.gethostname()))),
         )
-        self._worker = Worker(
-            database,
-            queue,
-            clock,
-            self.backend,
-            Dispatch(self.manager),
-            threads=conf.operations.workers_per_backend,
-            retry=RetryPolicy(conf.operations.give_up_after, conf.operations.max_retry_delay),
-        )
-        self._periodic = self._periodic_work()
+        self._worker: Worker | None = None
+        self._periodic: Periodic | None = None
 
     def start(self) -> None:
-        """Take the backend's lock and bring it up in the background. Raises Conflict when another process serves it."""
-        self._held.enter_context(exclusive(self._database, Path(self._conf.state_path), self.backend))
+        """Claim the backend and bring it up in the background. Raises Conflict when another process serves it."""
+        self._claim.take()
         self._thread.start()
 
     def stop(self) -> None:
         """Finish what runs and let the backend go."""
         with self._turning:
             self._stopping.set()
-        self._periodic.stop()
-        self._worker.stop()
-        self._held.close()
+        self._end_work()
+        self._claim.let_go()
 
-    def _bring_up(self) -> None:
+    def _serve(self) -> None:
         with structlog.contextvars.bound_contextvars(backend=self.backend):
             while not self._stopping.is_set():
-                try:
-                    self.manager.init_host()
-                    self._begin_work()
-                except Fault as fault:
-                    log.warning("backend.not_ready", fault=str(fault))
-                except Exception:
-                    # Outermost frame of this thread.
-                    log.exception("backend.not_ready")
+                self._bring_up()
+                if not self._claim.can_be_lost:
+                    return
+                while not self._stopping.wait(WATCH_S):
+                    if self._claim.look() is Standing.DISPLACED:
+                        break
                 else:
                     return
-                # The host may come back: the API accepts requests meanwhile, and their operations wait in the queue.
-                metrics.BACKEND_READY.labels(self.backend).set(0)
-                self._stopping.wait(RETRY_START_S)
+                self._stand_by()
+
+    def _bring_up(self) -> None:
+        """Begin to work, as soon as the host lets us; returns early when others serve the backend, or at a stop."""
+        while not self._stopping.is_set() and self._claim.look() is not Standing.DISPLACED:
+            try:
+                self.manager.init_host()
+                self._begin_work()
+            except Fault as fault:
+                log.warning("backend.not_ready", fault=str(fault))
+            except Exception:
+                # Outermost frame of this thread.
+                log.exception("backend.not_ready")
+            else:
+                return
+            # The host may come back: the API accepts requests meanwhile, and their operations wait in the queue.
+            metrics.BACKEND_READY.labels(self.backend).set(0)
+            self._stopping.wait(RETRY_START_S)
+
+    def _stand_by(self) -> None:
+        """End what runs, all of whose writes are refused, and wait until the backend is ours again, or for a stop."""
+        metrics.BACKEND_READY.labels(self.backend).set(0)
+        self._end_work()
+        log.error("backend.standing_by", reason="another process serves it")
+        while not self._stopping.is_set() and not self._claim.retake():
+            self._stopping.wait(WATCH_S)
 
     def _begin_work(self) -> None:
+        operations = self._conf.operations
+        worker = Worker(
+            self._claim.database,
+            self._queue,
+            self._clock,
+            self.backend,
+            Dispatch(self.manager),
+            threads=operations.workers_per_backend,
+            retry=RetryPolicy(operations.give_up_after, operations.max_retry_delay),
+        )
         with self._turning:
             if self._stopping.is_set():
                 return
-            self._worker.start()
+            worker.start()
+            self._worker, self._periodic = worker, self._periodic_work()
             self._periodic.start()
         metrics.BACKEND_READY.labels(self.backend).set(1)
         log.info("backend.ready")
+
+    def _end_work(self) -> None:
+        if self._periodic is not None:
+            self._periodic.stop()
+        if self._worker is not None:
+            self._worker.stop()
 
     def _periodic_work(self) -> Periodic:
         conf, manager = self._conf, self.manager

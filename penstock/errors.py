@@ -63,6 +63,10 @@ class Unavailable(Fault):
     retryable = True
 
 
+class Displaced(Unavailable):
+    """Another process serves this backend now: what we were doing is its to finish."""
+
+
 class UnknownResult(Unavailable):
     """A command ran past its deadline: it may or may not have taken effect. Look again before acting."""
 

@@ -17,7 +17,7 @@ from penstock import metrics
 from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Operation, OperationState
-from penstock.errors import Fault, Unavailable
+from penstock.errors import Displaced, Fault, Unavailable
 from penstock.operations.attempt import attempt
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
@@ -109,6 +109,8 @@ class Worker:
             self._waker.clear()
             try:
                 idle = self._turn(woken=woken)
+            except Displaced:  # the backend service sees it too, and ends us
+                idle = True
             except Unavailable as fault:
                 log.warning("operations.database_away", fault=str(fault))
                 idle = True
@@ -154,6 +156,10 @@ class Worker:
             is_stranded = False
             try:
                 self._attempt(operation)
+            except Displaced as fault:
+                # Who serves the backend now has it; should that be us again, the row is put back.
+                log.warning("operation.left_to_others", fault=str(fault))
+                is_stranded = True
             except Exception:
                 # The outermost frame of this thread: the end could not be written, the dispatcher puts the row back.
                 log.exception("operation.stranded")

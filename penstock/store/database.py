@@ -6,12 +6,13 @@ BEGIN IMMEDIATE and every commit is synced (``synchronous=FULL``).
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, text
+from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
@@ -21,6 +22,15 @@ Transaction = Connection  # what the rest of the house calls it: nobody else imp
 
 AFTER_COMMIT = "penstock_after_commit"
 BUSY_TIMEOUT_MS = 30_000
+
+# A server that vanished without a word is noticed in some 15 seconds; by default TCP waits a quarter of an hour.
+PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds
+}
 
 
 class Database:
@@ -34,11 +44,24 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self._serial: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
+        self._guard: Callable[[Connection], None] | None = None
         self.engine = self._make_engine()
+
+    def guarded(self, guard: Callable[[Connection], None]) -> Self:
+        """The same database, where every writing transaction begins with `guard`; what that raises ends it."""
+        other = copy.copy(self)
+        other._guard = guard  # noqa: SLF001 - a copy of ourselves
+        return other
+
+    def lone_engine(self) -> Engine:
+        """An engine whose connections are not pooled: one of them is a session that ends when it is closed."""
+        return create_engine(self.url, poolclass=NullPool, connect_args=_patience(self.url))
 
     def _make_engine(self) -> Engine:
         if not self.is_sqlite:
-            return create_engine(self.url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+            return create_engine(
+                self.url, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args=_patience(self.url)
+            )
         options: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}}
         if self._in_memory:
             options["poolclass"] = StaticPool
@@ -57,8 +80,10 @@ class Database:
         reached or stays locked, Conflict when a row another transaction wrote meanwhile forbids this one.
         """
         callbacks: list[Callable[[], None]] = []
-        with _translated(), self._serial, self._write_connection() as tx, tx.begin():
+        with translated(), self._serial, self._write_connection() as tx, tx.begin():
             tx.info[AFTER_COMMIT] = callbacks
+            if self._guard is not None:
+                self._guard(tx)
             yield tx
         for callback in callbacks:
             callback()
@@ -69,7 +94,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a consistent view, nothing is kept."""
-        with _translated(), self._serial, self._read_connection() as tx:
+        with translated(), self._serial, self._read_connection() as tx:
             try:
                 yield tx
             finally:
@@ -86,8 +111,17 @@ class Database:
         self.engine.dispose()
 
 
+def _patience(url: str) -> dict[str, int]:
+    """How long to wait for a silent server, as far as the URL does not say so itself."""
+    parsed = make_url(url)
+    if not parsed.drivername.startswith("postgresql+psycopg"):
+        return {}
+    return {key: value for key, value in PATIENCE.items() if key not in parsed.query}
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What the block meets at the database becomes a Fault: Conflict or Unavailable."""
     try:
         yield
     except IntegrityError as err:
@@ -123,23 +157,3 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("penstock_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-@contextmanager
-def hold_for_process(database: Database, name: str) -> Iterator[None]:
-    """Hold the named lock as long as the block runs, on a connection of its own. Raises Conflict when it is taken.
-
-    On SQLite there is nothing to take: the file is on one machine, where `operations.exclusive` locks a file.
-    """
-    if database.is_sqlite:
-        yield
-        return
-    with _translated(), database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        key = {"name": name}
-        taken = connection.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), key).scalar()
-        if not taken:
-            raise Conflict(f"Another process on this database holds '{name}' already.")
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)

@@ -345,6 +345,16 @@ operations = Table(
     Index("ix_operations_finished", "finished_at"),
 )
 
+worker_claims = Table(
+    "worker_claims",
+    metadata,
+    Column("backend", NAME, primary_key=True),
+    Column(
+        "epoch", BigInteger, nullable=False
+    ),  # grows whenever a process begins to serve: its writes are fenced by it
+    Column("taken_at", DateTime, nullable=False),
+)
+
 identity_projects = Table(
     "identity_projects",
     metadata,

@@ -1,0 +1,165 @@
+"""Two daemons on one PostgreSQL: the backend is one's at a time, also when the session with its lock is cut off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from penstock import backend_service
+from penstock.clock import ManualClock
+from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Call, Operation, OperationState
+from penstock.domain.shares import ShareStatus
+from penstock.errors import Conflict, Displaced
+from penstock.operations.exclusive import Claim, Standing
+from penstock.operations.queue import OperationQueue
+from penstock.operations.worker import Worker
+from penstock.services import share_creation
+from penstock.services.share_creation import NewShare
+from penstock.share.drivers.dummy import DummyDriver
+from penstock.store import operations as rows
+from penstock.store.database import Database
+from penstock.store.schema import metadata
+from penstock.store.upgrade import upgrade
+from tests.contract.test_backend_service import OWNER, Site, eventually
+
+pytestmark = pytest.mark.postgres
+BACKEND = "host@dummy"
+CUT = (
+    "SELECT count(pg_terminate_backend(pid)) FROM (SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory') AS of"
+)
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[Database]:
+    found = Database(postgres_url)
+    upgrade(found)
+    yield found
+    with found.begin() as tx:
+        for table in reversed(metadata.sorted_tables):
+            tx.execute(table.delete())
+    found.close()
+
+
+def cut(database: Database) -> None:
+    """End the sessions that hold advisory locks, as a fail-over does."""
+    with database.begin() as tx:
+        assert tx.execute(text(CUT)).scalar()
+
+
+def enqueue(database: Database) -> str:
+    with database.begin() as tx:
+        return OperationQueue(ManualClock()).enqueue(tx, admin_context(), Call(BACKEND, "share:1", "create", {}))
+
+
+def state(database: Database, operation_id: str) -> OperationState:
+    with database.read() as tx:
+        found = rows.get(tx, operation_id)
+    assert found is not None
+    return found.state
+
+
+def worker(claim: Claim, handler: Any) -> Worker:
+    clock = ManualClock()
+    return Worker(claim.database, OperationQueue(clock), clock, BACKEND, handler)
+
+
+def test_a_lost_claim_that_nobody_took_is_regained(database: Database, tmp_path: Path) -> None:
+    ours = Claim(database, tmp_path / "a", BACKEND)
+    ours.take()
+    try:
+        assert ours.look() is Standing.HELD
+        cut(database)
+        assert ours.look() is Standing.HELD
+        with pytest.raises(Conflict, match="already"):
+            Claim(database, tmp_path / "b", BACKEND).take()
+        with ours.database.begin():
+            pass
+    finally:
+        ours.let_go()
+
+
+def test_who_was_displaced_takes_no_work_and_finishes_none(database: Database, tmp_path: Path) -> None:
+    ours, theirs = Claim(database, tmp_path / "a", BACKEND), Claim(database, tmp_path / "b", BACKEND)
+    ours.take()
+    operation_id = enqueue(database)
+    seen: list[str] = []
+
+    def their_work(context: RequestContext, operation: Operation) -> None:
+        seen.append("theirs")
+
+    def our_work(context: RequestContext, operation: Operation) -> None:
+        seen.append("ours")
+        cut(database)
+        theirs.take()
+
+    try:
+        our_worker = worker(ours, our_work)
+        with pytest.raises(Displaced):
+            our_worker.run_pending()  # the end of the first cannot be written, and no second can be taken
+        assert state(database, operation_id) is OperationState.RUNNING
+        their_worker = worker(theirs, their_work)
+        their_worker.resume_interrupted()
+        assert their_worker.run_pending() == 1
+        assert state(database, operation_id) is OperationState.DONE
+        assert seen == ["ours", "theirs"]
+        with pytest.raises(Displaced):
+            our_worker.resume_interrupted()
+        assert ours.look() is Standing.DISPLACED
+        assert not ours.retake()
+        theirs.let_go()
+        assert ours.retake()
+        assert ours.look() is Standing.HELD
+    finally:
+        ours.let_go()
+        theirs.let_go()
+
+
+class Held(DummyDriver):
+    """A dummy driver whose first share takes until the test says so."""
+
+    begun = threading.Event()
+    may_end = threading.Event()
+
+    def create_share(self, context: Any, share: Any, share_server: Any = None) -> Any:
+        if not self.begun.is_set():
+            self.begun.set()
+            assert self.may_end.wait(20)
+        return super().create_share(context, share, share_server)
+
+
+def test_a_daemon_that_was_displaced_stands_by_and_serves_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_service, "WATCH_S", 0.05)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    ours = Site(database, tmp_path / "a", f"{__name__}.Held")
+    theirs = Claim(database, tmp_path / "b", BACKEND)
+    ours.service.start()
+    try:
+        eventually(ours.is_up)
+        share = share_creation.create(ours.plane, OWNER, NewShare("NFS", 1))
+        assert Held.begun.wait(20)
+        while True:  # whoever looks first after the cut has it: once that is the other
+            cut(database)
+            try:
+                theirs.take()
+                break
+            except Conflict:
+                theirs = Claim(database, tmp_path / "b", BACKEND)
+        Held.may_end.set()
+        eventually(lambda: not any(thread.name == f"dispatch-{BACKEND}" for thread in threading.enumerate()))
+        found = ours.share(share.id)
+        assert found is not None
+        assert found.status is ShareStatus.CREATING  # what we did after we lost it was not written
+        theirs.let_go()
+        eventually(ours.available(share.id))
+    finally:
+        theirs.let_go()
+        ours.service.stop()
