@@ -14,7 +14,8 @@ NOT_FOR_POOLS = frozenset(
         "snapshot_support",
         "create_share_from_snapshot_support",
         "availability_zones",
-        "replication_type",
+        "replication_type",  # placement compares it
+        "replication_rpo_seconds",
     }
 )
 _NUMBERS: dict[str, Callable[[float, float], bool]] = {

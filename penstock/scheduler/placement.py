@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.errors import InsufficientCapacity
 from penstock.scheduler.capabilities import unmet
+from penstock.scheduler.functions import goodness, unfit
 from penstock.scheduler.requirements import Requirements
 
 
@@ -50,23 +51,29 @@ class Room:
 def choose(
     wanted: Requirements, candidates: Iterable[Candidate], placed: Mapping[str, PlacedGib]
 ) -> tuple[PoolRef, dict[str, str]]:
-    """The fitting pool with the most room, and why each of the others was refused (by pool name).
+    """The best of the fitting pools, and why each of the others was refused (by pool name).
+
+    A replica goes to a backend that has none of its share, where it can; then the pool's own goodness function decides,
+    then room.
 
     Raises InsufficientCapacity, with every reason, when nothing fits.
     """
-    fitting: list[tuple[float, str, PoolRef]] = []
+    fitting: list[tuple[bool, float, float, str, PoolRef]] = []
     reasons: dict[str, str] = {}
     for candidate in candidates:
         ref = candidate.report.ref
         room = _room(candidate.report, placed.get(str(ref)))
-        reason = _refusal(wanted, candidate) or _too_full(wanted, candidate.report.capabilities, room)
+        said = candidate.report.capabilities
+        reason = _refusal(wanted, candidate) or _too_full(wanted, said, room) or unfit(wanted, candidate.report)
         if reason is None:
-            fitting.append((room.promised_gib - room.free_gib, str(ref), ref))
+            is_beside = wanted.replica_of is not None and ref.service_host in wanted.replica_of.backends
+            score = goodness(wanted, candidate.report)
+            fitting.append((is_beside, -score, room.promised_gib - room.free_gib, str(ref), ref))
         else:
             reasons[str(ref)] = reason
     if not fitting:
         raise InsufficientCapacity(_no_pool(wanted, reasons))
-    return min(fitting)[2], reasons
+    return min(fitting)[-1], reasons
 
 
 def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
@@ -89,7 +96,25 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
         (wanted.hinted_pool not in (None, name), "the scheduler hint only_host excludes it"),
         (name in wanted.different_hosts, "the scheduler hint different_host excludes it"),
     )
-    return next((reason for failed, reason in checks if failed), None) or unmet(wanted.extra_specs, report.capabilities)
+    refusal = next((reason for failed, reason in checks if failed), None) or _cannot_replicate(wanted, report)
+    return refusal or unmet(wanted.extra_specs, report.capabilities)
+
+
+def _cannot_replicate(wanted: Requirements, report: PoolReport) -> str | None:
+    """Why the pool cannot have the share, or the replica, with the replication its type asks for."""
+    kind = wanted.replication_type
+    if kind is None:
+        return None
+    offered = report.capabilities.get("replication_type")
+    kinds = offered if isinstance(offered, (list, tuple)) else [offered] if offered else []
+    if kind not in kinds:
+        return f"it replicates as {', '.join(kinds)}, not as {kind}" if kinds else "it does not replicate"
+    if wanted.replica_of is None:
+        return None
+    domain = report.capabilities.get("replication_domain")
+    if domain != wanted.replica_of.domain:
+        return f"it is in replication domain '{domain}', the share in '{wanted.replica_of.domain}'"
+    return "it has a replica of the share already" if str(report.ref) in wanted.replica_of.pools else None
 
 
 def _speaks(capabilities: Mapping[str, Any], protocol: str) -> bool:
@@ -138,4 +163,5 @@ def _no_pool(wanted: Requirements, reasons: Mapping[str, str]) -> str:
     if not reasons:
         return "No pool is known: no share backend has reported yet. See 'penstock backend check'."
     told = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
-    return f"No pool can take a {wanted.protocol} share of {wanted.size_gib} GiB. {told}."
+    what = "share" if wanted.replica_of is None else "replica"
+    return f"No pool can take a {wanted.protocol} {what} of {wanted.size_gib} GiB. {told}."

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from penstock.domain.types import FALSE_WORDS
 
 THIN = "thin_provisioning"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOf:
+    """What a further replica asks: the replication domain of the others, and the pools that have one already.
+
+    A pool on a backend that has none is preferred: a replica is for the day a host is gone.
+    """
+
+    domain: str
+    pools: frozenset[str]
+    backends: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,13 @@ class Requirements:
     only_pool: str | None = None  # the pool of the snapshot a share is made from
     hinted_pool: str | None = None  # the one an administrator named
     only_backend: str | None = None
+    replica_of: ReplicaOf | None = None
+    share: Mapping[str, Any] = field(default_factory=dict)  # what filter and goodness functions call ``share.*``
+
+    @property
+    def replication_type(self) -> str | None:
+        """The kind of replication the type asks for."""
+        return self.extra_specs.get("replication_type")
 
     @property
     def wants_thick(self) -> bool:

@@ -24,7 +24,14 @@ class Placed:
 
 
 def pool(
-    name: str, *, free: float = 100, total: float = 100, zone: str = "nova", up: bool = True, **more: Any
+    name: str,
+    *,
+    free: float = 100,
+    total: float = 100,
+    zone: str = "nova",
+    up: bool = True,
+    backend: str = "b",
+    **more: Any,
 ) -> Candidate:
     said = {
         "total_capacity_gb": total,
@@ -37,7 +44,7 @@ def pool(
         "snapshot_support": True,
         **more,
     }
-    return Candidate(PoolReport(PoolRef.parse(f"h@b#{name}"), said, NOW), zone, up, True)
+    return Candidate(PoolReport(PoolRef.parse(f"h@{backend}#{name}"), said, NOW), zone, up, True)
 
 
 def test_the_pool_with_most_room_wins() -> None:
