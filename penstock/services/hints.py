@@ -7,10 +7,12 @@ The relations between shares are kept, as published, in the metadata of both: ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock.context import RequestContext
+from penstock.domain.shares import ShareStatus
+from penstock.errors import NotFound
 from penstock.ids import ShareId
 from penstock.services.visibility import own_share
 from penstock.store import shares
@@ -38,7 +40,10 @@ class Pools:
 
 
 def resolve(tx: Transaction, context: RequestContext, hints: Hints) -> Pools:
-    """Where the named shares are. Raises NotFound for one the caller cannot see."""
+    """Where the named shares are. Raises NotFound for one the caller cannot see, or that is going away.
+
+    They are held already, so that they stay until the new share is related to them.
+    """
     return Pools(_hosts(tx, context, hints.same_host), _hosts(tx, context, hints.different_host))
 
 
@@ -47,26 +52,30 @@ def remember(tx: Transaction, share_id: ShareId, hints: Hints) -> None:
     for key, others in ((SAME, hints.same_host), (DIFFERENT, hints.different_host)):
         if others:
             shares.set_metadata(tx, share_id, {key: ",".join(others)})
-        for other in others:
-            known = _ids(shares.get_metadata(tx, other), key)
-            shares.set_metadata(tx, other, {key: ",".join([*known, share_id])})
+        for other in sorted(set(others)):
+            shares.change_metadata(tx, other, key, lambda known: _joined([*_ids(known), share_id]))
 
 
 def forget(tx: Transaction, share_id: ShareId, metadata: Mapping[str, str]) -> None:
-    """Take a share that goes away out of the metadata of the others."""
+    """Take a share that goes away, and is held, out of the metadata of the others."""
     for key in (SAME, DIFFERENT):
-        for other in _ids(metadata, key):
-            rest = [known for known in _ids(shares.get_metadata(tx, other), key) if known != share_id]
-            if rest:
-                shares.set_metadata(tx, other, {key: ",".join(rest)})
-            else:
-                shares.delete_metadata(tx, other, key)
+        for other in sorted(set(_ids(metadata.get(key)))):
+            shares.change_metadata(
+                tx, other, key, lambda known: _joined([one for one in _ids(known) if one != share_id])
+            )
 
 
 def _hosts(tx: Transaction, context: RequestContext, share_ids: tuple[str, ...]) -> frozenset[str]:
-    found = [own_share(tx, context, share_id).instance.host for share_id in share_ids]
-    return frozenset(host for host in found if host is not None)
+    found = [own_share(tx, context, share_id) for share_id in share_ids]
+    for share in found:
+        if share.status is ShareStatus.DELETING:
+            raise NotFound(f"Share {share.id} is being deleted.")
+    return frozenset(share.instance.host for share in found if share.instance.host is not None)
 
 
-def _ids(metadata: Mapping[str, str], key: str) -> list[str]:
-    return [part for part in metadata.get(key, "").split(",") if part]
+def _ids(text: str | None) -> list[str]:
+    return [part for part in (text or "").split(",") if part]
+
+
+def _joined(ids: Sequence[str]) -> str | None:
+    return ",".join(ids) or None

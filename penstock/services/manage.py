@@ -21,7 +21,7 @@ from penstock.services.placement import SHARE_BINARY
 from penstock.services.visibility import changeable_share, owner_of, snapshot_to_change
 from penstock.store import backends, instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
-from penstock.store.database import Transaction
+from penstock.store.database import Transaction, hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def manage_share(plane: ControlPlane, context: RequestContext, existing: Existin
         pool, zone = _pool(tx, plane, existing.service_host)
         share_type = _type(tx, plane, context, existing.share_type)
         type_choice.check_without_network(share_type)
+        hold(tx, f"export {existing.service_host} {existing.export_path}")
         _check_not_managed(tx, existing)
         quotas.check(tx, plane, context, project_id, user_id, share_type.id, {QuotaResource.SHARES: 1})
         share_id = ShareId(new_id())

@@ -18,7 +18,7 @@ from penstock.ids import InstanceId, ProjectId, ShareId, UserId, new_id
 from penstock.scheduler.requirements import Requirements
 from penstock.services import hints, messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import owner_of, snapshot_to_change
+from penstock.services.visibility import hold_share, own_snapshot, owner_of, snapshot_to_change
 from penstock.store import backends, shares, types
 from penstock.store.database import Transaction
 
@@ -73,6 +73,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Sh
     """
     with plane.database.begin() as tx:
         owner = owner_of(context)
+        _hold_others(tx, context, wanted)
         decided = _decide(tx, plane, context, wanted)
         more = {
             QuotaResource.SHARES: 1,
@@ -90,6 +91,15 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Sh
         else:
             _enqueue(tx, plane, context, share)
         return shares.get(tx, share.id) or share
+
+
+def _hold_others(tx: Transaction, context: RequestContext, wanted: NewShare) -> None:
+    """Hold the shares this one will be related to, in one order for all requests."""
+    others = {*wanted.hints.same_host, *wanted.hints.different_host}
+    if others and wanted.snapshot_id is not None:
+        others.add(own_snapshot(tx, context, wanted.snapshot_id).share_id)
+    for share_id in sorted(others):
+        hold_share(tx, share_id)
 
 
 def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewShare) -> _Decided:

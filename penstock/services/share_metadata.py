@@ -33,8 +33,7 @@ def put(
     check_reserved(plane, items, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
-        kept = {key: share.metadata[key] for key in _reserved(plane) if key in share.metadata and replace}
-        shares.set_metadata(tx, share.id, {**kept, **items}, replace=replace)
+        shares.set_metadata(tx, share.id, items, replace=replace, keeping=_reserved(plane))
         return shares.get_metadata(tx, share.id)
 
 

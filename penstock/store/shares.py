@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import Share, ShareInstance, ShareStatus
@@ -252,12 +253,21 @@ def metadata_of(tx: Connection, share_ids: Sequence[str]) -> dict[str, dict[str,
     return found
 
 
-def set_metadata(tx: Connection, share_id: ShareId | str, items: Mapping[str, str], *, replace: bool = False) -> None:
-    """Set these keys; with `replace` the rest goes."""
+def set_metadata(
+    tx: Connection,
+    share_id: ShareId | str,
+    items: Mapping[str, str],
+    *,
+    replace: bool = False,
+    keeping: Collection[str] = (),
+) -> None:
+    """Set these keys; with `replace` the rest goes, but for the keys of `keeping`."""
     if not items and not replace:
         return
     mine = share_metadata.c.share_id == share_id
-    tx.execute(delete(share_metadata).where(mine if replace else mine & share_metadata.c.key.in_(list(items))))
+    key = share_metadata.c.key
+    old = key.not_in([kept for kept in keeping if kept not in items]) if replace else key.in_(list(items))
+    tx.execute(delete(share_metadata).where(mine & old))
     if items:
         tx.execute(insert(share_metadata), [{"share_id": share_id, "key": k, "value": v} for k, v in items.items()])
 
@@ -266,6 +276,34 @@ def delete_metadata(tx: Connection, share_id: ShareId | str, key: str) -> bool:
     """Remove one key; False when it was not there."""
     mine = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key)
     return tx.execute(delete(share_metadata).where(mine)).rowcount > 0
+
+
+def change_metadata(
+    tx: Connection, share_id: ShareId | str, key: str, change: Callable[[str | None], str | None]
+) -> None:
+    """Set `key` to what `change` makes of its value, None being none; exact without a lock on the share.
+
+    `change` is called again when another transaction was faster. Several shares in one transaction: in the order of
+    their ids, or two transactions wait for each other.
+    """
+    here = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key)
+    while True:
+        old = tx.execute(select(share_metadata.c.value).where(here)).scalar()
+        new = change(old)
+        if new == old or _swap_metadata(tx, share_id, key, old, new):
+            return
+
+
+def _swap_metadata(tx: Connection, share_id: str, key: str, old: str | None, new: str | None) -> bool:
+    """Put `new` where `old` is; False when it is not there any more."""
+    if old is None:
+        make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+        row = {"share_id": share_id, "key": key, "value": new}
+        return tx.execute(make(share_metadata).values(row).on_conflict_do_nothing()).rowcount == 1
+    same = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key) & (share_metadata.c.value == old)
+    if new is None:
+        return tx.execute(delete(share_metadata).where(same)).rowcount == 1
+    return tx.execute(update(share_metadata).where(same).values(value=new)).rowcount == 1
 
 
 def like(column: Any, text: str) -> Any:

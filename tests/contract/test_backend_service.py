@@ -26,9 +26,11 @@ from penstock.errors import Fault, QuotaExceeded
 from penstock.first_start import PASSWORD_FILE, first_start
 from penstock.ids import OperationId
 from penstock.operations.queue import OperationQueue
-from penstock.services import access, share_creation, share_lifecycle, share_sizes, snapshots
+from penstock.services import access, manage, share_creation, share_lifecycle, share_metadata, share_sizes, snapshots
 from penstock.services.access import NewRule
 from penstock.services.control_plane import ControlPlane
+from penstock.services.hints import Hints
+from penstock.services.manage import ExistingShare
 from penstock.services.share_creation import NewShare
 from penstock.services.snapshots import NewSnapshot
 from penstock.services.visibility import share_to_change
@@ -201,6 +203,49 @@ def test_who_changes_a_share_waits_for_who_changes_it_already(site: Site) -> Non
         share_lifecycle.remove(tx, site.plane, OWNER, found, Event.DELETE)
     second.join(20)
     assert outcomes == [0]
+
+
+def test_shares_related_to_one_share_at_once_are_all_remembered(site: Site) -> None:
+    site.service.start()
+    eventually(site.is_up)
+    plane = site.plane
+    first, second = (share_creation.create(plane, OWNER, NewShare("NFS", 1)) for _ in range(2))
+    eventually(site.available(first.id))
+    eventually(site.available(second.id))
+    both = (
+        NewShare("NFS", 1, hints=Hints(same_host=ids)) for ids in ((first.id, second.id), (second.id, first.id)) * 3
+    )
+    made: list[Share] = []
+    requests = [partial(lambda wanted: made.append(share_creation.create(plane, OWNER, wanted)), one) for one in both]
+    assert accepted(*requests) == 6
+    related = {share.id for share in made}
+    assert affinities(site, first) == affinities(site, second) == related
+    for share in made:
+        eventually(site.available(share.id))
+    gone = {share.id for share in made[:4]}
+    wanted = NewShare("NFS", 1, hints=Hints(same_host=(second.id, first.id)))
+    deletions = [partial(share_lifecycle.delete, plane, OWNER, share_id) for share_id in gone]
+    notes = partial(share_metadata.put, plane, OWNER, first.id, {"a": "b"}, replace=True, may_set_reserved=False)
+    last: list[Share] = []
+    assert accepted(*deletions, notes, lambda: last.append(share_creation.create(plane, OWNER, wanted))) == 6
+    assert affinities(site, first) == affinities(site, second) == {*related - gone, last[0].id}
+
+
+def affinities(site: Site, share: Share) -> set[str]:
+    found = site.share(share.id)
+    assert found is not None
+    return set(found.metadata["__affinity_same_host"].split(","))
+
+
+def test_one_export_asked_for_at_once_becomes_one_share(site: Site) -> None:
+    site.service.start()
+    eventually(site.is_up)
+    with site.database.read() as tx:
+        pool = str(backends.list_pools(tx)[0].ref)
+    site.service.stop()  # what cannot be taken over would be free to be asked for again
+    for number in range(6):
+        ask = partial(manage.manage_share, site.plane, OWNER, ExistingShare(pool, f"10.0.0.1:/{number}", "NFS"))
+        assert accepted(ask, ask, ask) == 1
 
 
 def interrupted(site: Site) -> OperationId:
