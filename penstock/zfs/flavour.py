@@ -26,6 +26,10 @@ class Flavour:
     can_resume: bool  # `zfs receive -s`
     can_hold: bool
     can_bookmark: bool
+    can_encrypt: bool  # the property `encryption`, raw sends
+    has_written: bool  # the property `written`
+    has_features: bool  # pools with feature flags
+    send_reports: bool  # `zfs send -vP`, `-nvP`
     has_clones_property: bool  # `zfs get clones`
     has_zvols: bool
     compressions: frozenset[str]
@@ -46,6 +50,10 @@ ZFS_FUSE = Flavour(
     can_resume=False,
     can_hold=False,
     can_bookmark=False,
+    can_encrypt=False,
+    has_written=False,
+    has_features=False,
+    send_reports=False,
     has_clones_property=False,
     has_zvols=False,
     compressions=frozenset({"on", "off", "lzjb", "zle"}) | GZIPS,
@@ -67,6 +75,10 @@ def openzfs(version: str) -> Flavour:
         can_resume=True,
         can_hold=True,
         can_bookmark=True,
+        can_encrypt=True,
+        has_written=True,
+        has_features=True,
+        send_reports=True,
         has_clones_property=True,
         has_zvols=True,
         compressions=frozenset({"on", "off", "lzjb", "zle", "lz4", "zstd"}) | GZIPS,
