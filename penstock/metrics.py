@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 REQUESTS = Counter("penstock_api_requests_total", "Requests answered.", ["route", "method", "status"])
@@ -27,6 +30,17 @@ COMMAND_SECONDS = Histogram(
 )
 POOL_BYTES = Gauge("penstock_pool_bytes", "Capacity as last reported.", ["pool", "kind"])
 BACKEND_READY = Gauge("penstock_backend_ready", "1 when the backend's worker is ready.", ["backend"])
+REPLICA_LAG_SECONDS = Gauge("penstock_replica_lag_seconds", "Age of what a replica holds.", ["share", "replica"])
+REPLICA_OBJECTIVE_SECONDS = Gauge(
+    "penstock_replica_objective_seconds", "Recovery point objective of a replica.", ["share", "replica"]
+)
+REPLICA_BEHIND = Gauge("penstock_replica_behind", "1 when a replica breaks its objective.", ["share", "replica"])
+
+
+def forget(gauge: Gauge, labels: Sequence[str]) -> None:
+    """Show no more of what is gone."""
+    with suppress(KeyError):
+        gauge.remove(*labels)
 
 
 def exposition() -> bytes:

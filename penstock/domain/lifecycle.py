@@ -28,6 +28,7 @@ class Event(StrEnum):
     REVERT = "revert"
     LOST = "lost"  # found missing on the backend
     PROMOTE = "promote"  # another replica is to become the active one
+    HEALED = "healed"  # a replica in error was found well, and serving, by a look at it
 
 
 _SHARE: dict[tuple[S, Event], S] = {
@@ -55,6 +56,7 @@ _SHARE: dict[tuple[S, Event], S] = {
     (S.DELETING, Event.DONE): S.DELETED,
     (S.DELETING, Event.FAILED): S.ERROR_DELETING,
     (S.AVAILABLE, Event.LOST): S.ERROR,
+    (S.ERROR, Event.HEALED): S.AVAILABLE,
     (S.REPLICATION_CHANGE, Event.DONE): S.AVAILABLE,
     (S.REPLICATION_CHANGE, Event.FAILED): S.ERROR,
     (S.REPLICATION_CHANGE, Event.REFUSED): S.AVAILABLE,  # nothing was changed; a user message says why

@@ -51,6 +51,10 @@ class MessageDetail(StrEnum):
     UNSUPPORTED_CLIENT_ACCESS = "021"
     NO_DEFAULT_SHARE_TYPE = "024"
     BACKEND_NOT_READY = "028"
+    # Ours: no published code says these.
+    REPLICA_BEHIND = "901"
+    PROMOTED_WITHOUT_OLD_ACTIVE = "902"
+    SNAPSHOT_NOT_REPLICATED = "903"
 
 
 NO_STORAGE = "No storage could be allocated for this share request"
@@ -70,6 +74,9 @@ _SENTENCES: dict[MessageDetail, str] = {
     MessageDetail.FORBIDDEN_CLIENT_ACCESS: "The backend does not let this client have access.",
     MessageDetail.UNSUPPORTED_CLIENT_ACCESS: "The backend does not have this access type or level.",
     MessageDetail.NO_DEFAULT_SHARE_TYPE: "There is no default share type: name one.",
+    MessageDetail.REPLICA_BEHIND: "The replica is further behind than its recovery point objective allows.",
+    MessageDetail.PROMOTED_WITHOUT_OLD_ACTIVE: "The replica was promoted without the old active one, which was away.",
+    MessageDetail.SNAPSHOT_NOT_REPLICATED: "The snapshot had not reached the replica that was promoted.",
     MessageDetail.BACKEND_NOT_READY: f"{NO_STORAGE}: no backend is ready yet.",
 }
 

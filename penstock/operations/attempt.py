@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from penstock.domain.operations import Operation
+
+_OPERATION: ContextVar[Operation | None] = ContextVar("penstock_operation", default=None)
 _LAST: ContextVar[bool] = ContextVar("penstock_last_attempt", default=True)
 
 
@@ -18,11 +21,17 @@ def is_last() -> bool:
     return _LAST.get()
 
 
+def current() -> Operation | None:
+    """The operation that is being attempted; None outside a worker."""
+    return _OPERATION.get()
+
+
 @contextmanager
-def attempt(*, last: bool) -> Iterator[None]:
+def attempt(*, last: bool, operation: Operation | None = None) -> Iterator[None]:
     """Run the block as an attempt that is, or is not, the last one."""
-    token = _LAST.set(last)
+    token, of = _LAST.set(last), _OPERATION.set(operation)
     try:
         yield
     finally:
         _LAST.reset(token)
+        _OPERATION.reset(of)

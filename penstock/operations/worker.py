@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -17,12 +18,13 @@ from penstock import metrics
 from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Operation, OperationState
-from penstock.errors import Displaced, Fault, Unavailable
+from penstock.errors import Cancelled, Displaced, Fault, Unavailable
 from penstock.operations.attempt import attempt
+from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
 from penstock.store import operations as rows
-from penstock.store.database import Database
+from penstock.store.database import Database, after_commit
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ class Worker:
         *,
         threads: int = 4,
         retry: RetryPolicy | None = None,
+        service_down_s: float = 60.0,
     ) -> None:
         self.backend = backend
         self._database = database
@@ -55,6 +58,8 @@ class Worker:
         self._handler = handler
         self._retry = retry or RetryPolicy()
         self._threads = threads
+        self._service_down = timedelta(seconds=service_down_s)
+        self._queue = queue
         self._waker = queue.waker(backend)
         self._busy: set[str] = set()
         self._lock = threading.Lock()  # guards _busy, which both the dispatcher and finishing threads change
@@ -142,8 +147,11 @@ class Worker:
     def _claim(self, limit: int) -> list[Operation]:
         with self._lock:
             busy = set(self._busy)
+        now = self._clock.utc()
         with self._database.begin() as tx:
-            taken = rows.claim(tx, self.backend, limit=limit, busy_keys=busy, now=self._clock.utc())
+            taken = rows.claim(
+                tx, self.backend, limit=limit, busy_keys=busy, now=now, down_since=now - self._service_down
+            )
         with self._lock:
             self._busy.update(operation.call.resource_key for operation in taken)
         return taken
@@ -182,8 +190,15 @@ class Worker:
             operation.user_id, operation.project_id, is_admin=True, request_id=operation.request_id
         )
         try:
-            with attempt(last=last):
+            with attempt(last=last, operation=operation):
                 self._handler(context, operation)
+        except Elsewhere as moved:
+            log.info("operation.moved", to=moved.backend)
+            with self._database.begin() as tx:
+                rows.readdress(tx, [operation.id], moved.backend)
+                after_commit(tx, self._queue.waker(moved.backend).set)
+        except Cancelled as fault:
+            self._end(operation, OperationState.CANCELLED, started, fault)
         except Fault as fault:
             if fault.retryable and not last:
                 self._try_later(operation, fault)
@@ -210,7 +225,7 @@ class Worker:
             )
         metrics.OPERATIONS.labels(self.backend, operation.call.method, state.value).inc()
         metrics.OPERATION_SECONDS.labels(self.backend, operation.call.method).observe(seconds)
-        if error is None:
-            log.info("operation.done", seconds=round(seconds, 3))
+        if error is None or state is OperationState.CANCELLED:
+            log.info(f"operation.{state.value}", seconds=round(seconds, 3))
         else:
             log.error("operation.failed", seconds=round(seconds, 3), fault=str(error), kind=type(error).__name__)

@@ -62,7 +62,6 @@ class ShareModel(Record):
     updated_at: datetime | None = None
     export_locations: tuple[ExportLocationModel, ...] = ()
     share_type_name: str | None = None
-    epoch: int = 1  # of a replica that is to be promoted: the number kept for its reign, higher than any given before
 
     @property
     def export_location(self) -> str | None:

@@ -10,22 +10,31 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, i
 
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.ids import OperationId, new_id
-from penstock.store.schema import operations
+from penstock.store.database import hold
+from penstock.store.schema import operations, services
 
 PENDING = (OperationState.QUEUED, OperationState.RUNNING)
+# These do not wait for what is queued at other backends: the host they replace may be the one that is gone.
+OVERTAKING = ("promote_share_replica",)
 
 # Statements that run for every operation are built once: building one costs more than running it.
 _ADD = insert(operations)
-_EARLIER = operations.alias("earlier")
+_OTHER = operations.alias("other")
 _DUE = (
     (operations.c.backend == bindparam("backend"))
     & (operations.c.state == OperationState.QUEUED)
     & or_(operations.c.not_before.is_(None), operations.c.not_before <= bindparam("now"))
 )
+_IS_ELSEWHERE = _OTHER.c.backend != operations.c.backend
+_IS_DOWN = exists().where(services.c.host == _OTHER.c.backend, services.c.updated_at < bindparam("down_since"))
+_GIVES_WAY = _IS_ELSEWHERE & (operations.c.method.in_(OVERTAKING) | (_OTHER.c.attempts > 0) | _IS_DOWN)
 _BLOCKED = exists().where(
-    _EARLIER.c.resource_key == operations.c.resource_key,
-    _EARLIER.c.state.in_(PENDING),
-    _EARLIER.c.sequence < operations.c.sequence,
+    _OTHER.c.resource_key == operations.c.resource_key,
+    _OTHER.c.id != operations.c.id,
+    or_(
+        (_OTHER.c.state == OperationState.RUNNING) & ~(_IS_ELSEWHERE & _IS_DOWN),
+        (_OTHER.c.state == OperationState.QUEUED) & (_OTHER.c.sequence < operations.c.sequence) & ~_GIVES_WAY,
+    ),
 )
 _RUNNABLE = (
     select(operations)
@@ -73,14 +82,25 @@ def add(
     return operation_id
 
 
-def claim(tx: Connection, backend: str, *, limit: int, busy_keys: Collection[str], now: datetime) -> list[Operation]:
+def claim(
+    tx: Connection,
+    backend: str,
+    *,
+    limit: int,
+    busy_keys: Collection[str],
+    now: datetime,
+    down_since: datetime | None = None,
+) -> list[Operation]:
     """Mark up to `limit` runnable operations of `backend` as running and return them in order.
 
-    Runnable: queued, its time has come, none of the same resource queued before it or running (`busy_keys` are the
-    resources this worker is busy with). No two of the answer concern the same resource.
+    Runnable: queued, its time has come, none of the same resource running (`busy_keys` are the resources this worker is
+    busy with), and none of the same resource queued before it. What is queued before it at *another* backend does not
+    count when it has been tried there in vain, when that backend's service was last heard before `down_since`, or when
+    this is one of OVERTAKING; nor does what runs at such a service. No two of the answer concern the same resource.
     """
+    hold(tx, "operations.claim")  # two backends may have runnable operations of one resource, and only one may have it
     wanted = {"backend": backend, "now": now, "busy_keys": list(busy_keys), "most": limit}
-    found = [_operation(row) for row in tx.execute(_RUNNABLE, wanted)]
+    found = [_operation(row) for row in tx.execute(_RUNNABLE, {**wanted, "down_since": down_since or datetime.min})]
     if found:
         tx.execute(_CLAIM, {"ids": [operation.id for operation in found], "now": now})
     return [
@@ -116,6 +136,13 @@ def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, er
         .where(operations.c.id == operation_id)
         .values(state=OperationState.QUEUED, not_before=not_before, error=error)
     )
+
+
+def readdress(tx: Connection, operation_ids: Collection[str], backend: str) -> int:
+    """Queue pending operations at `backend` instead, as new there and in the order they have; returns how many."""
+    pending_ones = operations.c.id.in_(list(operation_ids)) & operations.c.state.in_(PENDING)
+    values = {"backend": backend, "state": OperationState.QUEUED, "attempts": 0, "not_before": None}
+    return tx.execute(update(operations).where(pending_ones).values(values)).rowcount
 
 
 def finish(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from penstock.domain.shares import ReplicaState, Share, ShareInstance
 from penstock.domain.snapshots import SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
-from penstock.ids import InstanceId, ShareId, SnapshotId
+from penstock.ids import InstanceId, ShareId, SnapshotId, SnapshotInstanceId
 from penstock.store.instances import instance_of, on_backend
 from penstock.store.schema import share_instances, shares, snapshot_instances, snapshots
 from penstock.store.shares import with_each_instance
@@ -26,6 +26,12 @@ from penstock.store.statements import update_row
 def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its replicas, with that one as its instance, oldest first; none if not replicated."""
     return [share for share in with_each_instance(tx, share_id) if share.instance.is_replica]
+
+
+def of_share_with(tx: Connection, replica_id: InstanceId | str) -> list[Share]:
+    """As `of_share`, of the share that this replica is one of."""
+    share_id = tx.execute(select(share_instances.c.share_id).where(share_instances.c.id == replica_id)).scalar()
+    return [] if share_id is None else of_share(tx, share_id)
 
 
 def active_of(tx: Connection, share_id: ShareId | str) -> Share | None:
@@ -68,6 +74,29 @@ def set_state(
     """
     row = {"replica_state": state, "updated_at": now, **values}
     tx.execute(update_row(share_instances, tuple(row)), {**row, "of_id": instance_id})
+
+
+def change_state(
+    tx: Connection, seen: ShareInstance, state: ReplicaState, *, now: datetime, **values: Any
+) -> bool:
+    """As `set_state`, but only when nobody changed the replica's state or status since it was read; says whether."""
+    row = {"replica_state": state, "updated_at": now, **values}
+    table = share_instances.c
+    same = (table.id == seen.id) & (table.replica_state == seen.replica_state) & (table.status == seen.status)
+    return tx.execute(update(share_instances).where(same).values(row)).rowcount == 1
+
+
+def keep_epoch(tx: Connection, share_id: ShareId | str, new: InstanceId | str, *, now: datetime) -> int:
+    """The number of the reign of `new`, higher than that of any other replica there is, stored before it begins.
+
+    The same number again when it is called again before another promotion.
+    """
+    rows = tx.execute(select(share_instances).where(share_instances.c.share_id == share_id).with_for_update())
+    epochs = {row.id: row.epoch for row in rows}
+    others = max((epoch for instance_id, epoch in epochs.items() if instance_id != new), default=0)
+    kept = max(epochs.get(str(new), 1), others + 1)
+    tx.execute(update(share_instances).where(share_instances.c.id == new).values(epoch=kept, updated_at=now))
+    return int(kept)
 
 
 def switch_active(
@@ -134,3 +163,10 @@ def snapshot_instances_by_replica(tx: Connection, snapshot_id: SnapshotId | str)
     """The instances of one snapshot by the replica they are of."""
     query = select(snapshot_instances).where(snapshot_instances.c.snapshot_id == snapshot_id)
     return {InstanceId(row.share_instance_id): instance_in(row) for row in tx.execute(query)}
+
+
+def delete_snapshot_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> None:
+    """Forget one instance of a snapshot. Raises Conflict for the one that speaks for it."""
+    if tx.execute(select(snapshots.c.id).where(snapshots.c.instance_id == instance_id)).first() is not None:
+        raise Conflict(f"Snapshot instance {instance_id} is the one that speaks for its snapshot.")
+    tx.execute(delete(snapshot_instances).where(snapshot_instances.c.id == instance_id))

@@ -147,6 +147,16 @@ def get_by_instance(tx: Connection, instance_id: InstanceId | str) -> Share | No
     return None if row is None else _share(row, get_metadata(tx, row.id))
 
 
+def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
+    """Shares by id, each with the instance that speaks for it."""
+    found: dict[str, Share] = {}
+    for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
+        part = list(share_ids[start : start + 10_000])
+        notes = metadata_of(tx, part)
+        found |= {row.id: _share(row, notes.get(row.id, {})) for row in tx.execute(_SHARE.where(shares.c.id.in_(part)))}
+    return found
+
+
 def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its instances, with that instance, oldest first."""
     query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)

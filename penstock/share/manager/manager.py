@@ -19,6 +19,7 @@ from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
 from penstock.domain.shares import ShareStatus
 from penstock.errors import Invalid, NotFound, Unsupported
+from penstock.operations.queue import OperationQueue
 from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
 from penstock.share.loading import load_driver
@@ -30,8 +31,10 @@ from penstock.share.manager.groups import GroupMethods
 from penstock.share.manager.hooks import add_hooks, load_hooks
 from penstock.share.manager.migration import MigrationMethods
 from penstock.share.manager.models import share_model, share_models
+from penstock.share.manager.looks import Looks
 from penstock.share.manager.replicas import ReplicaMethods
 from penstock.share.manager.servers import ServerMethods
+from penstock.share.manager.syncs import Syncs
 from penstock.store import shares as share_rows
 from penstock.store.database import Database
 
@@ -52,11 +55,13 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
         clock: Clock | None = None,
         host: str | None = None,
         execute: Execute | None = None,
+        queue: OperationQueue | None = None,
     ) -> None:
         """`share_driver` is a driver, or the dotted name of one; by default the section's ``share_driver``.
 
         `service_name` is the backend's name (the section's), `host` its full name ``host@backend``, `conf` the whole
-        configuration, by default the one the section is in. Raises Invalid when the configuration names a driver or
+        configuration, by default the one the section is in; `queue` is where operations are put that the backend itself
+        asks for. Raises Invalid when the configuration names a driver or
         hook that cannot be loaded. Nothing is contacted yet.
         """
         name = service_name or configuration.config_group
@@ -79,6 +84,11 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
             snapshot_name_template=conf.share_snapshot_name_template,
             message_ttl_s=conf.message_ttl,
             removes_rules_on_unmanage=conf.unmanage_remove_access_rules,
+        )
+        self.queue = queue or OperationQueue(self.backend.clock)
+        self.syncs = Syncs(self.backend.clock)
+        self.looks = Looks(
+            self.backend, self.queue, self.syncs, conf.replica_state_update_interval, conf.operations.syncs_per_backend
         )
 
     # --- readiness ----------------------------------------------------------------------------------------------

@@ -33,16 +33,20 @@ def tell_owner(
     fault: Fault,
     *,
     detail: MessageDetail | None = None,
+    replica: bool = False,
 ) -> None:
-    """Store a message to the owner's project, in the transaction that writes the error state."""
+    """Store a message to the owner's project, in the transaction that writes the error state.
+
+    With `replica` it is about the instance that the share is given with, a replica.
+    """
     now = backend.now()
     code = detail or _detail(action, fault)
     message = Message(
         id=MessageId(new_id()),
         project_id=resource.project_id,
         request_id=context.request_id,
-        resource_type=MessageResource.SHARE if isinstance(resource, Share) else MessageResource.SHARE_SNAPSHOT,
-        resource_id=resource.id,
+        resource_type=_kind(resource, replica=replica),
+        resource_id=resource.instance.id if replica else resource.id,
         action_id=action,
         detail_id=code,
         level="ERROR",
@@ -51,6 +55,12 @@ def tell_owner(
         expires_at=now + timedelta(seconds=backend.message_ttl_s),
     )
     messages.insert_message(tx, message)
+
+
+def _kind(resource: Share | Snapshot, *, replica: bool) -> MessageResource:
+    if isinstance(resource, Snapshot):
+        return MessageResource.SHARE_SNAPSHOT
+    return MessageResource.SHARE_REPLICA if replica else MessageResource.SHARE
 
 
 def _reason(context: RequestContext, fault: Fault) -> str:

@@ -14,6 +14,7 @@ from penstock.domain.message_codes import MessageAction
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, Fault, NotFound
+from penstock.share.manager import replicated_snapshots
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final
 from penstock.share.manager.models import access_models, snapshot_model
@@ -83,8 +84,11 @@ def revert(backend: Backend, context: RequestContext, snapshot_id: str) -> None:
         model = snapshot_model(tx, backend, snapshot)
         rules = [rule for rule in access.of_instance(tx, share.instance.id) if rule.state is AccessState.ACTIVE]
     try:
-        with driver_call("revert shares to snapshots"):
-            backend.driver.revert_to_snapshot(context, model, access_models(share, rules), [], share_server=None)
+        if share.instance.is_replica:
+            replicated_snapshots.revert(backend, context, share, snapshot)
+        else:
+            with driver_call("revert shares to snapshots"):
+                backend.driver.revert_to_snapshot(context, model, access_models(share, rules), [], share_server=None)
     except Conflict as fault:
         _reverted(backend, snapshot, share, Event.REFUSED, context, fault)
         raise

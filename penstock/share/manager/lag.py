@@ -1,0 +1,62 @@
+"""When a replica is to be synced, and when it is too far behind: pure arithmetic over what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+LOOKS_PER_OBJECTIVE = 4
+SHORTEST_LOOK_S = 1.0
+LONGEST_LOOK_S = 60.0
+FIRST_GUESS_S = 1.0  # how long a sync takes when none has been seen
+LONGEST_PAUSE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A replica as its last look and its syncs tell.
+
+    `is_changed`: was the source written since; None when it could not be asked. `pace_s` is how long the last sync took,
+    `failures` how many have failed in a row, the last at `failed_at`.
+    """
+
+    synced_at: datetime | None
+    is_changed: bool | None
+    objective_s: float
+    pace_s: float = FIRST_GUESS_S
+    failures: int = 0
+    failed_at: datetime | None = None
+
+
+def look_every_s(objectives: list[float]) -> float:
+    """How often to look, so that the shortest objective can be kept."""
+    if not objectives:
+        return LONGEST_LOOK_S
+    return min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, min(objectives) / LOOKS_PER_OBJECTIVE))
+
+
+def slack_s(known: Known, now: datetime, *, every_s: float) -> float | None:
+    """Seconds for which a sync may still wait and end within the objective at the pace of the last; None: none is due.
+
+    Below zero it is late; a sync is begun when the next look would find it so. Half as long again as the last one is
+    allowed for.
+    """
+    if known.failed_at is not None and now < known.failed_at + _pause(known):
+        return None
+    if known.synced_at is None:
+        return 0.0  # nothing was ever copied
+    if known.is_changed is False:
+        return None
+    age_s = (now - known.synced_at).total_seconds()
+    slack = known.objective_s - age_s - 1.5 * known.pace_s
+    return slack if slack <= every_s else None
+
+
+def _pause(known: Known) -> timedelta:
+    """After failures, so that a source that is away is not asked all the time, and nothing waits for it for long."""
+    return timedelta(seconds=min(LONGEST_PAUSE_S, known.objective_s, 2.0 ** min(known.failures, 16)))
+
+
+def is_broken(known: Known, now: datetime) -> bool:
+    """Is the objective broken? Not before the first sync: such a replica is out of sync, and says so."""
+    return known.synced_at is not None and (now - known.synced_at).total_seconds() > known.objective_s
