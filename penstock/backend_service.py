@@ -24,6 +24,7 @@ from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.share.manager import ShareManager
+from penstock.share.manager.pump import Pump
 from penstock.store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -47,12 +48,21 @@ OPERATIONS = frozenset(
         "manage_snapshot",
         "unmanage_snapshot",
         "ensure_driver_resources",
+        "create_share_replica",
+        "delete_share_replica",
+        "promote_share_replica",
+        "update_share_replica",
+        "create_replicated_snapshot",
+        "delete_replicated_snapshot",
     }
 )
 
 
 class Dispatch:
-    """Calls the manager's method an operation names. Raises Unsupported for a name that is not an operation."""
+    """Calls the manager's method an operation names.
+
+    Raises Unsupported for a name that is not an operation, Elsewhere when the share is at another backend by now.
+    """
 
     def __init__(self, manager: ShareManager) -> None:
         self._manager = manager
@@ -61,6 +71,7 @@ class Dispatch:
         call = operation.call
         if call.method not in OPERATIONS:
             raise Unsupported(f"There is no operation '{call.method}'.")
+        self._manager.refuse_moved(call)
         getattr(self._manager, call.method)(context, **call.arguments)
 
 
@@ -89,9 +100,11 @@ class BackendService:
             host=self.backend,
             conf=conf,
             execute=executor_on(AuditedHost(LocalHost(socket.gethostname()))),
+            queue=queue,
         )
         self._worker: Worker | None = None
         self._periodic: Periodic | None = None
+        self._pump: Pump | None = None
 
     def start(self) -> None:
         """Claim the backend and bring it up in the background. Raises Conflict when another process serves it."""
@@ -153,17 +166,22 @@ class BackendService:
             Dispatch(self.manager),
             threads=operations.workers_per_backend,
             retry=RetryPolicy(operations.give_up_after, operations.max_retry_delay),
+            service_down_s=self._conf.service_down_time,
         )
         with self._turning:
             if self._stopping.is_set():
                 return
             worker.start()
             self._worker, self._periodic = worker, self._periodic_work()
+            self._pump = Pump(self.manager, self._clock, threads=operations.syncs_per_backend)
             self._periodic.start()
+            self._pump.start()
         metrics.BACKEND_READY.labels(self.backend).set(1)
         log.info("backend.ready")
 
     def _end_work(self) -> None:
+        if self._pump is not None:
+            self._pump.stop()
         if self._periodic is not None:
             self._periodic.stop()
         if self._worker is not None:
@@ -178,6 +196,11 @@ class BackendService:
         )
         periodic.add(
             "share status", conf.periodic_interval, lambda: manager.periodic_share_status_update(admin_context())
+        )
+        periodic.add(
+            "replica snapshots",
+            min(conf.periodic_interval, conf.replica_state_update_interval),
+            lambda: manager.periodic_share_replica_snapshot_update(admin_context()),
         )
         if manager.hooks:
             periodic.add("hooks", conf.periodic_hooks_interval, lambda: manager.execute_periodic_hooks(admin_context()))

@@ -150,6 +150,12 @@ OPERATIONS = (
         min=1,
         help="Operations on different shares that one backend carries out at a time.",
     ),
+    cfg.IntOpt(
+        "syncs_per_backend",
+        default=4,
+        min=1,
+        help="Replicas that one backend brings up to date at a time.",
+    ),
     cfg.FloatOpt(
         "give_up_after",
         default=600.0,

@@ -50,6 +50,7 @@ class ShareModel(Record):
     mount_snapshot_support: bool = False
     replication_type: str | None = None
     replica_state: str | None = None
+    epoch: int = 1  # the reign this replica has seen; when it is to be promoted: the number kept for its own reign
     access_rules_status: str = "active"
     availability_zone: str | None = None
     share_network_id: str | None = None

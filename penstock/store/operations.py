@@ -17,6 +17,8 @@ PENDING = (OperationState.QUEUED, OperationState.RUNNING)
 # These do not wait for what is queued at other backends: the host they replace may be the one that is gone.
 OVERTAKING = ("promote_share_replica",)
 
+LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as all times in the database
+
 # Statements that run for every operation are built once: building one costs more than running it.
 _ADD = insert(operations)
 _OTHER = operations.alias("other")
@@ -100,7 +102,8 @@ def claim(
     """
     hold(tx, "operations.claim")  # two backends may have runnable operations of one resource, and only one may have it
     wanted = {"backend": backend, "now": now, "busy_keys": list(busy_keys), "most": limit}
-    found = [_operation(row) for row in tx.execute(_RUNNABLE, {**wanted, "down_since": down_since or datetime.min})]
+    wanted["down_since"] = down_since or LONG_AGO
+    found = [_operation(row) for row in tx.execute(_RUNNABLE, wanted)]
     if found:
         tx.execute(_CLAIM, {"ids": [operation.id for operation in found], "now": now})
     return [

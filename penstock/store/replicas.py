@@ -76,9 +76,7 @@ def set_state(
     tx.execute(update_row(share_instances, tuple(row)), {**row, "of_id": instance_id})
 
 
-def change_state(
-    tx: Connection, seen: ShareInstance, state: ReplicaState, *, now: datetime, **values: Any
-) -> bool:
+def change_state(tx: Connection, seen: ShareInstance, state: ReplicaState, *, now: datetime, **values: Any) -> bool:
     """As `set_state`, but only when nobody changed the replica's state or status since it was read; says whether."""
     row = {"replica_state": state, "updated_at": now, **values}
     table = share_instances.c

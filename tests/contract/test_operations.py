@@ -12,12 +12,14 @@ import pytest
 from penstock.clock import ManualClock, SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
-from penstock.errors import Conflict, Invalid, Unavailable
-from penstock.operations.attempt import is_last
+from penstock.errors import Cancelled, Conflict, Invalid, Unavailable
+from penstock.operations.attempt import current, is_last
+from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.exclusive import exclusive
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
+from penstock.store import backends
 from penstock.store import operations as rows
 from penstock.store.database import Database, Transaction
 from penstock.store.upgrade import upgrade
@@ -273,3 +275,112 @@ def test_stopping_waits_for_what_runs(database) -> None:
         operation = rows.get(tx, operation_id)
     assert operation is not None
     assert operation.state is OperationState.DONE
+
+
+OTHER = "host@other"
+
+
+def a_service(database: Database, backend: str, *, now: datetime) -> None:
+    with database.begin() as tx:
+        backends.heartbeat(tx, binary="manila-share", host=backend, zone="nova", ready=True, now=now)
+
+
+def two_workers(database, queue, clock) -> tuple[Worker, Worker, Recorder]:
+    recorder = Recorder()
+    made = [Worker(database, queue, clock, backend, recorder) for backend in (BACKEND, OTHER)]
+    return made[0], made[1], recorder
+
+
+def test_another_backend_waits_for_what_was_asked_for_first(database, queue, clock) -> None:
+    enqueue(database, queue, "extend")
+    enqueue(database, queue, "later", backend=OTHER)
+    here, there, recorder = two_workers(database, queue, clock)
+    assert there.run_pending() == 0
+    assert here.run_pending() == 1
+    assert there.run_pending() == 1
+    assert [method for method, _, _ in recorder.seen] == ["extend", "later"]
+
+
+def test_a_promotion_overtakes_what_is_queued_elsewhere_but_not_at_its_own_backend(database, queue, clock) -> None:
+    enqueue(database, queue, "extend")
+    enqueue(database, queue, "delete_share_replica", backend=OTHER)
+    enqueue(database, queue, "promote_share_replica", backend=OTHER)
+    here, there, recorder = two_workers(database, queue, clock)
+    assert there.run_pending() == 0
+    assert here.run_pending() == 1
+    enqueue(database, queue, "extend")
+    assert there.run_pending() == 2
+    enqueue(database, queue, "promote_share_replica", backend=OTHER)
+    assert there.run_pending() == 1, "the extend that is queued elsewhere does not hold it up"
+    assert [method for method, _, _ in recorder.seen][1:] == [
+        "delete_share_replica",
+        "promote_share_replica",
+        "promote_share_replica",
+    ]
+
+
+def test_what_was_tried_in_vain_elsewhere_holds_nothing_up(database, queue, clock) -> None:
+    enqueue(database, queue, "update_access")
+    here, there, recorder = two_workers(database, queue, clock)
+    recorder.raises = [Unavailable("the host is gone")]
+    here.run_pending()
+    enqueue(database, queue, "extend", backend=OTHER)
+    assert there.run_pending() == 1
+
+
+def test_nothing_waits_for_a_service_that_is_down(database, queue, clock) -> None:
+    for backend in (BACKEND, OTHER):
+        a_service(database, backend, now=clock.utc())
+    enqueue(database, queue, "extend")
+    here, there, recorder = two_workers(database, queue, clock)
+    recorder.raises = [Died()]
+    with pytest.raises(Died):
+        here.run_pending()
+    enqueue(database, queue, "promote_share_replica", backend=OTHER)
+    assert there.run_pending() == 0, "it may still be at work"
+    clock.advance(61)
+    a_service(database, OTHER, now=clock.utc())
+    assert there.run_pending() == 1
+
+
+def test_what_comes_back_waits_for_what_overtook_it(database, queue, clock) -> None:
+    enqueue(database, queue, "extend")
+    enqueue(database, queue, "promote_share_replica", backend=OTHER)
+    here, there, _recorder = two_workers(database, queue, clock)
+
+    def promoting(context: RequestContext, operation: Operation) -> None:
+        assert here.run_pending() == 0
+
+    assert Worker(database, queue, clock, OTHER, promoting).run_pending() == 1
+    assert here.run_pending() == 1
+    assert there.run_pending() == 0
+
+
+def test_an_operation_goes_to_where_its_resource_is_now(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "extend")
+    here, there, recorder = two_workers(database, queue, clock)
+    recorder.raises = [Elsewhere(OTHER)]
+    assert here.run_pending() == 1
+    assert there.run_pending() == 1
+    found = state(database, operation_id)
+    assert (found.state, found.call.backend) == (OperationState.DONE, OTHER)
+
+
+def test_an_operation_that_was_asked_to_stop_is_cancelled(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "update_share_replica")
+    recorder = Recorder()
+    recorder.raises = [Cancelled("stopped")]
+    Worker(database, queue, clock, BACKEND, recorder).run_pending()
+    assert state(database, operation_id).state is OperationState.CANCELLED
+
+
+def test_a_handler_knows_its_operation(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "extend")
+    seen: list[Operation | None] = []
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        seen.append(current())
+
+    Worker(database, queue, clock, BACKEND, handle).run_pending()
+    assert [operation and operation.id for operation in seen] == [operation_id]
+    assert current() is None

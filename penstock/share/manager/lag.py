@@ -16,8 +16,8 @@ LONGEST_PAUSE_S = 300.0
 class Known:
     """A replica as its last look and its syncs tell.
 
-    `is_changed`: was the source written since; None when it could not be asked. `pace_s` is how long the last sync took,
-    `failures` how many have failed in a row, the last at `failed_at`.
+    `is_changed`: was the source written since; None when it could not be asked. `pace_s` is how long the last sync
+    took, `failures` how many have failed in a row, the last at `failed_at`.
     """
 
     synced_at: datetime | None

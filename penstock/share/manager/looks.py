@@ -180,10 +180,9 @@ class Looks:
         """Where rows and storage say different things about who is active, bring them together."""
         if one.report is None or one.active is None or one.row.status not in RESTORABLE:
             return
-        if one.is_active and one.report.role is Role.ACTIVE:
-            if one.row.status is ShareStatus.ERROR:
-                self._heal(one)
-        elif one.is_active:
+        if one.row.status is ShareStatus.ERROR and one.is_active is (one.report.role is Role.ACTIVE):
+            self._heal(one)
+        elif one.is_active and one.report.role is not Role.ACTIVE:
             # A promotion fenced it and failed: it has the data, and nobody else serves the share.
             self._promote(context, one, "fenced")
         elif one.report.role is Role.ACTIVE and one.report.epoch > one.active.epoch:
@@ -273,11 +272,11 @@ class Looks:
 
     def _measure(self, every: Sequence[_Seen]) -> None:
         now = self.backend.now()
-        there = set()
+        there: set[tuple[str, str]] = set()
         for one in every:
             if one.is_active:
                 continue
-            labels = (one.share.id, one.row.id)
+            labels: tuple[str, str] = (one.share.id, one.row.id)
             there.add(labels)
             synced_at = one.report.synced_at if one.report else one.row.synced_at
             if synced_at is not None:
@@ -302,7 +301,9 @@ class _Rows:
 
 def _rows(tx: Transaction, backend: Backend) -> _Rows | None:
     """The replicas on this backend, with all replicas of their shares; a fixed number of queries."""
-    mine = [row for row in replicas.on(tx, backend.host) if row.status not in (ShareStatus.CREATING, ShareStatus.DELETING)]
+    mine = [
+        row for row in replicas.on(tx, backend.host) if row.status not in (ShareStatus.CREATING, ShareStatus.DELETING)
+    ]
     if not mine:
         return None
     share_ids = sorted({row.share_id for row in mine})

@@ -17,8 +17,10 @@ from oslo_config import cfg
 from penstock.clock import Clock, SystemClock
 from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Call
 from penstock.domain.shares import ShareStatus
 from penstock.errors import Invalid, NotFound, Unsupported
+from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.queue import OperationQueue
 from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
@@ -29,9 +31,10 @@ from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.groups import GroupMethods
 from penstock.share.manager.hooks import add_hooks, load_hooks
+from penstock.share.manager.looks import Looks
 from penstock.share.manager.migration import MigrationMethods
 from penstock.share.manager.models import share_model, share_models
-from penstock.share.manager.looks import Looks
+from penstock.share.manager.moved import place_of
 from penstock.share.manager.replicas import ReplicaMethods
 from penstock.share.manager.servers import ServerMethods
 from penstock.share.manager.syncs import Syncs
@@ -117,6 +120,13 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
     def ensure_driver_resources(self, ctxt: RequestContext) -> None:
         """Ensure all shares again, whatever the driver says has changed: an administrator's request."""
         ensure.ensure_all(self.backend, ctxt, even_if_unchanged=True)
+
+    def refuse_moved(self, call: Call) -> None:
+        """Raise Elsewhere when `call` is about a share whose active instance is at another backend by now."""
+        with self.backend.database.read() as tx:
+            place = place_of(tx, call)
+        if place != call.backend:
+            raise Elsewhere(place)
 
     # --- share instances ----------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ FOLLOWING = frozenset(
 
 
 def place_of(tx: Transaction, call: Call) -> str:
-    """The backend that `call` has to be done at: where it is queued, unless its share's active instance is elsewhere."""
+    """The backend `call` has to be done at: where it is queued, unless its share's active instance is elsewhere."""
     kind, _, share_id = call.resource_key.partition(":")
     if kind != "share" or call.method not in FOLLOWING:
         return call.backend

@@ -6,6 +6,7 @@ follow in one transaction. A fault leaves the states open, truthfully: looks at 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.operations import OperationState
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
-from penstock.errors import BackendFault, Conflict, Fault
+from penstock.errors import BackendFault, Conflict, Fault, Unavailable
 from penstock.share.manager import replica_rows, syncing
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
@@ -65,8 +66,7 @@ def promote(
     models = [replace(m, epoch=epoch) if m.id == replica_id else m for m in copies.models]
     try:
         with syncs.running(replica_id, copies.mine.id) as stop, driver_call("promote replicas"):
-            if stop is None:
-                raise Conflict("A sync of this replica does not end; try again when it has.")
+            _refuse_sync(stop)
             answer = backend.driver.promote_replica(context, models, models[copies.place], rules, share_server=None)
         told = _understand(answer, replica_id)
     except Conflict as fault:
@@ -91,10 +91,17 @@ def _await_syncs(backend: Backend, copies: Copies, wait_s: float) -> None:
     until = backend.clock.monotonic_s() + wait_s
     while backend.clock.monotonic_s() < until:
         with backend.database.read() as tx:
-            pending = [o for s in copies.shares for o in operations.pending(tx, resource_key=f"replica:{s.instance.id}")]
+            pending = [
+                o for s in copies.shares for o in operations.pending(tx, resource_key=f"replica:{s.instance.id}")
+            ]
         if not any(operation.state is OperationState.RUNNING for operation in pending):
             return
         backend.clock.sleep(POLL_S)
+
+
+def _refuse_sync(stop: threading.Event | None) -> None:
+    if stop is None:
+        raise Unavailable("A sync of this replica does not end.")
 
 
 def _understand(answer: Any, replica_id: str) -> _Answer:
@@ -124,7 +131,13 @@ def _write(
         reign = max(epoch, told.promotion.epoch if told.promotion else 0)
         if old.id == mine.instance.id:
             replicas.set_state(
-                tx, old.id, ReplicaState.ACTIVE, now=now, epoch=reign, lag_alarm=False, synced_at=None,
+                tx,
+                old.id,
+                ReplicaState.ACTIVE,
+                now=now,
+                epoch=reign,
+                lag_alarm=False,
+                synced_at=None,
                 cast_rules_to_readonly=False,
             )
         else:
@@ -142,9 +155,7 @@ def _write(
     log.info("replica.promoted", share=mine.id, replica=mine.instance.id, epoch=reign)
 
 
-def _write_update(
-    tx: Transaction, backend: Backend, share: Share, update: Mapping[str, Any], *, is_new: bool
-) -> None:
+def _write_update(tx: Transaction, backend: Backend, share: Share, update: Mapping[str, Any], *, is_new: bool) -> None:
     if update.get("export_locations") is not None:
         locations = locations_in(update["export_locations"])
         instances.put_export_locations(tx, share.instance.id, locations, now=backend.now())
@@ -172,8 +183,8 @@ def _tell_loss(tx: Transaction, backend: Backend, context: RequestContext, mine:
     else:
         seconds = max(0, round((backend.now() - point).total_seconds()))
         window = (
-            f"It goes on from {point:%Y-%m-%d %H:%M:%S} UTC; what was written in the {seconds} seconds since then is not "
-            "in it, and is kept aside on the old one if that comes back."
+            f"It goes on from {point:%Y-%m-%d %H:%M:%S} UTC; what was written in the {seconds} seconds since then is "
+            "not in it, and is kept aside on the old one if that comes back."
         )
     fault = Fault(f"{window} {promotion.reason or ''}".rstrip())
     detail = MessageDetail.PROMOTED_WITHOUT_OLD_ACTIVE

@@ -51,7 +51,9 @@ def create(backend: Backend, context: RequestContext, share_id: str | None, repl
     now = backend.now()
     with backend.database.begin() as tx:
         instances.put_export_locations(tx, replica_id, locations, now=now)
-        shares.move(tx, copies.mine.instance, Event.DONE, now=now, launched_at=now, progress="100%", replica_state=state)
+        shares.move(
+            tx, copies.mine.instance, Event.DONE, now=now, launched_at=now, progress="100%", replica_state=state
+        )
         rules_applied(tx, backend, copies.mine, [rule.id for rule in rules])
 
 

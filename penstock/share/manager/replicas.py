@@ -64,9 +64,7 @@ class ReplicaMethods:
         """
         promotion.promote(self.backend, self.syncs, context, share_id, share_replica_id, quiesce_wait_time)
 
-    def update_share_replica(
-        self, context: RequestContext, share_replica_id: str, share_id: str | None = None
-    ) -> None:
+    def update_share_replica(self, context: RequestContext, share_replica_id: str, share_id: str | None = None) -> None:
         """Bring the replica up to date now.
 
         Without the lock of the others: it may take hours, and a promotion or deletion ends it.

@@ -136,7 +136,7 @@ def revert(backend: Backend, context: RequestContext, share: Share, snapshot: Sn
         )
 
 
-# --- what is on its way ------------------------------------------------------------------------------------------------
+# --- what is on its way ---------------------------------------------------------------------------------------------
 
 
 def update_all(backend: Backend, queue: OperationQueue, context: RequestContext) -> None:

@@ -53,7 +53,13 @@ def sync(backend: Backend, syncs: Syncs, context: RequestContext, replica_id: st
         try:
             with driver_call("bring replicas up to date"):
                 answer = backend.driver.update_replica_state(
-                    context, copies.models, copies.model, rules, pairs, share_server=None, **watched(backend, stop, copies)
+                    context,
+                    copies.models,
+                    copies.model,
+                    rules,
+                    pairs,
+                    share_server=None,
+                    **watched(backend, stop, copies),
                 )
             state = _state(answer)
         except Cancelled:
