@@ -54,6 +54,13 @@ OPERATIONS = frozenset(
         "update_share_replica",
         "create_replicated_snapshot",
         "delete_replicated_snapshot",
+        "migration_start",
+        "continue_migration",
+        "make_migration_destination",
+        "copy_migrating_data",
+        "migration_complete",
+        "migration_cancel",
+        "remove_moved_instance",
     }
 )
 
@@ -171,6 +178,7 @@ class BackendService:
         with self._turning:
             if self._stopping.is_set():
                 return
+            self.manager.backend.stopping.clear()
             worker.start()
             self._worker, self._periodic = worker, self._periodic_work()
             self._pump = Pump(self.manager, self._clock, threads=operations.syncs_per_backend)
@@ -182,6 +190,7 @@ class BackendService:
     def _end_work(self) -> None:
         if self._pump is not None:
             self._pump.stop()
+        self.manager.backend.stopping.set()  # long copies end and go on at the next start
         if self._periodic is not None:
             self._periodic.stop()
         if self._worker is not None:
@@ -201,6 +210,11 @@ class BackendService:
             "replica snapshots",
             min(conf.periodic_interval, conf.replica_state_update_interval),
             lambda: manager.periodic_share_replica_snapshot_update(admin_context()),
+        )
+        periodic.add(
+            "migrations",
+            conf.migration_driver_continue_update_interval,
+            lambda: manager.migration_driver_continue(admin_context()),
         )
         if manager.hooks:
             periodic.add("hooks", conf.periodic_hooks_interval, lambda: manager.execute_periodic_hooks(admin_context()))

@@ -53,6 +53,22 @@ EXECUTION = (
     cfg.IntOpt("num_shell_tries", default=3, min=1, help="How often a command is tried whose host could not answer."),
     cfg.IntOpt("ssh_conn_timeout", default=60, min=1, help="Seconds an SSH connection may take to open."),
 )
+MOUNTING = (
+    cfg.StrOpt(
+        "share_mount_template",
+        default="mount -vt %(proto)s %(options)s %(export)s %(path)s",
+        help="Command by which the data mover mounts a share.",
+    ),
+    cfg.StrOpt(
+        "share_unmount_template", default="umount -v %(path)s", help="Command by which the data mover unmounts it."
+    ),
+    cfg.Opt(
+        "protocol_access_mapping",
+        type=types.Dict(types.List(bounds=True)),
+        default={"ip": ["nfs"], "user": ["cifs"]},
+        help="By which kind of access rule the data mover is let in, for each protocol.",
+    ),
+)
 HOOKS = (
     cfg.ListOpt(
         "hook_drivers", default=[], help="Dotted names of hook classes called around driver calls, in this order."
@@ -81,6 +97,6 @@ GANESHA = (
     ),
 )
 
-BACKEND_OPTIONS: tuple[cfg.Opt, ...] = IDENTITY + CAPACITY + EXECUTION + HOOKS
+BACKEND_OPTIONS: tuple[cfg.Opt, ...] = IDENTITY + CAPACITY + EXECUTION + MOUNTING + HOOKS
 # In [DEFAULT] they speak for every backend; what identifies one backend cannot.
-SHARED_BY_BACKENDS: tuple[cfg.Opt, ...] = CAPACITY + EXECUTION + HOOKS
+SHARED_BY_BACKENDS: tuple[cfg.Opt, ...] = CAPACITY + EXECUTION + MOUNTING + HOOKS

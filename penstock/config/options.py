@@ -135,6 +135,30 @@ QUOTA = tuple(
         ("per_share_gigabytes", -1, "GiB of any one share"),
     )
 )
+MIGRATION = (
+    cfg.BoolOpt(
+        "use_scheduler_to_create_share_from_snapshot",
+        default=False,
+        help="Let the scheduler choose where a share made from a snapshot goes, other backends included. Off: it goes "
+        "where the snapshot is.",
+    ),
+    cfg.ListOpt(
+        "data_node_access_ips",
+        default=[],
+        help="Addresses of this machine as the storage hosts see them: what the data mover of host-assisted migrations "
+        "is let in by.",
+    ),
+    cfg.StrOpt("data_node_access_admin_user", help="User whom the data mover is, for protocols that let in users."),
+    cfg.StrOpt("mount_tmp_location", default="/tmp/", help="Folder in which the data mover mounts shares."),  # noqa: S108
+    cfg.BoolOpt("check_hash", default=False, help="Let the data mover compare the contents of all files it copied."),
+    cfg.ListOpt("migration_ignore_files", default=["lost+found"], help="Names at the top that are not copied."),
+    cfg.BoolOpt(
+        "migration_readonly_rules_support",
+        default=True,
+        help="Make a share read-only to its clients while the data mover copies it; off: shut them out, for backends "
+        "without read-only rules.",
+    ),
+)
 DATABASE = (
     cfg.StrOpt(
         "connection",
@@ -193,7 +217,7 @@ MIDDLEWARE = (
 )
 
 SECTIONS: Mapping[str, Sequence[cfg.Opt]] = {
-    "DEFAULT": SERVICE + API + LOGGING + PERIODIC,
+    "DEFAULT": SERVICE + API + LOGGING + PERIODIC + MIGRATION,
     "database": DATABASE,
     "quota": QUOTA,
     "operations": OPERATIONS,

@@ -27,6 +27,8 @@ class Event(StrEnum):
     UNMANAGE = "unmanage"
     REVERT = "revert"
     LOST = "lost"  # found missing on the backend
+    MIGRATE = "migrate"
+    MOVED = "moved"  # another instance speaks now: this one goes
     PROMOTE = "promote"  # another replica is to become the active one
     HEALED = "healed"  # a replica in error was found well, and serving, by a look at it
 
@@ -57,6 +59,12 @@ _SHARE: dict[tuple[S, Event], S] = {
     (S.DELETING, Event.FAILED): S.ERROR_DELETING,
     (S.AVAILABLE, Event.LOST): S.ERROR,
     (S.ERROR, Event.HEALED): S.AVAILABLE,
+    (S.AVAILABLE, Event.MIGRATE): S.MIGRATING,
+    (S.MIGRATING, Event.REFUSED): S.AVAILABLE,  # it failed or was cancelled, and the share is as it was
+    (S.MIGRATING, Event.FAILED): S.ERROR,
+    (S.MIGRATING, Event.MOVED): S.DELETING,
+    (S.MIGRATING_TO, Event.DONE): S.AVAILABLE,
+    (S.MIGRATING_TO, Event.MOVED): S.DELETING,
     (S.REPLICATION_CHANGE, Event.DONE): S.AVAILABLE,
     (S.REPLICATION_CHANGE, Event.FAILED): S.ERROR,
     (S.REPLICATION_CHANGE, Event.REFUSED): S.AVAILABLE,  # nothing was changed; a user message says why
@@ -109,6 +117,9 @@ SNAPSHOT_TRANSITIONS: dict[tuple[P, Event], P] = {
     (P.DELETING, Event.DONE): P.DELETED,
     (P.DELETING, Event.FAILED): P.ERROR_DELETING,
     (P.AVAILABLE, Event.LOST): P.ERROR,
+    (P.AVAILABLE, Event.MIGRATE): P.MIGRATING,
+    (P.MIGRATING, Event.REFUSED): P.AVAILABLE,
+    (P.MIGRATING_TO, Event.DONE): P.AVAILABLE,
     **{(status, Event.DELETE): P.DELETING for status in SNAPSHOT_DELETABLE},
     **{(status, Event.FORCE_DELETE): P.DELETING for status in P if status is not P.DELETED},
     **{(status, Event.UNMANAGE): P.UNMANAGING for status in (P.AVAILABLE, P.ERROR, P.MANAGE_ERROR, P.UNMANAGE_ERROR)},
@@ -158,4 +169,5 @@ def _verb(event: Event) -> str:
         Event.UNMANAGE: "be unmanaged",
         Event.REVERT: "be reverted",
         Event.PROMOTE: "have another active replica",
+        Event.MIGRATE: "be migrated",
     }.get(event, f"take the event '{event}'")

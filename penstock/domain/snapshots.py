@@ -24,6 +24,8 @@ class SnapshotStatus(StrEnum):
     UNMANAGE_ERROR = "unmanage_error"
     UNMANAGED = "unmanaged"
     RESTORING = "restoring"
+    MIGRATING = "migrating"
+    MIGRATING_TO = "migrating_to"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,14 @@ def check(
         _check_one(own, rows.usage(tx, project_id, share_type_id=share_type_id), more, "share type")
 
 
+def check_type(tx: Transaction, project_id: str, share_type_id: str, more: Mapping[QuotaResource, int]) -> None:
+    """Raise QuotaExceeded unless `more`, which the project has already, fits its quota of that share type."""
+    hold(tx, f"quota {project_id}")
+    own = rows.limits(tx, QuotaScope.TYPE, project_id=project_id, subject=share_type_id)
+    if own:
+        _check_one(own, rows.usage(tx, project_id, share_type_id=share_type_id), more, "share type")
+
+
 def show(plane: ControlPlane, owner: QuotaOwner) -> dict[QuotaResource, QuotaLine]:
     """Limits and usage. Raises NotFound for an unknown share type."""
     with plane.database.read() as tx:

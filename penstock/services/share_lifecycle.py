@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
+from penstock.domain.migration import TaskState
 from penstock.domain.shares import AccessRulesStatus, Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, Forbidden, Invalid, InvalidShare, NotFound
 from penstock.services import hints, share_calls
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import changeable_share, own_snapshot, share_to_change
-from penstock.store import shares, snapshots
+from penstock.store import share_migrations, shares, snapshots
 from penstock.store.database import Transaction
 from penstock.store.shares import Page
 from penstock.store.snapshots import SnapshotFilter
@@ -28,23 +29,7 @@ RESETTABLE = (
     ShareStatus.EXTENDING_ERROR,
     ShareStatus.SHRINKING_ERROR,
 )
-TASK_STATES = (
-    "migration_starting",
-    "migration_in_progress",
-    "migration_completing",
-    "migration_success",
-    "migration_error",
-    "migration_cancelled",
-    "migration_driver_starting",
-    "migration_driver_in_progress",
-    "migration_driver_phase1_done",
-    "data_copying_starting",
-    "data_copying_in_progress",
-    "data_copying_completing",
-    "data_copying_completed",
-    "data_copying_cancelled",
-    "data_copying_error",
-)
+TASK_STATES = tuple(TaskState)
 
 
 def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group_id: str | None = None) -> None:
@@ -77,6 +62,9 @@ def force_delete(plane: ControlPlane, context: RequestContext, share_id: str) ->
 
 def remove(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, event: Event) -> None:
     """Start to delete `share` with its one instance. Raises InvalidShare when its state does not allow `event`."""
+    migration = share_migrations.get(tx, share.id)
+    if migration is not None and migration.is_unfinished:
+        raise InvalidShare(f"Share {share.id} is being migrated; cancel that first.")
     now = plane.clock.utc()
     status = shares.move(tx, share.instance, event, now=now, terminated_at=now)
     hints.forget(tx, share.id, share.metadata)

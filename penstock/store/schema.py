@@ -289,6 +289,30 @@ instance_access_rules = Table(
     Column("updated_at", DateTime),
 )
 
+share_migrations = Table(
+    "share_migrations",
+    metadata,
+    Column("share_id", ForeignKey("shares.id", ondelete="CASCADE"), primary_key=True),
+    Column("source_instance_id", ID, nullable=False, index=True),
+    Column("destination_instance_id", ID, nullable=False, index=True),
+    Column("destination_host", NAME, nullable=False),
+    Column("force_host_assisted", Boolean, nullable=False),
+    Column("preserve_metadata", Boolean, nullable=False),
+    Column("writable", Boolean, nullable=False),
+    Column("nondisruptive", Boolean, nullable=False),
+    Column("preserve_snapshots", Boolean, nullable=False),
+    Column("new_share_type_id", ID),
+    Column("is_unfinished", Boolean, nullable=False, index=True),
+    Column("is_host_assisted", Boolean),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("moved_bytes", BigInteger),
+    Column("total_bytes", BigInteger),
+    Column("eta_s", BigInteger),
+    Column("note", Text),
+    Column("destination_connection", Text),
+    *_times(),
+)
+
 quotas = Table(
     "quotas",
     metadata,

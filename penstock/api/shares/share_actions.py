@@ -6,7 +6,6 @@ from penstock.api.bodies import Flag, Name, Strict, Whole, parse_flag, parse_who
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
-from penstock.errors import Unsupported
 from penstock.services import manage, recycle_bin, share_lifecycle, share_sizes
 
 routes = Routes()
@@ -127,13 +126,3 @@ def unmanage(request: ApiRequest) -> Answer:
 def unmanage_legacy(request: ApiRequest) -> Answer:
     """The same, where it was before 2.7."""
     return unmanage(request)
-
-
-@routes.action(ACTION, "migration_start", since="2.29", experimental=True)
-@routes.action(ACTION, "migration_complete", since="2.22", experimental=True)
-@routes.action(ACTION, "migration_cancel", since="2.22", experimental=True)
-@routes.action(ACTION, "migration_get_progress", since="2.22", experimental=True)
-def migration(request: ApiRequest) -> Answer:
-    """Known but not served."""
-    request.enforce("share:migration_start")
-    raise Unsupported("Share migration is not served here.")

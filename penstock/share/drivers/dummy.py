@@ -29,6 +29,7 @@ from penstock.errors import (
     SnapshotResourceNotFound,
 )
 from penstock.share.driver import ShareDriver
+from penstock.share.drivers.dummy_migrations import DummyMigrations
 from penstock.share.drivers.dummy_records import DummyStorage, Filesystem, Snapshot, parse, storage_of
 from penstock.share.drivers.dummy_replicas import DummyReplicas, go_back, snapshot_of
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
@@ -42,7 +43,7 @@ OPTIONS = (
 ACCESS_TYPES = {"NFS": {AccessType.IP}, "CIFS": {AccessType.IP, AccessType.USER}}
 
 
-class DummyDriver(DummyReplicas, ShareDriver):
+class DummyDriver(DummyReplicas, DummyMigrations, ShareDriver):
     """Shares that exist as records only."""
 
     OPTIONS = OPTIONS
@@ -293,6 +294,9 @@ class DummyDriver(DummyReplicas, ShareDriver):
                 if item.owner == snapshot.id:
                     return item
         raise SnapshotResourceNotFound(f"There is no snapshot {snapshot.snapshot_id} on the backend.")
+
+    def _place(self, share: ShareModel) -> str:
+        return _path(share)
 
     def _locations(self, path: str) -> list[dict[str, Any]]:
         location = f"{self.configuration.dummy_export_ip}:{path}"

@@ -102,14 +102,14 @@ def _apply(backend: Backend, context: RequestContext, change: _Change) -> Mappin
         return _one_by_one(backend, context, change.model, add, delete)
     with driver_call("change access rules"):
         answer = backend.driver.update_access(
-            context, change.model, whole, add, delete, **_newer_arguments(backend), share_server=None
+            context, change.model, whole, add, delete, **newer_arguments(backend), share_server=None
         )
     if answer is not None and not isinstance(answer, Mapping):
         raise BackendFault(f"The driver answered to access rules with a {type(answer).__name__}.")
     return answer or {}
 
 
-def _newer_arguments(backend: Backend) -> dict[str, Any]:
+def newer_arguments(backend: Backend) -> dict[str, Any]:
     """Drivers of later releases have one more list: rules whose level changes in place, which we never ask for."""
     return {"update_rules": []} if "update_rules" in inspect.signature(backend.driver.update_access).parameters else {}
 

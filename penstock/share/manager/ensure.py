@@ -40,6 +40,7 @@ SERVED = (
     ShareStatus.REVERTING,
     ShareStatus.REVERTING_ERROR,
     ShareStatus.UNMANAGE_ERROR,
+    ShareStatus.MIGRATING,
 )
 
 

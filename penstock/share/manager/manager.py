@@ -20,7 +20,10 @@ from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call
 from penstock.domain.shares import ShareStatus
 from penstock.errors import Invalid, NotFound, Unsupported
+<<<<<<< HEAD
 from penstock.operations.elsewhere import Elsewhere
+=======
+>>>>>>> b95f70f (Migration: rows, services, API and manager; the dummy driver migrates)
 from penstock.operations.queue import OperationQueue
 from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
@@ -87,6 +90,7 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
             snapshot_name_template=conf.share_snapshot_name_template,
             message_ttl_s=conf.message_ttl,
             removes_rules_on_unmanage=conf.unmanage_remove_access_rules,
+            queue=queue or OperationQueue(clock or SystemClock()),
         )
         self.queue = queue or OperationQueue(self.backend.clock)
         self.syncs = Syncs(self.backend.clock)

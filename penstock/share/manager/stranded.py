@@ -19,7 +19,7 @@ from penstock.share.manager import instances as instance_theme
 from penstock.share.manager import snapshots as snapshot_theme
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.ensure import SERVED
-from penstock.store import operations, shares, snapshots
+from penstock.store import operations, share_migrations, shares, snapshots
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,7 @@ def settle(backend: Backend, context: RequestContext) -> None:
         awaited = {item.call.resource_key for item in operations.pending(tx, backend=backend.host)}
         late_shares = shares.of_backend(tx, backend.host, statuses=list(SHARES))
         late_snapshots = snapshots.of_backend(tx, backend.host, statuses=list(SNAPSHOTS))
+        moved = {instance.id for instance in share_migrations.left_over(tx, backend.host)}  # `migrating` sees to them
         served = shares.of_backend(tx, backend.host, statuses=SERVED)
     fault = BackendFault("The operation was interrupted and its end is not known.")
     for snapshot in late_snapshots:
@@ -55,7 +56,7 @@ def settle(backend: Backend, context: RequestContext) -> None:
             log.warning("snapshot.stranded", snapshot=snapshot.id, status=snapshot.status.value)
             snapshot_theme.fail(backend, context, snapshot, Event.FAILED, action, fault)
     for share in late_shares:
-        if f"share:{share.id}" not in awaited:
+        if f"share:{share.id}" not in awaited and share.instance.id not in moved:
             log.warning("share.stranded", share=share.id, status=share.status.value)
             instance_theme.fail(backend, context, share, Event.FAILED, SHARES[share.status], fault)
     for share in served:
