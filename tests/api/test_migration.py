@@ -9,8 +9,8 @@ import pytest
 from penstock.domain.migration import TaskState
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.services.control_plane import ControlPlane
-from penstock.store import backends, operations, share_migrations, shares
-from tests.api.arranging import act, make_share, make_snapshot, make_type, message
+from penstock.store import backends, instances, operations, share_migrations, shares
+from tests.api.arranging import act, add_type, make_share, make_snapshot, message
 from tests.api.conftest import Client
 
 HEADER = {"X-OpenStack-Manila-API-Experimental": "true"}
@@ -39,13 +39,11 @@ def pools(plane: ControlPlane, backend: PoolRef) -> None:
 
 @pytest.fixture
 def share(plane: ControlPlane, member: Client, pools: None) -> dict[str, Any]:
-    make_type(plane)
+    add_type(plane)
     made = make_share(plane, member)
     with plane.database.begin() as tx:
         found = shares.get(tx, made["id"])
         assert found is not None
-        from penstock.store import instances
-
         instances.update_instance(tx, found.instance.id, now=plane.clock.utc(), host="store1@alpha#tank")
     return made
 
@@ -107,7 +105,7 @@ def test_complete_and_cancel_in_their_time(boss: Client, share: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    "change, status",
+    ("change", "status"),
     [
         pytest.param({"host": "nonsense"}, 404, id="no pool's name"),
         pytest.param({"host": "store1@beta#tank"}, 404, id="unknown backend"),
@@ -160,8 +158,8 @@ def test_a_migrating_share_takes_no_changes(boss: Client, member: Client, share:
 
 
 def test_a_type_that_fits_nowhere_ends_in_error(boss: Client, share: dict[str, Any], plane: ControlPlane) -> None:
-    other = make_type(plane, "odd", vendor_name="Nobody")
-    answer = act(boss, share["id"], "migration_start", {**BODY, "new_share_type_id": other.id})
+    other = add_type(plane, "odd", vendor_name="Nobody")
+    answer = act(boss, share["id"], "migration_start", {**BODY, "new_share_type_id": other})
     assert answer.status_code == 202
     shown = boss.get(f"shares/{share['id']}").json()["share"]
     assert (shown["status"], shown["task_state"]) == ("available", "migration_error")

@@ -261,7 +261,6 @@ def test_a_lock_is_held_during_a_replica_operation() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda m: m.migration_get_progress(CONTEXT, "a", "b"),
         lambda m: m.create_share_server(CONTEXT, "a", "b"),
         lambda m: m.create_share_group(CONTEXT, "g"),
         lambda m: m.snapshot_update_access(CONTEXT, "s"),
