@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from penstock.domain.migration import MigrationFlags
 from penstock.domain.quotas import QuotaResource
+from penstock.domain.shares import Share
+from penstock.domain.snapshots import Snapshot
 from penstock.errors import Conflict, Invalid, InvalidShare, NotFound, QuotaExceeded, Unavailable
 from penstock.services import migration as service
 from penstock.services import share_lifecycle
@@ -28,7 +31,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def whole(bench: Bench) -> tuple[object, object]:
+def whole(bench: Bench) -> tuple[Share, Snapshot]:
     """A share with data, a rule and a snapshot."""
     share = bench.a_share()
     bench.allow(share, "10.0.0.1")
@@ -151,15 +154,15 @@ def test_cancelled_at_any_step_it_is_there_or_here(tmp_path: Path, step: int) ->
     bench.write(share, "after")
 
 
-def _drive(bench: Bench, share: object, before: object) -> None:
+def _drive(bench: Bench, share: Share, before: Callable[[str, str], None]) -> None:
     """A whole migration, with `before` at work; a death is followed by a restart."""
-    bench.storage.before = before  # type: ignore[assignment]
-    bench.start(share)  # type: ignore[arg-type]
+    bench.storage.before = before
+    bench.start(share)
     for _ in range(8):
         try:
             bench.tick()
-            if bench.share(share).task_state == "migration_driver_phase1_done":  # type: ignore[arg-type]
-                bench.complete(share)  # type: ignore[arg-type]
+            if bench.share(share).task_state == "migration_driver_phase1_done":
+                bench.complete(share)
             bench.tick()
         except Died:
             bench.restart()
@@ -167,16 +170,16 @@ def _drive(bench: Bench, share: object, before: object) -> None:
     bench.settle()
 
 
-def _moved(bench: Bench, share: object, snapshot: object) -> None:
-    end = bench.share(share)  # type: ignore[arg-type]
+def _moved(bench: Bench, share: Share, snapshot: Snapshot) -> None:
+    end = bench.share(share)
     assert (end.status, end.task_state) == ("available", "migration_success"), bench.failures()
-    assert bench.instances(share) == {THERE: "available"}  # type: ignore[arg-type]
+    assert bench.instances(share) == {THERE: "available"}
     assert bench.records("one") == []
     (there,) = bench.records("two")
     assert there.written == ["a", "b"]
     assert there.rules == [["ip", "10.0.0.1", "rw"]]
-    assert bench.snapshot(snapshot).status == "available"  # type: ignore[arg-type]
-    bench.write(share, "after")  # type: ignore[arg-type]
+    assert bench.snapshot(snapshot).status == "available"
+    bench.write(share, "after")
 
 
 def test_what_the_driver_cannot_keep_is_refused_by_name(bench: Bench) -> None:

@@ -20,10 +20,7 @@ from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call
 from penstock.domain.shares import ShareStatus
 from penstock.errors import Invalid, NotFound, Unsupported
-<<<<<<< HEAD
 from penstock.operations.elsewhere import Elsewhere
-=======
->>>>>>> b95f70f (Migration: rows, services, API and manager; the dummy driver migrates)
 from penstock.operations.queue import OperationQueue
 from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
@@ -92,7 +89,7 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
             removes_rules_on_unmanage=conf.unmanage_remove_access_rules,
             queue=queue or OperationQueue(clock or SystemClock()),
         )
-        self.queue = queue or OperationQueue(self.backend.clock)
+        self.queue = self.backend.queue
         self.syncs = Syncs(self.backend.clock)
         self.looks = Looks(
             self.backend, self.queue, self.syncs, conf.replica_state_update_interval, conf.operations.syncs_per_backend
