@@ -51,7 +51,7 @@ def check_argv(argv: Sequence[str]) -> None:
 
 def run_process(argv: Sequence[str], *, environment: Mapping[str, str], stdin: bytes, timeout_s: float) -> Ended:
     """Run to the end. Raises DeadlinePassed, OSError (could not be started), BackendFault (floods us with output)."""
-    child = _start(argv, environment, subprocess.PIPE if stdin else subprocess.DEVNULL)
+    child = start(argv, environment, subprocess.PIPE if stdin else subprocess.DEVNULL)
     return _Conversation([child], stdin).until(time.monotonic() + timeout_s)[0]
 
 
@@ -59,23 +59,24 @@ def run_pipeline(
     source: Sequence[str], target: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
 ) -> tuple[Ended, Ended]:
     """Run both with the source's stdout as the target's stdin; the kernel moves the data. Raises as `run_process`."""
-    first = _start(source, environment, subprocess.DEVNULL)
+    first = start(source, environment, subprocess.DEVNULL)
     try:
-        second = _start(target, environment, first.stdout)
+        second = start(target, environment, first.stdout)
     except OSError:
-        _kill([first])
+        kill_groups([first])
         raise
     finally:
         # only the target may hold the read end, or the source never learns that the target is gone
-        _close(first.stdout)
+        close(first.stdout)
         first.stdout = None
     source_end, target_end = _Conversation([first, second], b"").until(time.monotonic() + timeout_s)
     return source_end, target_end
 
 
-def _start(
+def start(
     argv: Sequence[str], environment: Mapping[str, str], stdin: int | IO[bytes] | None
 ) -> subprocess.Popen[bytes]:
+    """Start one process with pipes for its output. Raises OSError when it cannot be started."""
     # A session of its own: one killpg reaches everything it started, and ssh finds no terminal to ask on.
     # No preexec_fn: it would cost vfork (dependencies.md). cwd: no command may depend on where the daemon was started.
     return subprocess.Popen(
@@ -115,7 +116,7 @@ class _Conversation:
             return [self._end_of(child) for child in self._children]
         finally:
             if not finished:
-                _kill(self._children)
+                kill_groups(self._children)
             self._release()
 
     def _register(self) -> None:
@@ -154,7 +155,7 @@ class _Conversation:
         self._unsent = self._unsent[sent:]
         if not self._unsent:
             self._selector.unregister(pipe)
-            _close(pipe)
+            close(pipe)
 
     def _read(self, fd: int, *, is_stdout: bool) -> None:
         data = os.read(fd, CHUNK)
@@ -195,10 +196,11 @@ class _Conversation:
         self._selector.close()
         for child in self._children:
             for pipe in (child.stdin, child.stdout, child.stderr):
-                _close(pipe)
+                close(pipe)
 
 
-def _kill(children: Sequence[subprocess.Popen[bytes]]) -> None:
+def kill_groups(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Kill those that have not been waited for, with all they started, and wait a little."""
     for child in children:
         # not reaped yet, so the group id cannot have been given to somebody else
         if child.returncode is None:
@@ -209,7 +211,8 @@ def _kill(children: Sequence[subprocess.Popen[bytes]]) -> None:
             child.wait(KILL_WAIT_S)
 
 
-def _close(pipe: IO[bytes] | None) -> None:
+def close(pipe: IO[bytes] | None) -> None:
+    """Close our end, whatever became of the other."""
     if pipe is not None:
         with contextlib.suppress(BrokenPipeError):
             pipe.close()
