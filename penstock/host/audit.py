@@ -14,6 +14,7 @@ import structlog
 
 from penstock.errors import Fault
 from penstock.host.runner import Completed, Host
+from penstock.host.streaming import StreamHost
 from penstock.metrics import COMMAND_SECONDS
 
 
@@ -37,6 +38,15 @@ class AuditedHost:
         for done in both:
             self._tell(done)
         return both
+
+    @property
+    def streams(self) -> StreamHost | None:
+        """The host within, when streams can be made of it; `stream_told` tells of them here."""
+        return self._host if isinstance(self._host, StreamHost) else None
+
+    def stream_told(self, done: Completed) -> None:
+        """A stream's end here belongs in the audit."""
+        self._tell(done)
 
     def read_file(self, path: str) -> str | None:
         return self._host.read_file(path)

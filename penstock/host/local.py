@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from penstock.host import files
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_pipeline, run_process
 from penstock.host.programs import check_killed, check_wrapped, not_started
 from penstock.host.runner import Completed
+from penstock.host.streaming import Launch, LoginFrom
 
 # Not the daemon's own environment: it may hold secrets, and a command's answer must not depend on who started us.
 ENVIRONMENT: Mapping[str, str] = MappingProxyType(
@@ -58,6 +59,19 @@ class LocalHost:
         self._check_end(source, first)
         self._check_end(target, second)
         return completed(source, first), completed(target, second)
+
+    @property
+    def login(self) -> LoginFrom | None:
+        """None: nobody need log in to get to where we are."""
+        return None
+
+    @contextlib.contextmanager
+    def launching(self, argv: Sequence[str]) -> Iterator[Launch]:
+        check_argv(argv)
+        yield Launch((*self._prefix, *argv), self._environment)
+
+    def suspect_stream(self) -> None:
+        """There is no connection to suspect."""
 
     def read_file(self, path: str) -> str | None:
         if self._prefix:

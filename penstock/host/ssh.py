@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from penstock.errors import Unavailable, UnknownResult
@@ -13,8 +14,9 @@ from penstock.host.local import completed
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_process
 from penstock.host.programs import check_wrapped, not_started
 from penstock.host.runner import Completed
-from penstock.host.ssh_line import Answer, answer_of, command_line, pipe_line
+from penstock.host.ssh_line import Answer, answer_of, command_line, pipe_line, plain_line
 from penstock.host.ssh_master import SshAccount, SshMaster, client_environment
+from penstock.host.streaming import Launch, LoginFrom
 
 # sshd's MaxSessions is 10; one is kept for checking whether the connection is alive
 SESSIONS = 8
@@ -58,6 +60,9 @@ class SshHost:
         )
         self._master = SshMaster(account, control_dir)
         self._sessions = threading.BoundedSemaphore(SESSIONS)
+        # streams run for hours and fill the line: commands must not wait behind them
+        self._stream_master = SshMaster(account, control_dir, "streams")
+        self._streams = threading.BoundedSemaphore(SESSIONS)
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
         return completed(argv, self._execute(argv, (stdin or "").encode(), timeout_s=timeout_s))
@@ -83,8 +88,31 @@ class SshHost:
         files.remove(self._file_command, path)
 
     def close(self) -> None:
-        """Drop the connection. Safe to repeat; the next command makes a new one."""
+        """Drop the connections. Safe to repeat; the next command makes a new one."""
         self._master.close()
+        self._stream_master.close()
+
+    @property
+    def login(self) -> LoginFrom | None:
+        """How another host would log in here."""
+        account = self._master.account
+        return LoginFrom(account.address, account.user, account.port, self._prefix)
+
+    @contextmanager
+    def launching(self, argv: Sequence[str]) -> Iterator[Launch]:
+        check_argv(argv)
+        if not self._streams.acquire(timeout=self._stream_master.account.connect_timeout_s):
+            raise Unavailable(f"{self.name}: {SESSIONS} streams run there already")
+        try:
+            self._stream_master.ensure()
+            line = plain_line((*self._prefix, *argv))
+            yield Launch(self._stream_master.argv(line), client_environment())
+        finally:
+            self._streams.release()
+
+    def suspect_stream(self) -> None:
+        """A stream was lost: its connection has to answer before it is used again."""
+        self._stream_master.suspect()
 
     def _file_command(self, argv: Sequence[str], stdin: bytes) -> Ended:
         return self._execute(argv, stdin, timeout_s=files.FILE_TIMEOUT_S)

@@ -29,6 +29,11 @@ def command_line(argv: Sequence[str], timeout_s: float) -> str:
     return f"{_quoted(argv, timeout_s)}; printf '\\n{MARK} %s\\n' \"$?\" >&2"
 
 
+def plain_line(argv: Sequence[str]) -> str:
+    """Shell line for a command that tells its end itself, and has no deadline but its lifeline."""
+    return "LC_ALL=C exec " + shlex.join(argv)
+
+
 def pipe_line(source: Sequence[str], target: Sequence[str], timeout_s: float) -> str:
     """Shell line for ``source | target``; stderr is the target's text and mark, then the source's text and mark.
 

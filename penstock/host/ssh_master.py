@@ -56,8 +56,9 @@ class SshAccount:
 class SshMaster:
     """Opens, checks and drops the shared connection. Safe for many threads."""
 
-    def __init__(self, account: SshAccount, control_dir: Path) -> None:
-        identity = f"{account.user}@{account.address}:{account.port}:{account.private_key_path}"
+    def __init__(self, account: SshAccount, control_dir: Path, purpose: str = "") -> None:
+        """`purpose`: another one is another connection."""
+        identity = f"{account.user}@{account.address}:{account.port}:{account.private_key_path}{purpose}"
         self.account = account
         self.control_path = control_dir / hashlib.sha256(identity.encode()).hexdigest()[:16]
         if len(os.fsencode(self.control_path)) > CONTROL_PATH_LIMIT:

@@ -5,8 +5,8 @@ Each end is a process group of its own beside a watcher, which kills the group w
 - The source's lifeline is the standard input: a byte every few seconds, by whoever started it. It breaks at the end of
   file (that process died, or closed it) and when no byte came for `SILENCE_S` (a network that swallows everything).
 - The target's standard input is the data. Its lifeline is a lock, which the guard, a command of its own on the target,
-  holds for as long as the guard's own standard input lives. So a receive whose source lost its power ends, too, although
-  nobody ever closes its connection.
+  holds for as long as the guard's own standard input lives. So a receive whose source lost its power ends, too,
+  although nobody ever closes its connection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ job=$!
 (
     exec >/dev/null 2>&1
     while [ -n "$(timeout {SILENCE_S} head -c 1 <&3)" ]; do :; done
-    kill -KILL -- "-$job" || kill -KILL "$job"
+    kill -s KILL -- "-$job" || kill -s KILL "$job" # dash knows no `kill -KILL --`
 ) &
 watch=$!
 exec 3<&-
@@ -35,7 +35,7 @@ kill "$watch" 2>/dev/null
 exit 0
 """
 
-# $1 $2 $3: how many of the words that follow are the source, what stands between, and the sink (the latter two may be 0).
+# $1 $2 $3: how many of the words that follow are the source, what stands between, and the sink (those two may be 0).
 # Words are picked by rotating the positional parameters, so none of them is ever program text. The source's stderr and
 # end go to stderr; the sink's output, stderr and end to stdout, which without a sink is the stream.
 _RUN = f"""a=$1 b=$2 c=$3
@@ -80,7 +80,7 @@ exec 3<&0 </dev/null
 setsid "$@" <&3 3<&- &
 job=$!
 exec 3<&-
-flock -s "$lock" sh -c 'kill -KILL -- "-$1"' sh "$job" >/dev/null 2>&1 &
+flock -s "$lock" sh -c 'kill -s KILL -- "-$1"' sh "$job" >/dev/null 2>&1 &
 watch=$!
 wait "$job"
 code=$?

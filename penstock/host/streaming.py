@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from penstock.host.runner import Completed, Host
@@ -72,7 +72,22 @@ class Launch:
     """How this machine starts a command that runs on a host: the words and the environment of a local process."""
 
     argv: tuple[str, ...]
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFrom:
+    """How one storage host logs in to another. Without key and known hosts, those of the account there are used.
+
+    `prefix` goes in front of commands there, e.g. ``("sudo", "-n")``. The paths are on the host that logs in.
+    """
+
+    address: str
+    user: str
+    port: int = 22
+    prefix: tuple[str, ...] = ()
+    private_key_path: str | None = None
+    known_hosts_path: str | None = None
 
 
 @runtime_checkable
@@ -80,6 +95,15 @@ class StreamHost(Protocol):
     """A `Host` whose commands can also be started as processes of ours, with pipes of ours."""
 
     name: str
+
+    @property
+    def login(self) -> LoginFrom | None:
+        """How another host would log in here, None when that is unknown."""
+        ...
+
+    def suspect_stream(self) -> None:
+        """A stream of this host was lost: look at its connection before using it again."""
+        ...
 
     def launching(self, argv: Sequence[str]) -> AbstractContextManager[Launch]:
         """How to start `argv` there; valid within the block, which holds what the host has few of (ssh sessions).
