@@ -14,7 +14,7 @@ from penstock.api.fault_bodies import NotAcceptable
 from penstock.errors import Invalid
 
 MIN = "2.0"
-MAX = "2.73"  # the highest version whose every behaviour, over the resources we serve, is honoured
+MAX = "2.75"  # the highest version whose every behaviour, over the resources we serve, is honoured
 EXPERIMENTAL_HEADER = "x-openstack-manila-api-experimental"
 STANDARD_HEADER = "OpenStack-API-Version"
 
@@ -74,7 +74,7 @@ class VersionRange:
 class Negotiation:
     """How one service negotiates: the names of its headers and the versions it honours."""
 
-    service_type: str  # as in ``OpenStack-API-Version: shared-file-system 2.73``
+    service_type: str  # as in ``OpenStack-API-Version: shared-file-system 2.75``
     header: str  # the service's own header
     oldest: ApiVersion
     newest: ApiVersion

@@ -23,7 +23,7 @@ from penstock.errors import (
     Unavailable,
 )
 
-VERSION = "2.73"
+VERSION = "2.75"
 VERSION_HEADER = "X-OpenStack-Manila-API-Version"
 SERVICE_TYPES = ("shared-file-system", "sharev2")
 TIMEOUT_S = 60.0

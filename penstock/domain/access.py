@@ -42,7 +42,7 @@ class AccessState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """One rule of a share. `state` is its state on the instance that speaks for the share."""
+    """One rule of a share. `state` is its state on one instance, or the worst of all where the share is asked."""
 
     id: AccessRuleId
     share_id: ShareId

@@ -49,6 +49,9 @@ class AccessRulesStatus(StrEnum):
     ERROR = "error"
 
 
+WORST_RULES_FIRST = (AccessRulesStatus.ERROR, AccessRulesStatus.SYNCING, AccessRulesStatus.ACTIVE)
+
+
 class ReplicaState(StrEnum):
     """Replication state of an instance; None for shares that are not replicated."""
 
@@ -154,8 +157,16 @@ class Share:
     instance: ShareInstance
     is_soft_deleted: bool = False  # in the recycle bin until restored or deleted for good
     scheduled_to_be_deleted_at: datetime | None = None
+    has_replicas: bool = False  # has it others than the instance that speaks for it?
+    replicas_rules_status: AccessRulesStatus | None = None  # the worst of those others that are available
 
     @property
     def status(self) -> ShareStatus:
         """The state of the instance that speaks for the share."""
         return self.instance.status
+
+    @property
+    def access_rules_status(self) -> AccessRulesStatus:
+        """Whether all replicas hold the wanted rules: the worst of them."""
+        seen = (self.instance.access_rules_status, self.replicas_rules_status)
+        return next((status for status in WORST_RULES_FIRST if status in seen), AccessRulesStatus.ACTIVE)

@@ -28,6 +28,14 @@ class SnapshotStatus(StrEnum):
     MIGRATING_TO = "migrating_to"
 
 
+WORST_FIRST = (
+    SnapshotStatus.DELETING,
+    SnapshotStatus.CREATING,
+    SnapshotStatus.ERROR,
+    SnapshotStatus.ERROR_DELETING,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotInstance:
     """The snapshot of one instance of the share. `provider_location` is the driver's own name for it."""
@@ -59,6 +67,13 @@ class Snapshot:
     created_at: datetime
     updated_at: datetime | None
     instance: SnapshotInstance
+    replicas_status: SnapshotStatus | None = None  # the worst on the other replicas that are active or in sync
+
+    @property
+    def aggregate_status(self) -> SnapshotStatus:
+        """The state its owner sees: the worst of all replicas that are active or in sync."""
+        seen = (self.instance.status, self.replicas_status)
+        return next((status for status in WORST_FIRST if status in seen), self.instance.status)
 
     @property
     def status(self) -> SnapshotStatus:

@@ -253,7 +253,7 @@ def _calculated(calculate: Callable[[float, float], float], left: Node, right: N
 def _power(base: float, exponent: float) -> float:
     if abs(exponent) > LARGEST_EXPONENT:
         raise Invalid(f"An exponent is at most {LARGEST_EXPONENT}, not {exponent:g}.")
-    found = base**exponent
+    found: float | complex = base**exponent
     if isinstance(found, complex):
         raise Invalid(f"{base:g} ^ {exponent:g} is not a number.")
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from penstock.context import RequestContext
 from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType, same_client
 from penstock.domain.lifecycle import SHARE_TRANSITIONAL
-from penstock.domain.shares import AccessRulesStatus, Share, ShareStatus
+from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
 from penstock.errors import Invalid, InvalidShare, InvalidShareAccess, NotFound
 from penstock.ids import AccessRuleId, new_id
 from penstock.services import share_calls
@@ -24,7 +24,8 @@ DENIABLE = (AccessState.QUEUED_TO_APPLY, AccessState.APPLYING, AccessState.ACTIV
 class NewRule:
     """A wanted rule; `access_to` is canonical (`domain.access.parse_access_to`).
 
-    `even_after_error` is false for microversions before 2.28, which refuse new rules while others are in error.
+    `even_after_error` is false for microversions before 2.28, which refuse new rules while others are in error, and
+    `even_with_failed_replicas` before 2.74, which refuse them while a replica is in error.
     """
 
     access_type: AccessType
@@ -32,6 +33,7 @@ class NewRule:
     access_level: AccessLevel
     metadata: Mapping[str, str] = field(default_factory=dict)
     even_after_error: bool = True
+    even_with_failed_replicas: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ def allow(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, share_id)  # two requests for one client must not both find none
         _check_state(share)
-        if share.instance.access_rules_status is AccessRulesStatus.ERROR and not wanted.even_after_error:
+        if not wanted.even_with_failed_replicas:
+            _check_replicas(tx, share)
+        if share.access_rules_status is AccessRulesStatus.ERROR and not wanted.even_after_error:
             raise Invalid(f"Rules of share {share.id} are in error; deny those before you add others.")
         _check_new(access.of_share(tx, share.id), wanted)
         rule = AccessRule(
@@ -63,12 +67,19 @@ def allow(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
             created_at=now,
             updated_at=None,
         )
-        access.insert_rule(tx, rule, [instance.id for instance in instances.of_share(tx, share.id)])
+        access.insert_rule(tx, rule, [instance.id for instance in _serving(tx, share)])
         _apply(tx, plane, context, share)
         return Rules((rule,), AccessRulesStatus.SYNCING)
 
 
-def deny(plane: ControlPlane, context: RequestContext, share_id: str, rule_id: str) -> None:
+def deny(
+    plane: ControlPlane,
+    context: RequestContext,
+    share_id: str,
+    rule_id: str,
+    *,
+    even_with_failed_replicas: bool = True,
+) -> None:
     """Accept the end of a rule; nothing more happens when it is being denied already.
 
     Raises NotFound (share, or rule of that share), Forbidden, Invalid (state).
@@ -79,6 +90,8 @@ def deny(plane: ControlPlane, context: RequestContext, share_id: str, rule_id: s
         if rule is None or rule.share_id != share.id:
             raise NotFound(f"Share {share.id} has no access rule {rule_id}.")
         _check_state(share)
+        if not even_with_failed_replicas:
+            _check_replicas(tx, share)
         moved = False
         for instance in instances.of_share(tx, share.id):
             moved |= bool(
@@ -102,14 +115,14 @@ def list_rules(
     with plane.database.read() as tx:
         share = own_share(tx, context, share_id)
         found = access.of_share(tx, share.id, metadata=metadata)
-        return Rules(tuple(found), share.instance.access_rules_status)
+        return Rules(tuple(found), share.access_rules_status)
 
 
 def get(plane: ControlPlane, context: RequestContext, rule_id: str) -> Rules:
     """One rule. Raises NotFound, also for rules of other projects' shares."""
     with plane.database.read() as tx:
         rule, share = _own_rule(tx, context, rule_id)
-        return Rules((rule,), share.instance.access_rules_status)
+        return Rules((rule,), share.access_rules_status)
 
 
 def set_metadata(
@@ -143,6 +156,20 @@ def _check_state(share: Share) -> None:
         raise InvalidShare(f"Share {share.id} is '{share.status}'; its rules can be changed when it is available.")
 
 
+def _check_replicas(tx: Transaction, share: Share) -> None:
+    failed = [one for one in instances.of_share(tx, share.id) if one.status is ShareStatus.ERROR]
+    if failed:
+        raise InvalidShare(
+            f"Replica {failed[0].id} of share {share.id} is in error; its rules can be changed from 2.74."
+        )
+
+
+def _serving(tx: Transaction, share: Share) -> list[ShareInstance]:
+    """The instances that rules are applied on: all that are somewhere and not on their way out."""
+    found = instances.of_share(tx, share.id)
+    return [one for one in found if one.host is not None and one.status is not ShareStatus.DELETING]
+
+
 def _check_new(known: list[AccessRule], wanted: NewRule) -> None:
     for rule in known:
         if rule.access_type is wanted.access_type and same_client(rule.access_type, rule.access_to, wanted.access_to):
@@ -150,6 +177,6 @@ def _check_new(known: list[AccessRule], wanted: NewRule) -> None:
 
 
 def _apply(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:
-    for instance in instances.of_share(tx, share.id):
+    for instance in _serving(tx, share):
         instances.update_instance(tx, instance.id, now=plane.clock.utc(), access_rules_status=AccessRulesStatus.SYNCING)
         share_calls.enqueue(tx, plane, context, instance, "update_access", {"share_instance_id": instance.id})

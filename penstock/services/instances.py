@@ -6,9 +6,10 @@ from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.shares import ExportLocation, ShareInstance
 from penstock.errors import Forbidden, InvalidShare, NotFound
-from penstock.services import share_lifecycle, snapshots
+from penstock.services import replicas, share_lifecycle, snapshots
 from penstock.services.control_plane import ControlPlane
-from penstock.services.visibility import hold_share, owns, visible_share
+from penstock.services.replicated import refuse_replicas
+from penstock.services.visibility import hold_share, owns
 from penstock.store import instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
 from penstock.store.database import Transaction
@@ -25,8 +26,6 @@ __all__ = [
     "list_snapshot_instances",
     "of_share",
     "one_location",
-    "replica",
-    "replicas",
     "reset_snapshot_instance",
     "reset_status",
     "share_locations",
@@ -77,18 +76,31 @@ def reset_status(plane: ControlPlane, instance_id: str, status: str) -> None:
 
 
 def force_delete(plane: ControlPlane, context: RequestContext, instance_id: str) -> None:
-    """Delete the instance in any state, and with its last instance the share. Raises NotFound, Invalid (snapshots)."""
+    """Delete the instance in any state, and with its last instance the share.
+
+    Raises NotFound, Invalid (snapshots), Conflict (the active replica of several).
+    """
     with plane.database.begin() as tx:
         instance = _instance(tx, instance_id)
         hold_share(tx, instance.share_id)
         share = shares.get_by_instance(tx, instance.id)
+        speaker = None if share is None else shares.get(tx, share.id)
+        if share is not None and speaker is not None and speaker.instance.id != instance.id and instance.is_replica:
+            replicas.remove(tx, plane, context, share, Event.FORCE_DELETE, force=True)
+            return
+        if share is not None:
+            refuse_replicas(share, "deleted by its active one")
         if share is None or shares.has_snapshots(tx, share.id):
             raise InvalidShare(f"Share {instance.share_id} has snapshots; delete them first.")
         share_lifecycle.remove(tx, plane, context, share, Event.FORCE_DELETE)
 
 
-def share_locations(plane: ControlPlane, context: RequestContext, share_id: str) -> list[ExportLocation]:
+def share_locations(
+    plane: ControlPlane, context: RequestContext, share_id: str, *, with_replicas: bool = False
+) -> list[ExportLocation]:
     """Where the share can be mounted; administrators see locations for administrators too.
+
+    `with_replicas` adds those of its other replicas, as was published before 2.47.
 
     Raises NotFound, and for another project's private share Forbidden, as published.
     """
@@ -99,6 +111,10 @@ def share_locations(plane: ControlPlane, context: RequestContext, share_id: str)
         if not (share.is_public or owns(context, share.project_id)):
             raise Forbidden(f"Share {share_id} belongs to another project.")
         found = instances.export_locations_of(tx, share.instance.id)
+        if with_replicas and share.has_replicas:
+            others = [one.id for one in instances.of_share(tx, share.id) if one.id != share.instance.id]
+            by_instance = instances.locations_of_instances(tx, others)
+            found = [*found, *(location for one in others for location in by_instance.get(one, []))]
         return [location for location in found if context.is_admin or not location.is_admin_only]
 
 
@@ -114,28 +130,6 @@ def one_location(locations: list[ExportLocation], location_id: str) -> ExportLoc
         if location.id == location_id:
             return location
     raise NotFound(f"There is no export location {location_id}.")
-
-
-def replicas(plane: ControlPlane, context: RequestContext, *, share_id: str | None = None) -> list[ShareInstance]:
-    """The replicas of a share, or of all the caller's shares. A share that is not replicated has none.
-
-    Raises NotFound for a share that is not the caller's to see.
-    """
-    with plane.database.read() as tx:
-        if share_id is not None:
-            found = instances.of_share(tx, visible_share(tx, context, share_id).id)
-        else:
-            found = instances.replicas_of_project(tx, None if context.is_admin else context.project_id)
-        return [instance for instance in found if instance.replica_state is not None]
-
-
-def replica(plane: ControlPlane, context: RequestContext, replica_id: str) -> ShareInstance:
-    """One replica. Raises NotFound."""
-    with plane.database.read() as tx:
-        share = shares.get_by_instance(tx, replica_id)
-        if share is None or share.instance.replica_state is None or not owns(context, share.project_id):
-            raise NotFound(f"There is no share replica {replica_id}.")
-        return share.instance
 
 
 def list_snapshot_instances(plane: ControlPlane, *, snapshot_id: str | None = None) -> list[SnapshotInstanceOfShare]:

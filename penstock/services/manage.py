@@ -10,6 +10,7 @@ from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.pools import PoolRef
 from penstock.domain.quotas import QuotaResource
+from penstock.domain.replication import TYPE_SPEC
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.domain.types import ShareType
@@ -18,6 +19,7 @@ from penstock.ids import ProjectId, ShareId, UserId, new_id
 from penstock.services import hints, quotas, share_calls, share_creation, snapshots, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.placement import SHARE_BINARY
+from penstock.services.replicated import refuse_replicas
 from penstock.services.visibility import changeable_share, owner_of, snapshot_to_change
 from penstock.store import backends, instances, shares, snapshot_instances
 from penstock.store import snapshots as snapshot_rows
@@ -62,7 +64,10 @@ def manage_share(plane: ControlPlane, context: RequestContext, existing: Existin
         type_choice.check_without_network(share_type)
         hold(tx, f"export {existing.service_host} {existing.export_path}")
         _check_not_managed(tx, existing)
-        quotas.check(tx, plane, context, project_id, user_id, share_type.id, {QuotaResource.SHARES: 1})
+        more = {QuotaResource.SHARES: 1}
+        if share_type.extra_specs.get(TYPE_SPEC):
+            more[QuotaResource.SHARE_REPLICAS] = 1
+        quotas.check(tx, plane, context, project_id, user_id, share_type.id, more)
         share_id = ShareId(new_id())
         share = Share(
             id=share_id,
@@ -80,7 +85,7 @@ def manage_share(plane: ControlPlane, context: RequestContext, existing: Existin
             create_share_from_snapshot_support=share_type.claims("create_share_from_snapshot_support"),
             revert_to_snapshot_support=share_type.claims("revert_to_snapshot_support"),
             mount_snapshot_support=share_type.claims("mount_snapshot_support"),
-            replication_type=share_type.extra_specs.get("replication_type"),
+            replication_type=share_creation.replication_type(share_type),
             task_state=None,
             share_group_id=None,
             source_share_group_snapshot_member_id=None,
@@ -101,12 +106,13 @@ def manage_share(plane: ControlPlane, context: RequestContext, existing: Existin
 def unmanage_share(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
     """Accept to forget the share and leave its data where they are.
 
-    Raises NotFound, Forbidden (as published: snapshots, or an operation under way).
+    Raises NotFound, Forbidden (as published: snapshots, or an operation under way), Conflict (replicas).
     """
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, share_id)
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; unmanage or delete them first.")
+        refuse_replicas(share, "unmanaged")
         try:
             shares.move(tx, share.instance, Event.UNMANAGE, now=plane.clock.utc())
         except InvalidShare as err:
@@ -124,6 +130,7 @@ def manage_snapshot(plane: ControlPlane, context: RequestContext, existing: Exis
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, existing.share_id)
         share_calls.placed_on(share.instance)
+        refuse_replicas(share, "given existing snapshots")
         if share.status is not ShareStatus.AVAILABLE:
             raise Conflict(
                 f"Share {share.id} is '{share.status}'; its snapshots can be taken over when it is available."
@@ -150,10 +157,12 @@ def manage_snapshot(plane: ControlPlane, context: RequestContext, existing: Exis
 
 
 def unmanage_snapshot(plane: ControlPlane, context: RequestContext, snapshot_id: str) -> None:
-    """Accept to forget the snapshot and leave it where it is. Raises NotFound, Forbidden (an operation under way)."""
+    """Accept to forget the snapshot and leave it where it is. Raises NotFound, Forbidden (an operation
+    under way), Conflict (the share has replicas)."""
     with plane.database.begin() as tx:
         snapshot = snapshot_to_change(tx, context, snapshot_id)
         share = snapshots.share_of(tx, snapshot)
+        refuse_replicas(share, "relieved of snapshots without deleting them")
         try:
             snapshot_rows.move(tx, snapshot.instance, Event.UNMANAGE, now=plane.clock.utc())
         except InvalidShare as err:

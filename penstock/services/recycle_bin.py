@@ -15,6 +15,7 @@ from penstock.domain.shares import ShareStatus
 from penstock.errors import Fault, Forbidden
 from penstock.services import share_lifecycle
 from penstock.services.control_plane import ControlPlane
+from penstock.services.replicated import refuse_replicas
 from penstock.services.visibility import changeable_share, hold_share, share_to_change
 from penstock.store import shares
 
@@ -25,13 +26,14 @@ TOO_LATE = (ShareStatus.DELETING, ShareStatus.ERROR_DELETING)
 
 
 def put(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
-    """Put the share into the bin. Raises NotFound, Forbidden (there already, its state, or snapshots)."""
+    """Put the share into the bin. Raises NotFound, Forbidden (there already, its state, snapshots), Conflict."""
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, share_id)
         if share.status not in TAKEN:
             raise Forbidden(f"Share {share.id} is '{share.status}'; it can be soft-deleted in {', '.join(TAKEN)}.")
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; delete them first.")
+        refuse_replicas(share, "soft-deleted")
         now = plane.clock.utc()
         due = now + timedelta(seconds=plane.conf.soft_deleted_share_retention_time)
         shares.update_share(tx, share.id, now=now, is_soft_deleted=True, scheduled_to_be_deleted_at=due)

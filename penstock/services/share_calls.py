@@ -20,10 +20,18 @@ def enqueue(
     instance: ShareInstance,
     method: str,
     arguments: dict[str, Any],
+    *,
+    resource_key: str | None = None,
 ) -> None:
-    """Queue `method` at the backend of `instance`, after everything queued for its share before."""
-    call = Call(service_host(placed_on(instance)), f"share:{instance.share_id}", method, arguments)
+    """Queue `method` at the backend of `instance`, after everything queued for its share (or `resource_key`) before."""
+    key = resource_key or f"share:{instance.share_id}"
+    call = Call(service_host(placed_on(instance)), key, method, arguments)
     plane.operations.enqueue(tx, context, call)
+
+
+def replica_key(replica: ShareInstance) -> str:
+    """Under which syncs of the replica are queued: long copies do not keep its share waiting."""
+    return f"replica:{replica.id}"
 
 
 def placed_on(instance: ShareInstance) -> str:

@@ -10,7 +10,8 @@ from penstock.context import RequestContext
 from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
 from penstock.domain.pools import PoolRef
 from penstock.domain.quotas import QuotaResource
-from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareProtocol, ShareStatus
+from penstock.domain.replication import TYPE_SPEC, parse_replication_type
+from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareInstance, ShareProtocol, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, NotFound
@@ -80,9 +81,11 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Sh
             QuotaResource.GIGABYTES: decided.size_gib,
             QuotaResource.PER_SHARE_GIGABYTES: decided.size_gib,
         }
+        if replication_type(decided.share_type) is not None:
+            more |= {QuotaResource.SHARE_REPLICAS: 1, QuotaResource.REPLICA_GIGABYTES: decided.size_gib}
         quotas.check(tx, plane, context, *owner, decided.share_type.id, more)
         near = hints.resolve(tx, context, wanted.hints)
-        pool, reason = _place(tx, plane, _requirements(wanted, decided, near))
+        pool, reason = _place(tx, plane, _requirements(wanted, decided, near, owner))
         share = _share(wanted, decided, owner, plane.clock.utc(), pool, _zone(tx, wanted, pool))
         shares.insert_share(tx, share)
         hints.remember(tx, share.id, wanted.hints)
@@ -137,8 +140,10 @@ def _source(tx: Transaction, context: RequestContext, wanted: NewShare) -> _Sour
     if wanted.snapshot_id is None:
         return None
     snapshot = snapshot_to_change(tx, context, wanted.snapshot_id)
-    if snapshot.status is not SnapshotStatus.AVAILABLE:
-        raise Invalid(f"Snapshot {snapshot.id} is '{snapshot.status}'; a share can be made from it when available.")
+    if snapshot.aggregate_status is not SnapshotStatus.AVAILABLE:
+        raise Invalid(
+            f"Snapshot {snapshot.id} is '{snapshot.aggregate_status}'; a share can be made from it when available."
+        )
     share = shares.get(tx, snapshot.share_id)
     if share is None:
         raise NotFound(f"There is no share {snapshot.share_id}.")
@@ -174,7 +179,7 @@ def _size(wanted: NewShare, source: _Source | None) -> int:
     return wanted.size_gib or smallest
 
 
-def _requirements(wanted: NewShare, decided: _Decided, near: hints.Pools) -> Requirements:
+def _requirements(wanted: NewShare, decided: _Decided, near: hints.Pools, owner: tuple[str, str]) -> Requirements:
     return Requirements(
         size_gib=decided.size_gib,
         protocol=decided.protocol,
@@ -184,6 +189,7 @@ def _requirements(wanted: NewShare, decided: _Decided, near: hints.Pools) -> Req
         different_hosts=near.different,
         hinted_pool=wanted.hints.only_host,
         only_pool=None if decided.source is None else share_calls.placed_on(decided.source.share.instance),
+        share={"project_id": owner[0], "user_id": owner[1], "share_type_id": decided.share_type.id},
     )
 
 
@@ -226,7 +232,7 @@ def _share(
         create_share_from_snapshot_support=share_type.claims("create_share_from_snapshot_support"),
         revert_to_snapshot_support=share_type.claims("revert_to_snapshot_support"),
         mount_snapshot_support=share_type.claims("mount_snapshot_support"),
-        replication_type=share_type.extra_specs.get("replication_type"),
+        replication_type=replication_type(share_type),
         task_state=None,
         share_group_id=None,
         source_share_group_snapshot_member_id=None,
@@ -237,6 +243,12 @@ def _share(
         updated_at=None,
         instance=new_instance(share_id, share_type, now, pool, zone, ShareStatus.CREATING),
     )
+
+
+def replication_type(share_type: ShareType) -> str | None:
+    """How shares of the type can be replicated; None when they cannot. Raises Invalid for a kind there is not."""
+    text = share_type.extra_specs.get(TYPE_SPEC)
+    return None if text is None else parse_replication_type(text).value
 
 
 def new_instance(
@@ -254,7 +266,7 @@ def new_instance(
         host=None if pool is None else str(pool),
         status=ShareStatus.ERROR if pool is None else status,
         access_rules_status=AccessRulesStatus.ACTIVE,
-        replica_state=None,
+        replica_state=_first_state(share_type, pool),
         availability_zone=zone,
         share_network_id=None,
         share_server_id=None,
@@ -268,6 +280,13 @@ def new_instance(
         created_at=now,
         updated_at=None,
     )
+
+
+def _first_state(share_type: ShareType, pool: PoolRef | None) -> ReplicaState | None:
+    """The first instance of a share that can be replicated is its active replica, from the start."""
+    if replication_type(share_type) is None:
+        return None
+    return ReplicaState.ERROR if pool is None else ReplicaState.ACTIVE
 
 
 def _enqueue(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:

@@ -10,6 +10,7 @@ from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, Forbidden, Invalid, InvalidShare, NotFound
 from penstock.services import hints, share_calls
 from penstock.services.control_plane import ControlPlane
+from penstock.services.replicated import refuse_replicas
 from penstock.services.visibility import changeable_share, own_snapshot, share_to_change
 from penstock.store import share_migrations, shares, snapshots
 from penstock.store.database import Transaction
@@ -35,7 +36,8 @@ TASK_STATES = tuple(TaskState)
 def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group_id: str | None = None) -> None:
     """Accept the deletion; a share that is on no pool is gone at once.
 
-    Raises NotFound, Forbidden (as published: a state that does not allow it, or snapshots), Invalid (the group).
+    Raises NotFound, Forbidden (as published: a state that does not allow it, or snapshots), Invalid (the group),
+    Conflict (replicas).
     """
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
@@ -45,6 +47,7 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group
             raise Forbidden(f"Share {share.id} was never taken over; unmanage it instead of deleting it.")
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; delete them first.")
+        refuse_replicas(share, "deleted")
         try:
             remove(tx, plane, context, share, Event.DELETE)
         except InvalidShare as err:
@@ -52,11 +55,12 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group
 
 
 def force_delete(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
-    """The same in any state, for administrators. Raises NotFound, Invalid (snapshots)."""
+    """The same in any state, for administrators. Raises NotFound, Invalid (snapshots), Conflict (replicas)."""
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
         if shares.has_snapshots(tx, share.id):
             raise InvalidShare(f"Share {share.id} has snapshots; delete them first.")
+        refuse_replicas(share, "deleted")
         remove(tx, plane, context, share, Event.FORCE_DELETE)
 
 
@@ -125,8 +129,10 @@ def _revertible(tx: Transaction, context: RequestContext, share: Share, snapshot
         raise Invalid(f"Snapshot {snapshot.id} is not of share {share.id}.")
     if share.status is not ShareStatus.AVAILABLE:
         raise Conflict(f"Share {share.id} is '{share.status}'; it can be reverted when it is available.")
-    if snapshot.status is not SnapshotStatus.AVAILABLE:
-        raise Conflict(f"Snapshot {snapshot.id} is '{snapshot.status}'; it can be gone back to when it is available.")
+    if snapshot.aggregate_status is not SnapshotStatus.AVAILABLE:
+        raise Conflict(
+            f"Snapshot {snapshot.id} is '{snapshot.aggregate_status}'; it can be gone back to when it is available."
+        )
     if share.instance.access_rules_status is not AccessRulesStatus.ACTIVE:
         raise Conflict(f"The access rules of share {share.id} are not in force yet; try again when they are.")
     newest = snapshots.list_snapshots(tx, SnapshotFilter(share_id=share.id), Page(limit=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.context import RequestContext
+from penstock.domain.replication import RPO_KEY, parse_objective
 from penstock.errors import Forbidden, NotFound
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import share_to_change, visible_share
@@ -28,9 +29,9 @@ def put(
 ) -> dict[str, str]:
     """Set these pairs; with `replace` the rest goes, the administrator's excepted. Returns all that are there now.
 
-    Raises NotFound, Forbidden. Safe to repeat.
+    Raises NotFound, Forbidden, Invalid. Safe to repeat.
     """
-    check_reserved(plane, items, may_set_reserved=may_set_reserved)
+    check_items(plane, items, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
         shares.set_metadata(tx, share.id, items, replace=replace, keeping=_reserved(plane))
@@ -44,6 +45,13 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, key: str
         share = share_to_change(tx, context, share_id)
         if not shares.delete_metadata(tx, share.id, key):
             raise NotFound(f"Share {share.id} has no metadata key '{key}'.")
+
+
+def check_items(plane: ControlPlane, items: Mapping[str, str], *, may_set_reserved: bool) -> None:
+    """Raise Forbidden for a key that only administrators may set, Invalid for an objective that is not one."""
+    check_reserved(plane, items, may_set_reserved=may_set_reserved)
+    if RPO_KEY in items:
+        parse_objective(items[RPO_KEY])
 
 
 def check_reserved(plane: ControlPlane, items: Mapping[str, str], *, may_set_reserved: bool) -> None:

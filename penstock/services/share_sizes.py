@@ -12,7 +12,7 @@ from penstock.scheduler.requirements import THIN, Requirements
 from penstock.services import messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import changeable_share
-from penstock.store import shares, types
+from penstock.store import replicas, shares, types
 from penstock.store.database import Transaction
 
 
@@ -30,7 +30,7 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
         type_choice.check_size(share_type, new_size_gib, extending=True)
         _check_quota(tx, plane, context, share, new_size_gib)
         extra_specs = {} if share_type is None else share_type.extra_specs
-        refusal = None if force else _no_room(tx, plane, share, new_size_gib, extra_specs)
+        refusal = None if force else _no_room_anywhere(tx, plane, share, new_size_gib, extra_specs)
         if refusal is not None:
             _tell_owner(tx, plane, context, share, refusal)
             return
@@ -69,22 +69,36 @@ def _check_quota(
         QuotaResource.GIGABYTES: new_size_gib - share.size_gib,
         QuotaResource.PER_SHARE_GIGABYTES: new_size_gib,
     }
+    if share.instance.is_replica:
+        more[QuotaResource.REPLICA_GIGABYTES] = (new_size_gib - share.size_gib) * replicas.count(tx, share.id)
     try:
         quotas.check(tx, plane, context, share.project_id, share.user_id, share.share_type_id, more)
     except QuotaExceeded as err:
         raise Forbidden(err.message) from err
 
 
-def _no_room(
+def _no_room_anywhere(
     tx: Transaction, plane: ControlPlane, share: Share, new_size_gib: int, extra_specs: dict[str, str]
 ) -> str | None:
-    """Why the share's pool cannot hold it at that size; None when it can."""
+    """Why the pool of the share, or of one of its replicas, which follow it, has no room; None when all have."""
+    pools = [share_calls.placed_on(share.instance)]
+    if share.has_replicas:
+        hosts = {one.instance.host for one in replicas.of_share(tx, share.id)}
+        pools += sorted(host for host in hosts if host is not None and host not in pools)
+    reasons = (_no_room(tx, plane, share, new_size_gib, extra_specs, pool) for pool in pools)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _no_room(
+    tx: Transaction, plane: ControlPlane, share: Share, new_size_gib: int, extra_specs: dict[str, str], pool: str
+) -> str | None:
+    """Why that pool cannot hold the share at that size; None when it can."""
     thickness = {key: value for key, value in extra_specs.items() if key.removeprefix("capabilities:") == THIN}
     wanted = Requirements(
         size_gib=new_size_gib - share.size_gib,
         protocol=share.protocol,
         extra_specs=thickness,
-        only_pool=share_calls.placed_on(share.instance),
+        only_pool=pool,
     )
     try:
         placement.place(tx, plane, wanted)

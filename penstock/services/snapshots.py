@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
@@ -12,12 +13,12 @@ from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict, Invalid, InvalidShare, NotFound, Unprocessable
-from penstock.ids import SnapshotId, SnapshotInstanceId, new_id
+from penstock.ids import InstanceId, SnapshotId, SnapshotInstanceId, new_id
 from penstock.services import quotas, share_calls
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import Page
 from penstock.services.visibility import changeable_share, own_snapshot, snapshot_to_change
-from penstock.store import shares, snapshots
+from penstock.store import replicas, shares, snapshots
 from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
 
@@ -73,8 +74,11 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewSnapshot) ->
         quotas.check(tx, plane, context, share.project_id, share.user_id, share.share_type_id, more)
         snapshot = new_snapshot(share, wanted, plane.clock.utc(), SnapshotStatus.CREATING)
         snapshots.insert_snapshot(tx, snapshot)
+        if share.has_replicas:
+            _add_copies(tx, share, snapshot)
         arguments = {"share_id": share.id, "snapshot_id": snapshot.id}
-        share_calls.enqueue(tx, plane, context, share.instance, "create_snapshot", arguments)
+        method = "create_replicated_snapshot" if share.has_replicas else "create_snapshot"
+        share_calls.enqueue(tx, plane, context, share.instance, method, arguments)
         return snapshot
 
 
@@ -188,6 +192,29 @@ def share_of(tx: Transaction, snapshot: Snapshot) -> Share:
     return share
 
 
+def _add_copies(tx: Transaction, share: Share, snapshot: Snapshot) -> None:
+    """One instance of the snapshot for each further replica that is, or will be, somewhere."""
+    for one in replicas.of_share(tx, share.id):
+        replica = one.instance
+        if replica.id == share.instance.id or replica.host is None or replica.status is ShareStatus.DELETING:
+            continue
+        snapshots.insert_instance(tx, new_copy(snapshot.instance, replica.id, snapshot.created_at))
+
+
+def new_copy(of: SnapshotInstance, instance_id: InstanceId, now: datetime) -> SnapshotInstance:
+    """The instance of the same snapshot on another replica, which is yet to get it."""
+    return replace(
+        of,
+        id=SnapshotInstanceId(new_id()),
+        share_instance_id=instance_id,
+        status=SnapshotStatus.CREATING,
+        progress="0%",
+        provider_location=None,
+        created_at=now,
+        updated_at=None,
+    )
+
+
 def _check_snapshots_possible(share: Share, *, force: bool) -> None:
     if not share.snapshot_support:
         raise Unprocessable(f"The share type of share {share.id} does not allow snapshots.")
@@ -198,10 +225,18 @@ def _check_snapshots_possible(share: Share, *, force: bool) -> None:
 def _remove(tx: Transaction, plane: ControlPlane, context: RequestContext, snapshot: Snapshot, event: Event) -> None:
     if shares.is_being_cloned(tx, snapshot.id):
         raise Conflict(f"A share is being made from snapshot {snapshot.id}; delete it when that is done.")
-    snapshots.move(tx, snapshot.instance, event, now=plane.clock.utc())
+    now = plane.clock.utc()
+    snapshots.move(tx, snapshot.instance, event, now=now)
+    copies = [one for one in snapshots.instances_of(tx, snapshot.id) if one.id != snapshot.instance.id]
+    for copy in copies:  # whatever has become of them: they go with it
+        snapshots.move(tx, copy, Event.FORCE_DELETE, now=now)
     share = share_of(tx, snapshot)
     if share.instance.host is None:
         snapshots.delete_snapshot(tx, snapshot.id)
         return
-    arguments = {"snapshot_id": snapshot.id, "force": event is Event.FORCE_DELETE}
-    share_calls.enqueue(tx, plane, context, share.instance, "delete_snapshot", arguments)
+    arguments: dict[str, Any] = {"snapshot_id": snapshot.id, "force": event is Event.FORCE_DELETE}
+    method = "delete_snapshot"
+    if copies or share.has_replicas:
+        method = "delete_replicated_snapshot"
+        arguments["share_id"] = share.id
+    share_calls.enqueue(tx, plane, context, share.instance, method, arguments)

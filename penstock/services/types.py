@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.context import RequestContext
+from penstock.domain.replication import RPO_KEY, TYPE_SPEC, parse_objective, parse_replication_type
 from penstock.domain.types import REQUIRED_SPEC, SNAPSHOT_SPECS, ShareType, parse_claim
 from penstock.errors import Conflict, Forbidden, Invalid, NotFound
 from penstock.ids import ShareTypeId, new_id
@@ -16,8 +17,6 @@ from penstock.store import types as rows
 from penstock.store.database import Transaction
 
 ZONES_SPEC = "availability_zones"
-REPLICATION_SPEC = "replication_type"
-REPLICATION_TYPES = ("dr", "readable", "writable")
 BOOLEAN_SPECS = (REQUIRED_SPEC, *SNAPSHOT_SPECS)
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 LONGEST_VALUE = 255
@@ -187,8 +186,10 @@ def _checked_spec(key: str, value: str) -> str:
         raise Invalid(f"The extra spec '{key}' must have 1 to {LONGEST_VALUE} characters.")
     if key in BOOLEAN_SPECS:
         parse_claim(key, value)
-    if key == REPLICATION_SPEC and value not in REPLICATION_TYPES:
-        raise Invalid(f"The extra spec '{key}' must be one of {', '.join(REPLICATION_TYPES)}, not '{value}'.")
+    if key == TYPE_SPEC:
+        parse_replication_type(value)
+    if key == RPO_KEY:
+        parse_objective(value)
     if key.startswith("provisioning:") and key.endswith("_size") and not value.isdigit():
         raise Invalid(f"The extra spec '{key}' must be a whole number of GiB, not '{value}'.")
     if key == ZONES_SPEC:

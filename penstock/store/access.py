@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 
 from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType
 from penstock.ids import AccessRuleId, InstanceId, ShareId
+from penstock.store.aggregates import rule_state
 from penstock.store.schema import access_rule_metadata, access_rules, instance_access_rules, shares
 
 _METADATA = select(access_rule_metadata).where(
@@ -37,13 +38,13 @@ def insert_rule(tx: Connection, rule: AccessRule, instance_ids: Collection[str])
 
 
 def get(tx: Connection, rule_id: AccessRuleId | str) -> AccessRule | None:
-    """The rule, with its state on the instance that speaks for its share, or None."""
+    """The rule, in the worst of its states on all replicas of its share, or None."""
     row = tx.execute(_speaking().where(access_rules.c.id == rule_id)).first()
     return None if row is None else _rule(row, metadata_of(tx, [row.id]).get(row.id, {}))
 
 
 def of_share(tx: Connection, share_id: ShareId | str, *, metadata: Mapping[str, str] | None = None) -> list[AccessRule]:
-    """The share's rules with their states on the instance that speaks for it, oldest first."""
+    """The share's rules, each in the worst of its states on all replicas, oldest first."""
     query = _speaking().where(access_rules.c.share_id == share_id)
     for key, value in (metadata or {}).items():
         table = access_rule_metadata.c
@@ -105,6 +106,21 @@ def set_states(
     return moved
 
 
+def add_instance(
+    tx: Connection, share_id: ShareId | str, instance_id: InstanceId | str, *, now: datetime
+) -> list[AccessRuleId]:
+    """Queue the share's rules to be applied on another instance, but for those on their way out; returns which."""
+    leaving = (AccessState.QUEUED_TO_DENY, AccessState.DENYING)
+    wanted = [rule.id for rule in of_share(tx, share_id) if rule.state not in leaving]
+    rows = [
+        {"access_rule_id": rule_id, "share_instance_id": instance_id, "state": AccessState.QUEUED_TO_APPLY}
+        for rule_id in wanted
+    ]
+    if rows:
+        tx.execute(insert(instance_access_rules), [{**row, "updated_at": now} for row in rows])
+    return wanted
+
+
 def forget_on_instance(tx: Connection, instance_id: InstanceId | str, rule_ids: Collection[str]) -> None:
     """The rules are gone from that instance; a rule that is on no instance any more is gone altogether."""
     table = instance_access_rules
@@ -147,13 +163,14 @@ def delete_metadata(tx: Connection, rule_id: AccessRuleId | str, key: str) -> bo
 
 def _speaking() -> Any:
     return (
-        select(*access_rules.c, instance_access_rules.c.state)
+        select(*access_rules.c, rule_state.label("state"))
         .join(shares, shares.c.id == access_rules.c.share_id)
-        .join(
+        .outerjoin(
             instance_access_rules,
             (instance_access_rules.c.access_rule_id == access_rules.c.id)
             & (instance_access_rules.c.share_instance_id == shares.c.instance_id),
         )
+        .where(rule_state.is_not(None))
     )
 
 

@@ -52,6 +52,17 @@ _SNAPSHOTS = (
     )
     .where(snapshots.c.project_id == bindparam("project_id"))
 )
+_NEW_REPLICA = share_instances.c.status == ShareStatus.CREATING
+_REPLICAS = (
+    select(
+        func.count(),
+        func.coalesce(func.sum(_COUNTED), 0),
+        func.coalesce(func.sum(case((_NEW_REPLICA, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((_NEW_REPLICA, _COUNTED), else_=_COUNTED - shares.c.size_gib)), 0),
+    )
+    .select_from(shares.join(share_instances, share_instances.c.share_id == shares.c.id))
+    .where(shares.c.project_id == bindparam("project_id"), share_instances.c.replica_state.is_not(None))
+)
 _LIMITS = select(quotas.c.resource, quotas.c.hard_limit).where(
     quotas.c.scope == bindparam("scope"),
     quotas.c.project_id == bindparam("project_id"),
@@ -98,21 +109,26 @@ def usage(
     tx: Connection, project_id: str, *, user_id: str | None = None, share_type_id: str | None = None
 ) -> dict[QuotaResource, Usage]:
     """What the project (a user of it, a type in it) uses, from the rows. `in_use` includes what is being created."""
-    shares_used, snapshots_used = _SHARES, _SNAPSHOTS
+    shares_used, snapshots_used, replicas_used = _SHARES, _SNAPSHOTS, _REPLICAS
     if user_id is not None:
         shares_used = shares_used.where(shares.c.user_id == user_id)
+        replicas_used = replicas_used.where(shares.c.user_id == user_id)
         snapshots_used = snapshots_used.where(snapshots.c.user_id == user_id)
     if share_type_id is not None:
         shares_used = shares_used.where(shares.c.share_type_id == share_type_id)
+        replicas_used = replicas_used.where(shares.c.share_type_id == share_type_id)
         snapshots_used = snapshots_used.where(shares.c.share_type_id == share_type_id)
     of = {"project_id": project_id}
     counts, gib, new, new_gib = map(int, tx.execute(shares_used, of).one())
     snapshot_counts, snapshot_gib, new_snapshots, new_snapshot_gib = map(int, tx.execute(snapshots_used, of).one())
+    replica_counts, replica_gib, new_replicas, new_replica_gib = map(int, tx.execute(replicas_used, of).one())
     found = {resource: Usage(0) for resource in QuotaResource}
     found[QuotaResource.SHARES] = Usage(counts - new, new)
     found[QuotaResource.GIGABYTES] = Usage(gib - new_gib, new_gib)
     found[QuotaResource.SNAPSHOTS] = Usage(snapshot_counts - new_snapshots, new_snapshots)
     found[QuotaResource.SNAPSHOT_GIGABYTES] = Usage(snapshot_gib - new_snapshot_gib, new_snapshot_gib)
+    found[QuotaResource.SHARE_REPLICAS] = Usage(replica_counts - new_replicas, new_replicas)
+    found[QuotaResource.REPLICA_GIGABYTES] = Usage(replica_gib - new_replica_gib, new_replica_gib)
     return found
 
 

@@ -146,6 +146,11 @@ def delete_replica(tx: Connection, instance_id: InstanceId | str) -> None:
     tx.execute(delete(share_instances).where(share_instances.c.id == instance_id))
 
 
+def let_speak(tx: Connection, snapshot_id: SnapshotId | str, instance_id: SnapshotInstanceId | str) -> None:
+    """Let another of its instances speak for the snapshot."""
+    tx.execute(update(snapshots).where(snapshots.c.id == snapshot_id).values(instance_id=instance_id))
+
+
 def snapshot_instances_on(
     tx: Connection, instance_id: InstanceId | str, *, statuses: Sequence[SnapshotStatus] | None = None
 ) -> list[SnapshotInstance]:

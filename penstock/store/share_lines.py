@@ -14,6 +14,7 @@ from sqlalchemy import Connection, FunctionElement, Text, select
 from sqlalchemy.ext.compiler import compiles
 
 from penstock.domain.shares import Share
+from penstock.store.aggregates import access_rules_status, has_replicas
 from penstock.store.schema import share_instances, share_metadata, shares
 from penstock.store.shares import SORTABLE, Page, ShareFilter, narrow
 
@@ -76,7 +77,8 @@ _FIELDS: tuple[tuple[str, Any, str], ...] = (
     ("is_soft_deleted", shares.c.is_soft_deleted, "is_soft_deleted"),
     ("scheduled_to_be_deleted_at", shares.c.scheduled_to_be_deleted_at, "scheduled_to_be_deleted_at"),
     ("status", share_instances.c.status, "instance.status"),
-    ("access_rules_status", share_instances.c.access_rules_status, "instance.access_rules_status"),
+    ("access_rules_status", access_rules_status, "access_rules_status"),
+    ("has_replicas", has_replicas, "has_replicas"),
     ("availability_zone", share_instances.c.availability_zone, "instance.availability_zone"),
     ("share_network_id", share_instances.c.share_network_id, "instance.share_network_id"),
     ("share_server_id", share_instances.c.share_server_id, "instance.share_server_id"),

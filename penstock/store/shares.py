@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.domain.lifecycle import Event, advance_share
-from penstock.domain.shares import Share, ShareInstance, ShareStatus
+from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId, UserId
+from penstock.store.aggregates import has_replicas, replicas_rules_status
 from penstock.store.instances import insert_instance, instance_of, on_backend
 from penstock.store.schema import (
     export_locations,
@@ -26,14 +27,12 @@ from penstock.store.schema import (
 from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
-_SHARE = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.id == shares.c.instance_id)
+_TOGETHER = [has_replicas.label("has_replicas"), replicas_rules_status.label("replicas_rules_status")]
+_SHARE = select(*shares.c, *_INSTANCE, *_TOGETHER).join(share_instances, share_instances.c.id == shares.c.instance_id)
+_EACH = select(*shares.c, *_INSTANCE, *_TOGETHER).join(share_instances, share_instances.c.share_id == shares.c.id)
 
 _BY_ID = _SHARE.where(shares.c.id == bindparam("id"))
-_BY_INSTANCE = (
-    select(*shares.c, *_INSTANCE)
-    .join(share_instances, share_instances.c.share_id == shares.c.id)
-    .where(share_instances.c.id == bindparam("id"))
-)
+_BY_INSTANCE = _EACH.where(share_instances.c.id == bindparam("id"))
 _METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {
@@ -159,8 +158,7 @@ def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
 
 def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its instances, with that instance, oldest first."""
-    query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)
-    query = query.where(shares.c.id == share_id).order_by(share_instances.c.created_at, share_instances.c.id)
+    query = _EACH.where(shares.c.id == share_id).order_by(share_instances.c.created_at, share_instances.c.id)
     rows = tx.execute(query).all()
     notes = get_metadata(tx, share_id) if rows else {}
     return [_share(row, notes) for row in rows]
@@ -168,8 +166,7 @@ def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
     """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. Two queries."""
-    query = select(*shares.c, *_INSTANCE).join(share_instances, share_instances.c.share_id == shares.c.id)
-    query = query.where(on_backend(backend))
+    query = _EACH.where(on_backend(backend))
     query = query.where(share_instances.c.status.in_(list(statuses))).order_by(shares.c.created_at, shares.c.id)
     rows = tx.execute(query).all()
     notes = metadata_of(tx, [row.id for row in rows])
@@ -407,4 +404,8 @@ def _share(row: Row[Any], metadata: dict[str, str]) -> Share:
         instance=instance_of(row, "i_"),
         is_soft_deleted=row.is_soft_deleted,
         scheduled_to_be_deleted_at=row.scheduled_to_be_deleted_at,
+        has_replicas=bool(row.has_replicas),
+        replicas_rules_status=None
+        if row.replicas_rules_status is None
+        else AccessRulesStatus(row.replicas_rules_status),
     )

@@ -13,6 +13,7 @@ from penstock.domain.lifecycle import Event, advance_snapshot
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
+from penstock.store.aggregates import replicas_snapshot_status, snapshot_status
 from penstock.store.instances import on_backend
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.shares import Page, like
@@ -20,7 +21,9 @@ from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]
 _JOINED = snapshots.join(snapshot_instances, snapshot_instances.c.id == snapshots.c.instance_id)
-_SNAPSHOT = select(*snapshots.c, *_INSTANCE).select_from(_JOINED)
+_SNAPSHOT: Select[Any] = select(
+    *snapshots.c, *_INSTANCE, replicas_snapshot_status.label("replicas_status")
+).select_from(_JOINED)
 
 _BY_ID = _SNAPSHOT.where(snapshots.c.id == bindparam("id"))
 _METADATA = select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(bindparam("ids", expanding=True)))
@@ -29,7 +32,7 @@ SORTABLE = {
     "id": snapshots.c.id,
     "name": snapshots.c.display_name,
     "display_name": snapshots.c.display_name,
-    "status": snapshot_instances.c.status,
+    "status": snapshot_status,
     "size": snapshots.c.size_gib,
     "share_id": snapshots.c.share_id,
     "share_size": snapshots.c.share_size_gib,
@@ -175,6 +178,11 @@ def delete_snapshot(tx: Connection, snapshot_id: SnapshotId | str) -> None:
     tx.execute(delete(snapshots).where(snapshots.c.id == snapshot_id))
 
 
+def delete_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> None:
+    """Forget one instance, which must not be the one that speaks for the snapshot."""
+    tx.execute(delete(snapshot_instances).where(snapshot_instances.c.id == instance_id))
+
+
 def get_metadata(tx: Connection, snapshot_id: SnapshotId | str) -> dict[str, str]:
     """The snapshot's metadata."""
     return metadata_of(tx, [snapshot_id]).get(snapshot_id, {})
@@ -217,7 +225,7 @@ def _narrow(query: Select[Any], wanted: SnapshotFilter) -> Select[Any]:
         snapshots.c.display_description: wanted.description,
         snapshots.c.size_gib: wanted.size_gib,
         snapshots.c.user_id: wanted.user_id,
-        snapshot_instances.c.status: wanted.status,
+        snapshot_status: wanted.status,
     }
     for column, value in equal.items():
         if value is not None:
@@ -248,6 +256,7 @@ def instance_in(row: Row[Any], prefix: str = "") -> SnapshotInstance:
 
 
 def _snapshot(row: Row[Any], metadata: dict[str, str]) -> Snapshot:
+    status = row._mapping.get("replicas_status")  # noqa: SLF001 - as above; only where the snapshot was asked for
     return Snapshot(
         id=SnapshotId(row.id),
         share_id=ShareId(row.share_id),
@@ -262,4 +271,5 @@ def _snapshot(row: Row[Any], metadata: dict[str, str]) -> Snapshot:
         created_at=row.created_at,
         updated_at=row.updated_at,
         instance=instance_in(row, "i_"),
+        replicas_status=None if status is None else SnapshotStatus(status),
     )

@@ -87,11 +87,11 @@ def finish_rules(plane: ControlPlane, share_id: str, state: AccessState = Access
 def make_share(plane: ControlPlane, client: Client, **wanted: Any) -> dict[str, Any]:
     """An available share of 2 GiB of the type ``gold``."""
     fields = {"share_proto": "NFS", "size": 2, "share_type": "gold", **wanted}
-    answer = client.at("2.73").post("shares", {"share": fields})
+    answer = client.at("2.75").post("shares", {"share": fields})
     assert answer.status_code == 200, answer.text
     share_id = answer.json()["share"]["id"]
     finish_share(plane, share_id)
-    shown: dict[str, Any] = client.at("2.73").get(f"shares/{share_id}").json()["share"]
+    shown: dict[str, Any] = client.at("2.75").get(f"shares/{share_id}").json()["share"]
     return shown
 
 

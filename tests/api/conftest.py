@@ -56,7 +56,7 @@ class Client:
 
     http: TestClient
     token: str | None
-    version: str | None = "2.73"
+    version: str | None = "2.75"
     headers: dict[str, str] = field(default_factory=dict)
 
     def at(self, version: str | None, **headers: str) -> Client:

@@ -47,7 +47,7 @@ def sdk(url: str, token: str) -> openstack.connection.Connection:
         auth_type="admin_token",
         auth={"token": token, "endpoint": f"{url}/v2"},
         shared_file_system_endpoint_override=f"{url}/v2",
-        shared_file_system_default_microversion="2.73",
+        shared_file_system_default_microversion="2.75",
     )
 
 
@@ -103,7 +103,7 @@ def test_openstacksdk_manages_a_share(plane: ControlPlane, url: str, backend: Po
         files.unmanage_share(share.id)
 
 
-@pytest.mark.parametrize("version", ["2.6", "2.8", "2.44", "2.73"])
+@pytest.mark.parametrize("version", ["2.6", "2.8", "2.44", "2.75"])
 def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
     client = manila.Client(version, input_auth_token="member", service_catalog_url=f"{url}/v2")
     share = client.shares.create("NFS", 1, name="home")
@@ -112,7 +112,7 @@ def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
     assert [found.id for found in client.shares.list()] == [share.id]
     rule_id = client.shares.allow(share.id, "ip", "10.0.0.0/24", "ro")["id"]
     finish_rules(plane, share.id)
-    if version == "2.73":
+    if version == "2.75":
         rules = client.share_access_rules.access_list(share.id)
     else:
         rules = client.shares.access_list(share.id)
@@ -131,7 +131,7 @@ def test_manilaclient(plane: ControlPlane, url: str, version: str) -> None:
 
 
 def test_manilaclient_uses_the_recycle_bin_and_metadata_of_snapshots(plane: ControlPlane, url: str) -> None:
-    client = manila.Client("2.73", input_auth_token="member", service_catalog_url=f"{url}/v2")
+    client = manila.Client("2.75", input_auth_token="member", service_catalog_url=f"{url}/v2")
     share = client.shares.create("NFS", 1, name="home")
     finish_share(plane, share.id)
     client.shares.soft_delete(share.id)

@@ -126,7 +126,7 @@ def test_application_credential_of_openstacksdk(url: str) -> None:
 
 
 def test_manilaclient(url: str) -> None:
-    share = manila.Client("2.73", session=login(f"{url}/v3"))
+    share = manila.Client("2.75", session=login(f"{url}/v3"))
     made = share.share_types.create("gold", spec_driver_handles_share_servers=False, description="fast")
     made.set_keys({"zfsonlinux:compression": "lz4"})
     assert share.share_types.get(made.id).get_keys() == {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REQUIREMENTS = ("tempest==47.0.0", "manila-tempest-plugin==3.2.0")
-MAX_VERSION = "2.73"
+MAX_VERSION = "2.75"
 PLUGIN = "manila_tempest_tests.tests.api"
 # What the plugin tests about resources that come with later issues; everything else runs. Share group types are here
 # (quotas and share types are tested beside one), the groups themselves are not.

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
-from penstock.domain.shares import ReplicaState, Share, ShareInstance, ShareStatus
+from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareInstance, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, InvalidShare
 from penstock.ids import InstanceId, SnapshotInstanceId, new_id
-from penstock.store import access, instances, replicas, shares, snapshots
+from penstock.store import access, instances, replicas, share_lines, shares, snapshots
 from penstock.store.database import Database
+from penstock.store.shares import Page, ShareFilter
+from penstock.store.snapshots import SnapshotFilter
 from tests.factories import NOW, a_rule, a_share, a_snapshot
 
 OTHER_POOL = "host@other#tank"
+BOTH: dict[str, Any] = {"has_replicas": True, "replicas_rules_status": AccessRulesStatus.ACTIVE}
 
 
 def a_replicated_share(database: Database) -> tuple[Share, ShareInstance]:
@@ -52,7 +57,7 @@ def test_a_replica_comes_back_as_it_went_in(database: Database) -> None:
     share, replica = a_replicated_share(database)
     with database.read() as tx:
         assert [one.instance for one in replicas.of_share(tx, share.id)] == [share.instance, replica]
-        assert replicas.active_of(tx, share.id) == share
+        assert replicas.active_of(tx, share.id) == replace(share, **BOTH)
         assert replicas.on(tx, "host@other") == [replica]
         assert replicas.siblings(tx, [share.id]) == {share.id: [share.instance, replica]}
         assert replicas.count(tx, share.id) == 2
@@ -153,3 +158,76 @@ def test_a_promotion_begins_and_ends(database: Database, status: ShareStatus) ->
         with pytest.raises(InvalidShare):
             shares.move(tx, moving.instance, Event.PROMOTE, now=NOW)
         assert shares.move(tx, moving.instance, Event.DONE, now=NOW) is ShareStatus.AVAILABLE
+
+
+def test_a_share_shows_that_it_has_replicas_and_the_worst_of_their_rules(database: Database) -> None:
+    share, replica = a_replicated_share(database)
+    alone = a_share(replication_type="readable")
+    with database.begin() as tx:
+        shares.insert_share(tx, alone)
+        instances.update_instance(tx, replica.id, now=NOW, access_rules_status=AccessRulesStatus.ERROR)
+        shown, other = shares.get(tx, share.id), shares.get(tx, alone.id)
+        lines = {line[share_lines.ID]: line for line in share_lines.list_lines(tx, ShareFilter(), Page())}
+    assert shown
+    assert other
+    assert (shown.has_replicas, shown.access_rules_status) == (True, AccessRulesStatus.ERROR)
+    assert (other.has_replicas, other.access_rules_status) == (False, AccessRulesStatus.ACTIVE)
+    for one in (shown, other):
+        line = dict(zip(share_lines.COLUMNS, lines[one.id], strict=True))
+        assert (line["has_replicas"], line["access_rules_status"]) == (one.has_replicas, one.access_rules_status)
+        assert isinstance(line["has_replicas"], bool)
+        assert share_lines.line_of(one)[:-1] == tuple(lines[one.id])[:-1]
+
+
+def test_rules_of_a_replica_that_is_not_available_do_not_count(database: Database) -> None:
+    share, replica = a_replicated_share(database)
+    with database.begin() as tx:
+        instances.update_instance(tx, replica.id, now=NOW, access_rules_status=AccessRulesStatus.SYNCING)
+        shares.reset_status(tx, replica.id, ShareStatus.CREATING, now=NOW)
+        shown = shares.get(tx, share.id)
+    assert shown
+    assert shown.access_rules_status is AccessRulesStatus.ACTIVE
+
+
+def test_a_rule_shows_the_worst_of_its_states(database: Database) -> None:
+    share, replica = a_replicated_share(database)
+    rule = a_rule(share, state=AccessState.ACTIVE)
+    with database.begin() as tx:
+        access.insert_rule(tx, rule, [share.instance.id])
+        assert [one.state for one in access.of_share(tx, share.id)] == [AccessState.ACTIVE]
+        assert access.add_instance(tx, share.id, replica.id, now=NOW) == [rule.id]
+        assert [one.state for one in access.of_share(tx, share.id)] == [AccessState.QUEUED_TO_APPLY]
+        shares.reset_status(tx, replica.id, ShareStatus.CREATING, now=NOW)
+        assert [one.state for one in access.of_share(tx, share.id)] == [AccessState.ACTIVE]
+
+
+def test_a_rule_is_there_until_the_last_replica_has_let_go_of_it(database: Database) -> None:
+    share, replica = a_replicated_share(database)
+    rule = a_rule(share, state=AccessState.DENYING)
+    with database.begin() as tx:
+        access.insert_rule(tx, rule, [share.instance.id, replica.id])
+        access.forget_on_instance(tx, share.instance.id, [rule.id])
+        assert [one.state for one in access.of_share(tx, share.id)] == [AccessState.DENYING]
+        assert access.add_instance(tx, share.id, share.instance.id, now=NOW) == []
+        access.forget_on_instance(tx, replica.id, [rule.id])
+        assert access.of_share(tx, share.id) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [(ReplicaState.IN_SYNC, SnapshotStatus.CREATING), (ReplicaState.ERROR, SnapshotStatus.AVAILABLE)],
+)
+def test_a_snapshot_is_available_when_all_in_sync_have_it(
+    database: Database, state: ReplicaState, shown: SnapshotStatus
+) -> None:
+    share, replica = a_replicated_share(database)
+    snapshot = a_replicated_snapshot(database, share, replica)
+    with database.begin() as tx:
+        copy = replicas.snapshot_instances_by_replica(tx, snapshot.id)[replica.id]
+        snapshots.reset_status(tx, copy.id, SnapshotStatus.CREATING, now=NOW)
+        replicas.set_state(tx, replica.id, state, now=NOW)
+        found = snapshots.get(tx, snapshot.id)
+        assert found
+        assert (found.status, found.aggregate_status) == (SnapshotStatus.AVAILABLE, shown)
+        listed = snapshots.list_snapshots(tx, SnapshotFilter(share_id=share.id, status=shown), Page(sort_key="status"))
+        assert [one.id for one in listed] == [snapshot.id]

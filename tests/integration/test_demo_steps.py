@@ -63,7 +63,7 @@ class ByCommand:
 
     def __init__(self, product: Product) -> None:
         self._run = product.openstack
-        self._library = manila.Client("2.73", session=product.daemon.cloud().session)
+        self._library = manila.Client("2.75", session=product.daemon.cloud().session)
 
     def share(self, size: int, snapshot: str | None = None) -> str:
         more = ("--snapshot-id", snapshot) if snapshot else ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-VERSION = "2.73"
+VERSION = "2.75"
 TIMEOUT_S = 60.0
 
 

@@ -59,7 +59,7 @@ class Product:
             "OS_USER_DOMAIN_ID": "default",
             "OS_PROJECT_DOMAIN_ID": "default",
             "OS_IDENTITY_API_VERSION": "3",
-            "OS_SHARE_API_VERSION": "2.73",
+            "OS_SHARE_API_VERSION": "2.75",
         }
         argv = (str(program), *words)
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=environment)

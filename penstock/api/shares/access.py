@@ -65,6 +65,7 @@ def allow(request: ApiRequest) -> Answer:
         access_level=parse_access_level(asked.access_level),
         metadata=check_pairs("metadata", asked.metadata or {}) if has_metadata else {},
         even_after_error=request.version.at_least("2.28"),
+        even_with_failed_replicas=request.version.at_least("2.74"),
     )
     rules = access.allow(request.plane, request.context, share_id, wanted)
     return Answer({"access": _rule(request, rules.items[0], rules.overall, with_share=True)})
@@ -76,7 +77,13 @@ def deny(request: ApiRequest) -> Answer:
     """Take a rule away."""
     request.enforce("share:deny_access")
     rule_id = request.body_as(DenyFields).access_id
-    access.deny(request.plane, request.context, request.params["share_id"], rule_id)
+    access.deny(
+        request.plane,
+        request.context,
+        request.params["share_id"],
+        rule_id,
+        even_with_failed_replicas=request.version.at_least("2.74"),
+    )
     return ACCEPTED
 
 

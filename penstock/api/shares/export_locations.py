@@ -18,7 +18,7 @@ routes = Routes()
 def list_of_share(request: ApiRequest) -> Answer:
     """Where a share can be mounted."""
     request.enforce("share_export_location:index")
-    found = instances.share_locations(request.plane, request.context, request.params["share_id"])
+    found = _of_share(request)
     return Answer({"export_locations": [_summary(request, location) for location in found]})
 
 
@@ -26,7 +26,7 @@ def list_of_share(request: ApiRequest) -> Answer:
 def show_of_share(request: ApiRequest) -> Answer:
     """One export location of a share."""
     request.enforce("share_export_location:show")
-    found = instances.share_locations(request.plane, request.context, request.params["share_id"])
+    found = _of_share(request)
     return Answer({"export_location": _detail(request, instances.one_location(found, request.params["location_id"]))})
 
 
@@ -44,6 +44,15 @@ def show_of_instance(request: ApiRequest) -> Answer:
     request.enforce("share_instance_export_location:show")
     found = instances.instance_locations(request.plane, request.params["instance_id"])
     return Answer({"export_location": _detail(request, instances.one_location(found, request.params["location_id"]))})
+
+
+def _of_share(request: ApiRequest) -> list[ExportLocation]:
+    return instances.share_locations(
+        request.plane,
+        request.context,
+        request.params["share_id"],
+        with_replicas=not request.version.at_least("2.47"),
+    )
 
 
 def _summary(request: ApiRequest, location: ExportLocation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from penstock.api.request import ApiRequest
 from penstock.errors import Forbidden, Invalid
 from penstock.services.hints import Hints
 from penstock.services.share_creation import NewShare
-from penstock.services.share_metadata import check_reserved
+from penstock.services.share_metadata import check_items
 from penstock.services.shares import ShareChange
 
 MOST_HINTS = 50
@@ -78,7 +78,7 @@ def new_share(request: ApiRequest) -> NewShare:
     if is_public:
         request.enforce("share:create_public_share")
     metadata = check_pairs("metadata", asked.metadata or {})
-    check_reserved(request.plane, metadata, may_set_reserved=request.allows("share:update_admin_only_metadata"))
+    check_items(request.plane, metadata, may_set_reserved=request.allows("share:update_admin_only_metadata"))
     return NewShare(
         protocol=asked.share_proto,
         size_gib=None if asked.size is None else parse_whole("size", asked.size, minimum=1),

@@ -39,6 +39,7 @@ _SINCE = (
     ("task_state", "2.5"),
     ("access_rules_status", "2.10"),
     ("replication_type", "2.11"),
+    ("has_replicas", "2.11"),
     ("user_id", "2.16"),
     ("create_share_from_snapshot_support", "2.24"),
     ("revert_to_snapshot_support", "2.27"),
@@ -126,8 +127,6 @@ def _constants(version: ApiVersion) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if version.at_least("2.4") and not version.at_least("2.31"):
         found |= {"consistency_group_id": None, "source_cgsnapshot_member_id": None}
-    if version.at_least("2.11"):
-        found["has_replicas"] = False  # a share has one instance until replicas are served
     return found
 
 

@@ -29,7 +29,7 @@ def detail(request: ApiRequest, snapshot: Snapshot) -> dict[str, Any]:
         "share_size": snapshot.share_size_gib,
         "share_proto": snapshot.share_protocol,
         "size": snapshot.size_gib,
-        "status": snapshot.status,
+        "status": snapshot.aggregate_status,
         "created_at": stamp(snapshot.created_at),
         "links": links(request.url, "snapshots", snapshot.id),
     }
