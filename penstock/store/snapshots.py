@@ -178,11 +178,6 @@ def delete_snapshot(tx: Connection, snapshot_id: SnapshotId | str) -> None:
     tx.execute(delete(snapshots).where(snapshots.c.id == snapshot_id))
 
 
-def delete_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> None:
-    """Forget one instance, which must not be the one that speaks for the snapshot."""
-    tx.execute(delete(snapshot_instances).where(snapshot_instances.c.id == instance_id))
-
-
 def get_metadata(tx: Connection, snapshot_id: SnapshotId | str) -> dict[str, str]:
     """The snapshot's metadata."""
     return metadata_of(tx, [snapshot_id]).get(snapshot_id, {})

@@ -214,7 +214,7 @@ def test_a_replica_that_alone_has_a_snapshot_is_kept_unless_forced(
     finish_snapshot(plane, snapshot)
     with plane.database.begin() as tx:
         (copy,) = replicas.snapshot_instances_on(tx, replica)
-        snapshots.delete_instance(tx, copy.id)
+        replicas.delete_snapshot_instance(tx, copy.id)
         replicas.set_state(tx, replica, ReplicaState.IN_SYNC, now=plane.clock.utc())
     replica_act(admin, replica, "promote")
     finish_promotion(plane, replica)
