@@ -46,24 +46,30 @@ def single(stage: Stage, api: Api) -> list[Row]:
     def create(n: int) -> float:
         started = time.time()
         ids.append(api.create(f"single-{n}"))
+        ended = stage.settled(ids[-1])
         api.until_share(ids[-1])
-        return stage.ended(ids[-1]) - started
+        return ended - started
 
     def snapshot(n: int) -> float:
         started = time.time()
-        api.until_snapshot(api.snapshot(ids[n]))
-        return stage.ended(ids[n]) - started
+        snapshot_id = api.snapshot(ids[n])
+        ended = stage.settled(ids[n])
+        api.until_snapshot(snapshot_id)
+        return ended - started
 
     def extend(n: int) -> float:
         started = time.time()
         api.action(ids[n], "extend", new_size=2)
+        ended = stage.settled(ids[n])
         api.until_share(ids[n])
-        return stage.ended(ids[n]) - started
+        return ended - started
 
     def allow(n: int) -> float:
         started = time.time()
-        api.until_rule(api.allow(ids[n], CLIENT))
-        return stage.ended(ids[n]) - started
+        rule_id = api.allow(ids[n], CLIENT)
+        ended = stage.settled(ids[n])
+        api.until_rule(rule_id)
+        return ended - started
 
     ours = [repeat(TIMES, act) for act in (create, snapshot, extend, allow)]
     floors = [
@@ -161,9 +167,9 @@ def together(stage: Stage, api: Api, shares: int = 50, clients: int = 10) -> lis
         thread.start()
     for thread in threads:
         thread.join()
+    ours = stage.settled(*made) - started
     for share_id in made:
         api.until_share(share_id)
-    ours = max(stage.ended(share_id) for share_id in made) - started
     return [
         Row(f"{shares} shares by {clients} clients at once", ours, "s", 1.5, floor, f"{shares} zfs create in a loop")
     ]

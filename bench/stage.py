@@ -7,6 +7,7 @@ import resource
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from penstock.host.runner import Completed, Host
 PORT = 8797
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
+LOOK_AGAIN_S = 0.0005
+SETTLE_TIMEOUT_S = 120.0
 LAST_LOG = Path(__file__).resolve().parents[1] / ".work" / "bench" / "penstock.log"
 
 
@@ -61,10 +64,30 @@ class Stage:
 
     def ended(self, share_id: str) -> float:
         """When the last operation on the share was finished (Unix time): by its row, not by asking again and again."""
-        with closing(sqlite3.connect(f"file:{self.work}/state/penstock.sqlite?mode=ro", uri=True)) as rows:
+        with closing(self._rows()) as rows:
             query = "SELECT max(finished_at) FROM operations WHERE resource_key = ?"
             (text,) = rows.execute(query, (f"share:{share_id}",)).fetchone()
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    def settled(self, *share_ids: str) -> float:
+        """Wait until nothing is queued or running for the shares; when that was so (Unix time).
+
+        Reads the committed rows, every half millisecond and outside of the daemon: what a user could see at that
+        moment, without the work of answering a user who asks all the time.
+        """
+        marks = ",".join("?" * len(share_ids))
+        pending = f"SELECT 1 FROM operations WHERE state IN ('queued', 'running') AND resource_key IN ({marks}) LIMIT 1"  # noqa: S608
+        keys = [f"share:{share_id}" for share_id in share_ids]
+        deadline = time.time() + SETTLE_TIMEOUT_S
+        with closing(self._rows()) as rows:
+            while rows.execute(pending, keys).fetchone() is not None:
+                if time.time() > deadline:
+                    raise RuntimeError(f"still at work on {len(share_ids)} shares after {SETTLE_TIMEOUT_S:g} s")
+                time.sleep(LOOK_AGAIN_S)
+            return time.time()
+
+    def _rows(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.work}/state/penstock.sqlite?mode=ro", uri=True, isolation_level=None)
 
     def cpu_s(self) -> float:
         """CPU seconds the daemon has used."""

@@ -126,7 +126,7 @@ class Worker:
             woken = self._waker.wait(POLL_S) if idle else True
 
     def _turn(self, *, woken: bool) -> bool:
-        """Hand out what is runnable; returns whether there was nothing to do.
+        """Hand out what is runnable; returns whether that was all there is to do for now.
 
         Unless `woken` by something new, a look that costs no writing transaction comes first.
         """
@@ -138,7 +138,7 @@ class Worker:
         taken = self._claim(free) if free > 0 and (woken or self._is_due()) else []
         for operation in taken:
             pool.submit(self._run, operation)
-        return not taken
+        return len(taken) < free or free <= 0
 
     def _is_due(self) -> bool:
         with self._database.read() as tx:

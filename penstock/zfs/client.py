@@ -13,7 +13,7 @@ from penstock.zfs.copies import Copy
 from penstock.zfs.faults import AlreadyMounted, NothingMounted
 from penstock.zfs.flavour import Flavour
 from penstock.zfs.names import Dataset, SnapshotName, Target, check_property
-from penstock.zfs.properties import Properties, assignments, options
+from penstock.zfs.properties import Properties, assignments, never_mounts, options
 
 COPY_TIMEOUT_S = 24 * 3600.0  # long, for terabytes; but there is a deadline
 SNAPSHOTS_PER_DESTROY = 500  # the names are one argument, which Linux limits to 128 KiB
@@ -163,13 +163,15 @@ class Zfs:
         Safe to repeat. Raises NotFound, TooSmall (quota), InsufficientCapacity (reservation).
         """
         pairs = assignments(properties)
+        run = self.commands.zfs if all(map(never_mounts, properties)) else self.commands.mounting
         for group in [pairs] if self.flavour.several_per_command and pairs else [[pair] for pair in pairs]:
-            self.commands.mounting("set", *group, str(target))  # a changed mountpoint remounts
+            run("set", *group, str(target))
 
     def inherit(self, target: Target, name: str) -> None:
         """Forget the local value, user property or native. Safe to repeat. Raises NotFound."""
         check_property(name)
-        self.commands.mounting("inherit", name, str(target))
+        run = self.commands.zfs if never_mounts(name) else self.commands.mounting
+        run("inherit", name, str(target))
 
     # --- snapshots ---------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from penstock.zfs.names import check_property
 GET_COLUMNS = "name,property,value,source"
 UNSET = "-"
 
+_SPACE = frozenset({"quota", "refquota", "reservation", "refreservation"})
 _SOURCES = frozenset({"local", "default", "temporary", "received", "none", UNSET})
 
 
@@ -41,6 +42,11 @@ Properties = dict[str, Property]
 def is_user_property(name: str) -> bool:
     """User properties, and only they, have a colon in their name (zfsprops(7)); ``userquota@`` ones do not count."""
     return ":" in name and "@" not in name
+
+
+def never_mounts(name: str) -> bool:
+    """Is the property one whose change leaves all mounts alone? (A changed mountpoint, and some others, remount.)"""
+    return is_user_property(name) or name in _SPACE
 
 
 def parse_get(text: str) -> dict[str, Properties]:

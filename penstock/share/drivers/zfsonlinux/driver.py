@@ -21,8 +21,6 @@ from penstock.errors import (
     Fault,
     Invalid,
     InvalidShare,
-    ManageInvalidShareSnapshot,
-    NotFound,
     ShareResourceNotFound,
     ShareShrinkingPossibleDataLoss,
     SnapshotResourceNotFound,
@@ -40,21 +38,18 @@ from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import (
     SeenShare,
-    SeenSnapshot,
-    is_snapshot_of,
     observe_share,
-    observe_snapshot,
     observe_tree,
 )
 from penstock.share.drivers.zfsonlinux.options import Settings, read_settings, zfsonlinux_opts
+from penstock.share.drivers.zfsonlinux.snapshots import Snapshots
 from penstock.share.drivers.zfsonlinux.steps import Rename, carry_out, settle
 from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage
 from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, NFSviaZFSHelper, host_executor
 from penstock.share.inventory import Client, Inventory
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
-from penstock.units import bytes_to_gib_ceil
 from penstock.zfs.faults import Busy, NewerSnapshots, TooSmall
-from penstock.zfs.names import SnapshotName
+from penstock.zfs.names import Dataset
 
 Locations = list[dict[str, Any]]
 P = ParamSpec("P")
@@ -96,6 +91,7 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
     storage: Storage
     helper: NFSviaZFSHelper
     finder: Finder
+    snapshots: Snapshots
 
     def __init__(
         self,
@@ -124,6 +120,7 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         self.set_execute(host_executor(self.storage.host, self.settings.timeout_s))
         self.helper = loading.helper_class(self.settings)(self.configuration, storage=self.storage)
         self.finder = Finder(self.storage.zfs, self.settings)
+        self.snapshots = Snapshots(self.storage.zfs, self.finder, self.settings)
 
     def check_for_setup_error(self) -> None:
         roots = list(self.settings.roots.values())
@@ -177,7 +174,7 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         return inventory.clients_of(share, rules, self.settings)
 
     def write_identity(self, share: ShareModel) -> None:
-        inventory.write_identity(self.storage.zfs, share, self._existing(share))
+        inventory.write_identity(self.storage.zfs, share, self.finder.existing(share))
 
     def stop_exporting(self, paths: Sequence[str]) -> None:
         self.helper.remove(paths)
@@ -211,7 +208,7 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
                 f"the snapshot is on {parent['host']}: a share on {share['host']} cannot be made from it yet."
             )
         dataset = spec.new_dataset(share, self.settings)
-        taken = self._snapshot_name(snapshot)
+        taken = self.snapshots.name(snapshot)
         is_copy = taken.pool != dataset.pool or spec.is_copy_wanted(share)
         source = spec.Source(taken, spec.How.COPY if is_copy else spec.How.CLONE)
         want = spec.share_spec(share, dataset, self.settings, self.storage.flavour, source)
@@ -226,7 +223,7 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
             last.append(seen)
             return plan.plan_share(want, seen, is_half_copied=is_half_copied)
 
-        settle(plan_now, self.storage.zfs)
+        settle(plan_now, self.storage.zfs, at_once=plan.plan_new(want))
         seen = last[-1]
         if seen is None or seen.mountpoint is None:
             raise Invalid(f"{want.dataset} has no mountpoint; do not set one in zfs_dataset_creation_options")
@@ -261,7 +258,11 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
     @ensure_share_server_not_provided
     def extend_share(self, share: ShareModel, new_size: int, share_server: Any = None) -> None:
         is_thick = spec.is_thick(share)
-        self._settle(share, lambda seen: plan.plan_size(seen.dataset, new_size, seen, is_thick=is_thick))
+        self._settle(
+            share,
+            lambda seen: plan.plan_size(seen.dataset, new_size, seen, is_thick=is_thick),
+            at_once=lambda dataset: plan.plan_growth(dataset, new_size, is_thick=is_thick),
+        )
 
     @ensure_share_server_not_provided
     def shrink_share(self, share: ShareModel, new_size: int, share_server: Any = None) -> None:
@@ -271,15 +272,21 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         except (TooSmall, ShareShrinkingPossibleDataLoss) as err:
             raise ShareShrinkingPossibleDataLoss(share_id=share["share_id"]) from err
 
-    def _settle(self, share: ShareModel, planned: Callable[[SeenShare], plan.Steps]) -> SeenShare:
-        """Bring an existing share's dataset to what `planned` asks for; how it is then."""
+    def _settle(
+        self,
+        share: ShareModel,
+        planned: Callable[[SeenShare], plan.Steps],
+        at_once: Callable[[Dataset], plan.Steps] = lambda _: (),
+    ) -> SeenShare:
+        """Bring an existing share's dataset to what `planned` asks for; how it is then. See `settle` for `at_once`."""
         seen: list[SeenShare] = []
 
         def plan_now() -> plan.Steps:
-            seen.append(self._existing(share))
+            seen.append(self.finder.existing(share))
             return planned(seen[-1])
 
-        settle(plan_now, self.storage.zfs)
+        place = self.finder.known_place(share)
+        settle(plan_now, self.storage.zfs, at_once=at_once(place) if place else ())
         return seen[-1]
 
     # --- access ------------------------------------------------------------------------------------------------------
@@ -302,7 +309,11 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         understood = understand(access_rules, spec.squash_of(share, self.settings.squash))
         for rule_id, reason in understood.refused.items():
             log.warning("access.rule_refused", share=share["id"], rule=rule_id, reason=reason)
-        seen = self._settle(share, lambda seen: plan.plan_rules(understood.rules, seen))
+        seen = self._settle(
+            share,
+            lambda seen: plan.plan_rules(understood.rules, seen),
+            at_once=lambda dataset: plan.plan_short_rules(dataset, understood.rules),
+        )
         export = export_of(seen, [rule.client_rule for rule in understood.rules])
         if export is None:
             self.helper.remove([seen.mountpoint] if seen.mountpoint else [])
@@ -357,36 +368,11 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
 
     @ensure_share_server_not_provided
     def create_snapshot(self, context: object, snapshot: SnapshotModel, share_server: Any = None) -> dict[str, Any]:
-        identity = spec.snapshot_identity(snapshot, snapshot["share_size"])
-        name = self.finder.place(snapshot["share"]).snapshot(spec.snapshot_name(snapshot, self.settings))
-        if not self._take_at_once(snapshot, spec.SnapshotSpec(name, identity)):
-            name = self._snapshot_name(snapshot)
-            want = spec.SnapshotSpec(name, identity)
-            settle(lambda: plan.plan_snapshot(want, observe_snapshot(self.storage.zfs, name)), self.storage.zfs)
-        return {"provider_location": str(name)}
-
-    def _take_at_once(self, snapshot: SnapshotModel, want: spec.SnapshotSpec) -> bool:
-        """Take it without a look before, which costs half as much as the snapshot; the look comes after.
-
-        False when it has to be done with care: the share is not where it should be, or the name was taken.
-        """
-        zfs = self.storage.zfs
-        try:
-            carry_out(plan.plan_snapshot(want, None), zfs)
-            is_new = True
-        except (Conflict, NotFound):
-            is_new = False
-        if is_snapshot_of(zfs, want.snapshot, snapshot["share_instance_id"], snapshot["id"]):
-            return True
-        if is_new:
-            zfs.destroy_snapshots(want.snapshot.dataset, [want.snapshot.name], deferred=False)
-        return False
+        return {"provider_location": str(self.snapshots.take(snapshot))}
 
     @ensure_share_server_not_provided
     def delete_snapshot(self, context: object, snapshot: SnapshotModel, share_server: Any = None) -> None:
-        seen = self._seen_snapshot(snapshot)
-        if seen is not None:
-            lineage.destroy_snapshot(self.storage.zfs, seen)
+        self.snapshots.destroy(snapshot)
 
     @ensure_share_server_not_provided
     def revert_to_snapshot(
@@ -398,10 +384,10 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         share_server: Any = None,
     ) -> None:
         share = snapshot["share"]
-        seen = self._seen_snapshot(snapshot)
+        seen = self.snapshots.find(snapshot)
         if seen is None:
             raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is not on the backend")
-        export = wanted_export(self._existing(share))
+        export = wanted_export(self.finder.existing(share))
         if export is not None and not self.storage.flavour.rename_while_mounted:
             self.helper.remove([export.path])  # this ZFS unmounts to roll back, and NFS servers keep the directory open
         try:
@@ -437,7 +423,7 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
             target = spec.new_dataset(share, self.settings)
             carry_out([Rename(found.dataset, target)] if found.dataset != target else [], zfs)
         self.finder.forget(share)
-        seen = self._existing(share)
+        seen = self.finder.existing(share)
         return {
             "size": size_gib,
             "export_locations": self._locations(seen),
@@ -455,42 +441,13 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
         self, snapshot_instance: SnapshotModel, driver_options: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Take over a snapshot of the share under its own name. Option: ``size`` in GiB."""
-        zfs = self.storage.zfs
-        name = self._snapshot_name(snapshot_instance)
-        seen = observe_snapshot(zfs, name)
-        if seen is None:
-            raise ManageInvalidShareSnapshot(f"there is no snapshot {name}")
-        size = driver_options.get("size")
-        size_gib = bytes_to_gib_ceil(seen.referenced_bytes) if size is None else adopt.size_option(size)
-        want = spec.SnapshotSpec(name, spec.snapshot_identity(snapshot_instance, size_gib))
-        settle(lambda: plan.plan_snapshot_adoption(want, observe_snapshot(zfs, name)), zfs)
-        return {"size": size_gib, "provider_location": str(name)}
+        return self.snapshots.take_over(snapshot_instance, driver_options)
 
     def unmanage_snapshot(self, snapshot_instance: SnapshotModel) -> None:
         """Take our marks off the snapshot."""
-        seen = self._seen_snapshot(snapshot_instance)
-        if seen is not None:
-            carry_out(plan.plan_release(seen.snapshot, seen), self.storage.zfs)
+        self.snapshots.let_go(snapshot_instance)
 
     # --- what several need -------------------------------------------------------------------------------------------
-
-    def _existing(self, share: ShareModel) -> SeenShare:
-        seen = self.finder.share(share)
-        if seen is None:
-            raise ShareResourceNotFound(f"share {share['share_id']} is not on the backend")
-        return seen
-
-    def _snapshot_name(self, snapshot: SnapshotModel) -> SnapshotName:
-        dataset = self._existing(snapshot["share"]).dataset
-        return dataset.snapshot(spec.snapshot_name(snapshot, self.settings))
-
-    def _seen_snapshot(self, snapshot: SnapshotModel) -> SeenSnapshot | None:
-        """The snapshot when it is there and this one; what only has its name is not touched."""
-        try:
-            seen = observe_snapshot(self.storage.zfs, self._snapshot_name(snapshot))
-        except NotFound:
-            return None
-        return seen if seen is not None and seen.owner_id == snapshot["id"] else None
 
     def _locations(self, seen: SeenShare) -> Locations:
         if seen.mountpoint is None:

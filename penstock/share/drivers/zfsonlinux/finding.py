@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from penstock.errors import NotFound, Unavailable
+from penstock.errors import NotFound, ShareResourceNotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import adopt, spec
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.lineage import is_half_copy
@@ -26,11 +26,19 @@ class Finder:
         self._zfs = zfs
         self._settings = settings
         self._hints: dict[str, Dataset] = {}
+        self._met: set[str] = set()  # instances whose dataset bore their mark when it was last looked at, in its place
         self._tombstones: list[SeenShare] = []
 
     def place(self, share: ShareModel) -> Dataset:
         """Where the share should be. Asks nobody."""
         return self._hints.get(share["id"]) or spec.known_dataset(share, self._settings)
+
+    def known_place(self, share: ShareModel) -> Dataset | None:
+        """Where this process has seen the share itself; None when it has not, and must look before it changes anything.
+
+        For changes that harm nobody should the dataset have been swapped by hand meanwhile; the look comes after.
+        """
+        return self.place(share) if share["id"] in self._met else None
 
     def share(self, share: ShareModel) -> SeenShare | None:
         """The share's dataset, None when there is none. Usually one command.
@@ -40,11 +48,20 @@ class Finder:
         seen = self.marked(share)
         return seen if seen is not None and seen.kind is Kind.SHARE else None  # a tombstone is as good as gone
 
+    def existing(self, share: ShareModel) -> SeenShare:
+        """The share's dataset. Raises ShareResourceNotFound, Unavailable."""
+        seen = self.share(share)
+        if seen is None:
+            raise ShareResourceNotFound(f"share {share['share_id']} is not on the backend")
+        return seen
+
     def marked(self, share: ShareModel) -> SeenShare | None:
         """The same, also when it is a tombstone, or was let go by half."""
         seen = observe_share(self._zfs, self.place(share))
         if seen is not None and seen.owner_id == share["id"]:
+            self._meet(seen)
             return seen
+        self._met.discard(share["id"])
         root = spec.root_of(share["host"], self._settings)
         try:
             elsewhere = find_owner(self._zfs, root, share["id"])
@@ -57,7 +74,12 @@ class Finder:
 
     def forget(self, share: ShareModel) -> None:
         """The share is no longer where it was."""
+        self._met.discard(share["id"])
         self._hints.pop(share["id"], None)
+
+    def _meet(self, seen: SeenShare) -> None:
+        if seen.kind is Kind.SHARE and seen.owner_id:
+            self._met.add(seen.owner_id)
 
     def shares(self, shares: Sequence[ShareModel]) -> Iterator[tuple[ShareModel, SeenShare | None]]:
         """Each share with its dataset, by one command per pool; those of a missing pool are left out."""
@@ -83,6 +105,7 @@ class Finder:
         self._tombstones += [seen for seen in tree.values() if seen.kind is Kind.TOMBSTONE]
         owned = {seen.owner_id: seen for seen in tree.values() if seen.kind is Kind.SHARE and seen.owner_id}
         for owner, seen in owned.items():
+            self._meet(seen)
             if seen.dataset != root.child(spec.dataset_name(owner, self._settings)):
                 self._hints[owner] = seen.dataset
         return owned
@@ -101,6 +124,8 @@ class Finder:
         """What is at the place of a share being made, and whether it is a copy that is not finished."""
         seen = observe_share(self._zfs, want.dataset)
         if seen is None or want.source is None or want.source.how is not spec.How.COPY:
+            if seen is not None and seen.belongs_to(want.identity.id):
+                self._meet(seen)
             return seen, False
         received = want.dataset.snapshot(want.source.snapshot.name)
         is_ours = seen.kind is None or seen.belongs_to(want.identity.id)

@@ -45,6 +45,11 @@ def plan_share(want: ShareSpec, seen: SeenShare | None, *, is_half_copied: bool 
     return plan_size(want.dataset, want.identity.size_gib, seen, is_thick=want.is_thick) + plan_mount(seen)
 
 
+def plan_new(want: ShareSpec) -> Steps:
+    """The same without a look, for what ZFS refuses to make twice. Nothing for a copy, which may be there by half."""
+    return () if want.source is not None and want.source.how is How.COPY else (_making(want),)
+
+
 def _making(want: ShareSpec) -> Step:
     properties = dict(want.options)
     properties["refquota"] = str(want.size_bytes)
@@ -81,6 +86,12 @@ def plan_size(dataset: Dataset, size_gib: int, seen: SeenShare, *, is_thick: boo
     return (SetProperties(dataset, pairs),) if pairs else ()
 
 
+def plan_growth(dataset: Dataset, size_gib: int, *, is_thick: bool) -> Steps:
+    """`plan_size` of a share known to be ours and smaller, without a look; what is left the look after it shows."""
+    size = str(gib_to_bytes(size_gib))
+    return (SetProperties(dataset, (("refquota", size), *((("refreservation", size),) if is_thick else ()))),)
+
+
 def plan_shrink(size_gib: int, seen: SeenShare, *, is_thick: bool) -> Steps:
     """As `plan_size`. Raises ShareShrinkingPossibleDataLoss when the user's data (snapshots do not count) is more."""
     if seen.referenced_bytes > gib_to_bytes(size_gib):
@@ -98,6 +109,12 @@ def plan_rules(rules: Sequence[StoredRule], seen: SeenShare) -> Steps:
     stale = tuple(name for name in before if name not in after)
     steps: Steps = (SetProperties(seen.dataset, changed),) if changed else ()
     return (Forget(seen.dataset, stale), *steps) if stale else steps
+
+
+def plan_short_rules(dataset: Dataset, rules: Sequence[StoredRule]) -> Steps:
+    """`plan_rules` of a share known to be ours, without a look: nothing when they do not fit one property."""
+    after = stored_text.split(RULES, dump_rules(rules))
+    return (SetProperties(dataset, tuple(after.items())),) if rules and len(after) == 1 else ()
 
 
 def plan_snapshot(want: SnapshotSpec, seen: SeenSnapshot | None) -> Steps:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from penstock.errors import BackendFault
+from penstock.errors import BackendFault, Conflict, NotFound
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import MountFailed
 from penstock.zfs.names import Dataset, SnapshotName, Target
@@ -154,19 +154,30 @@ def carry_out(steps: Sequence[Step], zfs: Zfs) -> None:
         step.carry_out(zfs)
 
 
-def settle(plan: Callable[[], tuple[Step, ...]], zfs: Zfs) -> None:
+def settle(plan: Callable[[], tuple[Step, ...]], zfs: Zfs, *, at_once: Sequence[Step] = ()) -> None:
     """Observe, plan, carry out, until the plan (which observes) is empty: the effect is what counts.
+
+    `at_once` are steps that need no look before, which would cost half as much as they do: when they have their effect
+    the first look finds nothing left to do. What they meet instead of what they expected, the look after them shows.
 
     Raises BackendFault when steps that reported success keep having no effect.
     """
+    try:
+        _carry_out_unless_unmounted(at_once, zfs)
+    except (Conflict, NotFound) as fault:  # something else is there, or it was done before
+        log.info("zfs.look_first", reason=fault.message)
     steps: tuple[Step, ...] = ()
     for _ in range(ROUNDS):
         steps = plan()
         if not steps:
             return
-        try:
-            carry_out(steps, zfs)
-        except MountFailed as fault:
-            log.warning("zfs.mount_failed", reason=fault.message)  # made all the same: the next look plans the mount
+        _carry_out_unless_unmounted(steps, zfs)
     if steps := plan():
         raise BackendFault(f"ZFS reported success, yet this is still to be done: {steps[0]}")
+
+
+def _carry_out_unless_unmounted(steps: Sequence[Step], zfs: Zfs) -> None:
+    try:
+        carry_out(steps, zfs)
+    except MountFailed as fault:
+        log.warning("zfs.mount_failed", reason=fault.message)  # made all the same: the next look plans the mount
