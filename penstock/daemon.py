@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from penstock.store.database import Database
 log = structlog.get_logger(__name__)
 
 HOUSEKEEPING_S = 600.0
+SWITCH_INTERVAL_S = 0.0005
 
 
 class Daemon:
@@ -81,6 +83,8 @@ class Daemon:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
+        # Who has just been given work, or the answer of a command, must not wait for who computes; 5 ms by default
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         log.info("daemon.serving", address=host, port=port, pid=os.getpid())
         uvicorn.Server(config).run()
 
