@@ -20,7 +20,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from penstock.errors import BackendFault, Unavailable, Unsupported
-from penstock.exports import ganesha_files
+from penstock.exports import ganesha_files, shards
 from penstock.exports.ganesha_bus import GaneshaBus, served_by
 from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import Export
@@ -30,8 +30,8 @@ from penstock.host.runner import Host
 DIRECTORY = "/etc/ganesha/exports.d"
 INDEX = f"{DIRECTORY}/penstock.conf"
 MAIN = "/etc/ganesha/ganesha.conf"
-HIGHEST_ID = 65535
-MANY = 16  # from so many new exports on, asking for all numbers in use is cheaper than asking for each
+LAST_BYTES = 256  # of an Export_Id, which has two bytes; a multiple of the number of files
+MANY = 16  # from so many new exports on, asking for all numbers in use is cheaper than being refused some
 TIMEOUT_S = 30.0
 INCLUDE = re.compile(r'^\s*%include\s+"?([^"\s]+)"?\s*$', re.MULTILINE)
 
@@ -60,14 +60,24 @@ class GaneshaNfs:
             return
         for export in exports:
             ganesha_files.check_clients(export)
+        refused: set[int] = set()
         with self._shards.changing:  # numbers are given out, too
-            grouped = self._shards.files_of(wanted)
-            present = self._present(grouped)
-            numbered = self._number(wanted, present)
-            files = self._shards.files_of(present | numbered)
-            self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present)
-            for file, paths in grouped.items():
-                self._enforce(file, [numbered[path] for path in paths], len(files[file]))
+            while True:
+                try:
+                    self._put(wanted, refused)
+                except _Taken as taken:
+                    refused |= taken.numbers
+                else:
+                    return
+
+    def _put(self, wanted: Mapping[str, Export], refused: AbstractSet[int]) -> None:
+        grouped = self._shards.files_of(wanted)
+        present = self._present(grouped)
+        numbered = self._number(wanted, present, refused)
+        files = self._shards.files_of(present | numbered)
+        self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present)
+        for file, paths in grouped.items():
+            self._enforce(file, [numbered[path] for path in paths], len(files[file]))
 
     def remove(self, paths: Sequence[str]) -> None:
         """See NfsServer. The server first: its number for a path is only in the file."""
@@ -136,20 +146,22 @@ class GaneshaNfs:
     def _everything(self) -> dict[str, Numbered]:
         return ganesha_files.parse(self._shards.all_text())
 
-    def _number(self, wanted: Mapping[str, Export], present: Mapping[str, Numbered]) -> dict[str, Numbered]:
-        """Exports with their old numbers, or new ones that neither our files nor the running Ganesha know."""
-        numbered = {path: Numbered(present[path].export_id, wanted[path]) for path in wanted if path in present}
-        new = [export for path, export in sorted(wanted.items()) if path not in present]
-        if not new:
-            return numbered
-        taken = {other.export_id for other in self._everything().values()}
+    def _number(
+        self, wanted: Mapping[str, Export], present: Mapping[str, Numbered], refused: AbstractSet[int]
+    ) -> dict[str, Numbered]:
+        """Exports with their old numbers unless those are `refused`, or new ones, which no other export of ours has.
+
+        That none has is known from the files of the wanted paths alone: see `free_id`. What Ganesha serves beside
+        ours it says itself: it refuses a number that has another path.
+        """
+        kept = {path: present[path].export_id for path in wanted if path in present}
+        numbered = {path: Numbered(n, wanted[path]) for path, n in kept.items() if n not in refused}
+        new = [export for path, export in sorted(wanted.items()) if path not in numbered]
+        taken = {other.export_id for other in present.values()} | refused
         if len(new) >= MANY:
             taken |= self._bus.served_paths().keys()
         for export in new:
             export_id = free_id(export, taken)
-            while len(new) < MANY and self._bus.shown(export_id) is not None:
-                taken.add(export_id)
-                export_id = free_id(export, taken)
             taken.add(export_id)
             numbered[export.path] = Numbered(export_id, export)
         return numbered
@@ -174,25 +186,41 @@ class GaneshaNfs:
             self._shards.write(file, "")
 
     def _enforce(self, file: str, changed: Sequence[Numbered], in_file: int) -> None:
-        if len(changed) == in_file > 1:
-            self._bus.update(file, ganesha_files.EVERY_BLOCK, in_file)
-            return
-        for numbered in changed:
-            self._bus.update(file, f"EXPORT(Export_Id={numbered.export_id})", 1)
+        try:
+            if len(changed) == in_file > 1:
+                self._bus.update(file, ganesha_files.EVERY_BLOCK, in_file)
+                return
+            for numbered in changed:
+                self._bus.update(file, f"EXPORT(Export_Id={numbered.export_id})", 1)
+        except BackendFault as fault:
+            shown = ((one, self._bus.shown(one.export_id)) for one in changed)
+            taken = {one.export_id for one, other in shown if other is not None and other.path != one.export.path}
+            if not taken:
+                raise
+            raise _Taken(taken) from fault
+
+
+class _Taken(Exception):
+    """Ganesha serves other paths under these numbers."""
+
+    def __init__(self, numbers: set[int]) -> None:
+        super().__init__(numbers)
+        self.numbers = numbers
 
 
 def free_id(export: Export, taken: AbstractSet[int]) -> int:
     """A number for the export, not in `taken`: the first free one from where its instance id hashes to.
 
-    So a number is not soon given again to somebody else: old NFSv3 file handles carry it. Raises BackendFault when all
-    65,535 are taken.
+    So a number is not soon given again to somebody else: old NFSv3 file handles carry it. Paths in different files
+    never get the same: the number's last byte is that of the path's hash, which also decides the file. Raises
+    BackendFault when all of these are taken, 256 of the 65,535 there are.
     """
-    start = zlib.crc32(export.instance_id.encode())
-    for step in range(HIGHEST_ID):
-        candidate = 1 + (start + step) % HIGHEST_ID
-        if candidate not in taken:
+    start, last = zlib.crc32(export.instance_id.encode()), shards.hash_of(export.path) % LAST_BYTES
+    for step in range(LAST_BYTES):
+        candidate = last + LAST_BYTES * ((start + step) % LAST_BYTES)
+        if candidate and candidate not in taken:
             return candidate
-    raise BackendFault("NFS-Ganesha has no free Export_Id: 65,535 exports are its limit")
+    raise BackendFault(f"NFS-Ganesha has no free Export_Id for {export.path}: all {LAST_BYTES} it may have are taken")
 
 
 def installed(host: Host, program: str) -> bool:

@@ -19,6 +19,11 @@ READ_TIMEOUT_S = 30.0
 FEW = 8  # up to so many files are read one by one: cheaper than all of them
 
 
+def hash_of(path: str) -> int:
+    """What decides which file a path's export is in."""
+    return zlib.crc32(path.encode())
+
+
 @cache
 def _change_lock(host_name: str, directory: str) -> Lock:  # noqa: ARG001 - the cache's key
     """The one lock of a host's files, however many backends and threads change them in this process."""
@@ -40,7 +45,7 @@ class Shards:
 
     def file_of(self, path: str) -> str:
         """Which file holds the export of `path`."""
-        return f"{self.directory}/penstock-{zlib.crc32(path.encode()) % COUNT:02x}{self.suffix}"
+        return f"{self.directory}/penstock-{hash_of(path) % COUNT:02x}{self.suffix}"
 
     def files_of(self, paths: Iterable[str]) -> dict[str, list[str]]:
         """`paths` grouped by their files."""

@@ -1,19 +1,22 @@
-"""What a handler may know of the attempt it runs in.
+"""What a handler may know of the attempt it runs in, and how it may end it.
 
 A handler that meets a retryable fault asks `is_last`: on the last attempt it must end its resource in a truthful error,
-before that it lets the fault through and the worker calls it again later.
+before that it lets the fault through and the worker calls it again later. With its result it may store that the
+operation is done (`done_with`): one transaction instead of two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from penstock.domain.operations import Operation
+from penstock.store.database import Transaction
 
 _OPERATION: ContextVar[Operation | None] = ContextVar("penstock_operation", default=None)
 _LAST: ContextVar[bool] = ContextVar("penstock_last_attempt", default=True)
+_DONE: ContextVar[Callable[[Transaction], None] | None] = ContextVar("penstock_done", default=None)
 
 
 def is_last() -> bool:
@@ -26,12 +29,36 @@ def current() -> Operation | None:
     return _OPERATION.get()
 
 
+def done_with(tx: Transaction, *methods: str) -> None:
+    """In the transaction that stores the result of one of these `methods`, and is its last: the operation is done.
+
+    Does nothing when the operation is another method's, of which this is a part, nor outside a worker. Whoever does not
+    call it has the end written after the handler returned.
+    """
+    operation, done = _OPERATION.get(), _DONE.get()
+    if operation is not None and done is not None and operation.call.method in methods:
+        done(tx)
+
+
 @contextmanager
-def attempt(*, last: bool, operation: Operation | None = None) -> Iterator[None]:
-    """Run the block as an attempt that is, or is not, the last one."""
-    token, of = _LAST.set(last), _OPERATION.set(operation)
+def attempt(
+    *, last: bool, operation: Operation | None = None, done: Callable[[Transaction], None] | None = None
+) -> Iterator[None]:
+    """Run the block as an attempt of `operation` that is, or is not, the last one; `done` writes that it is done."""
+    tokens = _LAST.set(last), _OPERATION.set(operation), _DONE.set(done)
     try:
         yield
     finally:
-        _LAST.reset(token)
-        _OPERATION.reset(of)
+        _LAST.reset(tokens[0])
+        _OPERATION.reset(tokens[1])
+        _DONE.reset(tokens[2])
+
+
+@contextmanager
+def not_done_yet() -> Iterator[None]:
+    """Something is to be done after what the block does: `done_with` does nothing in it."""
+    token = _DONE.set(None)
+    try:
+        yield
+    finally:
+        _DONE.reset(token)

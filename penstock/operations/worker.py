@@ -24,7 +24,7 @@ from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
 from penstock.store import operations as rows
-from penstock.store.database import Database, after_commit
+from penstock.store.database import Database, Transaction, after_commit
 
 log = structlog.get_logger(__name__)
 
@@ -189,8 +189,14 @@ class Worker:
         context = RequestContext(
             operation.user_id, operation.project_id, is_admin=True, request_id=operation.request_id
         )
+        written = threading.Event()
+
+        def write(tx: Transaction) -> None:
+            rows.finish(tx, operation.id, state=OperationState.DONE, now=self._clock.utc())
+            after_commit(tx, written.set)
+
         try:
-            with attempt(last=last, operation=operation):
+            with attempt(last=last, operation=operation, done=write):
                 self._handler(context, operation)
         except Elsewhere as moved:
             log.info("operation.moved", to=moved.backend)
@@ -209,7 +215,10 @@ class Worker:
             log.exception("operation.crashed")
             self._end(operation, OperationState.FAILED, started, error)
         else:
-            self._end(operation, OperationState.DONE, started)
+            if written.is_set():
+                self._tell(operation, OperationState.DONE, started)
+            else:
+                self._end(operation, OperationState.DONE, started)
 
     def _try_later(self, operation: Operation, fault: Fault) -> None:
         when = self._retry.next_attempt(operation, now=self._clock.utc())
@@ -218,11 +227,15 @@ class Worker:
             rows.retry(tx, operation.id, not_before=when, error=str(fault))
 
     def _end(self, operation: Operation, state: OperationState, started: float, error: Exception | None = None) -> None:
-        seconds = self._clock.monotonic_s() - started
+        text = None if error is None else str(error)
         with self._database.begin() as tx:
-            rows.finish(
-                tx, operation.id, state=state, now=self._clock.utc(), error=None if error is None else str(error)
-            )
+            rows.finish(tx, operation.id, state=state, now=self._clock.utc(), error=text)
+        self._tell(operation, state, started, error)
+
+    def _tell(
+        self, operation: Operation, state: OperationState, started: float, error: Exception | None = None
+    ) -> None:
+        seconds = self._clock.monotonic_s() - started
         metrics.OPERATIONS.labels(self.backend, operation.call.method, state.value).inc()
         metrics.OPERATION_SECONDS.labels(self.backend, operation.call.method).observe(seconds)
         if error is None or state is OperationState.CANCELLED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from penstock.clock import ManualClock, SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Cancelled, Conflict, Invalid, Unavailable
-from penstock.operations.attempt import current, is_last
+from penstock.operations.attempt import current, done_with, is_last, not_done_yet
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.exclusive import exclusive
 from penstock.operations.outcome import RetryPolicy
@@ -116,6 +116,81 @@ def test_an_operation_interrupted_by_a_death_runs_again(database, queue, clock) 
     assert reborn.run_pending() == 1
     assert state(database, operation_id).state is OperationState.DONE
     assert [attempts for _, attempts, _ in recorder.seen] == [1, 2]
+
+
+class Storing:
+    """A handler that stores its result in a transaction of its own, then does what the test says."""
+
+    def __init__(self, database: Database, then: Callable[[], None] = lambda: None) -> None:
+        self.database = database
+        self.then = then
+        self.calls = 0
+
+    def __call__(self, context: RequestContext, operation: Operation) -> None:
+        self.calls += 1
+        with self.database.begin() as tx:
+            done_with(tx, "extend", "shrink")
+            if self.calls == 1:
+                self.then()
+
+
+def die() -> None:
+    raise Died
+
+
+def test_a_result_and_the_end_of_its_operation_are_stored_at_once(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "extend")
+    handler = Storing(database)
+
+    def dying(context: RequestContext, operation: Operation) -> None:
+        handler(context, operation)
+        raise Died
+
+    with pytest.raises(Died):
+        Worker(database, queue, clock, BACKEND, dying).run_pending()
+    assert state(database, operation_id).state is OperationState.DONE
+    reborn = Worker(database, queue, clock, BACKEND, handler)
+    reborn.resume_interrupted()
+    assert reborn.run_pending() == 0
+
+
+def test_a_result_that_was_not_stored_ends_no_operation(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "extend")
+    handler = Storing(database, then=die)
+    with pytest.raises(Died):
+        Worker(database, queue, clock, BACKEND, handler).run_pending()
+    assert state(database, operation_id).state is OperationState.RUNNING
+    reborn = Worker(database, queue, clock, BACKEND, handler)
+    reborn.resume_interrupted()
+    assert reborn.run_pending() == 1
+    assert state(database, operation_id).state is OperationState.DONE
+
+
+def test_the_result_of_a_part_does_not_end_the_whole(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "extend_all")
+    seen: list[OperationState] = []
+
+    def whole(context: RequestContext, operation: Operation) -> None:
+        Storing(database)(context, operation)
+        seen.append(state(database, operation_id).state)
+
+    Worker(database, queue, clock, BACKEND, whole).run_pending()
+    assert seen == [OperationState.RUNNING]
+    assert state(database, operation_id).state is OperationState.DONE
+
+
+def test_what_comes_after_the_result_keeps_the_operation_from_ending_with_it(database, queue, clock) -> None:
+    operation_id = enqueue(database, queue, "extend")
+    seen: list[OperationState] = []
+
+    def hooked(context: RequestContext, operation: Operation) -> None:
+        with not_done_yet():
+            Storing(database)(context, operation)
+        seen.append(state(database, operation_id).state)
+
+    Worker(database, queue, clock, BACKEND, hooked).run_pending()
+    assert seen == [OperationState.RUNNING]
+    assert state(database, operation_id).state is OperationState.DONE
 
 
 def test_a_retryable_fault_is_tried_later_and_holds_back_what_comes_after(database, queue, clock) -> None:

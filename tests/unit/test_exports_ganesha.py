@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import BackendFault
-from penstock.exports import ganesha_files
+from penstock.exports import ganesha_files, shards
 from penstock.exports.ganesha_bus import Served, parse_list, parse_shown, served_by
 from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import ClientRule, Export, Squash
-from penstock.exports.nfs_ganesha import HIGHEST_ID, free_id
+from penstock.exports.nfs_ganesha import LAST_BYTES, free_id
 from tests.unit.test_exports_kernel import PATHS, RULES
 
 # dbus-send's print of DisplayExport, Ganesha 4.3 on Debian 12
@@ -130,16 +130,23 @@ def test_list() -> None:
 
 
 def test_numbers_are_stable_and_distinct() -> None:
+    in_file: dict[int, set[int]] = {}
     taken: set[int] = set()
-    for index in range(3000):
+    for index in range(10_000):
         export = Export(f"/tank/{index}", f"i-{index}")
-        number = free_id(export, taken)
-        assert number == free_id(export, taken)
-        assert number not in taken
-        assert 1 <= number <= HIGHEST_ID
+        known = in_file.setdefault(shards.hash_of(export.path) % shards.COUNT, set())
+        number = free_id(export, known)
+        assert number == free_id(export, known)
+        assert number not in taken, "what other files give out need not be known"
+        assert 1 <= number <= 65535
+        known.add(number)
         taken.add(number)
 
 
+def test_files_do_not_share_numbers() -> None:
+    assert LAST_BYTES % shards.COUNT == 0
+
+
 def test_a_full_ganesha_is_said_so() -> None:
-    with pytest.raises(BackendFault, match="65,535"):
-        free_id(Export("/tank/a", "i"), set(range(1, HIGHEST_ID + 1)))
+    with pytest.raises(BackendFault, match="no free Export_Id"):
+        free_id(Export("/tank/a", "i"), set(range(1, 65536)))

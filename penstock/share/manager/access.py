@@ -18,6 +18,7 @@ from penstock.domain.access import AccessRule, AccessState
 from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.shares import AccessRulesStatus, Share, ShareStatus
 from penstock.errors import BackendFault, Fault, NotFound
+from penstock.operations.attempt import done_with
 from penstock.share.driver import capabilities_of
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final
@@ -136,6 +137,7 @@ def _finish(
     refused = [rule for rule in change.whole if verdicts.get(rule.id, {}).get("state") == AccessState.ERROR]
     granted = [rule for rule in change.add if rule not in refused]
     with backend.database.begin() as tx:
+        done_with(tx, "update_access")
         _move(tx, backend, share, granted, [AccessState.APPLYING], AccessState.ACTIVE)
         _move(tx, backend, share, refused, [AccessState.APPLYING, AccessState.ACTIVE], AccessState.ERROR)
         if change.delete:

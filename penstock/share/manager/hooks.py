@@ -9,6 +9,7 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 
 from penstock.config.backend import BackendConfiguration
 from penstock.errors import Invalid
+from penstock.operations.attempt import not_done_yet
 from penstock.share.hook import HookBase
 from penstock.share.loading import load_class
 
@@ -53,7 +54,8 @@ def add_hooks(f: Callable[P, R]) -> Callable[P, R]:
         _, context, *names = signature.bind(*args, **kwargs).arguments.items()
         arguments = dict(names)
         before = [hook.execute_pre_hook(context[1], f.__name__, **arguments) for hook in hooks]
-        result = f(*args, **kwargs)
+        with not_done_yet():
+            result = f(*args, **kwargs)
         for hook, data in zip(hooks, before, strict=True):
             hook.execute_post_hook(context[1], f.__name__, data, result, **arguments)
         return result

@@ -17,6 +17,7 @@ from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import BackendFault, Fault, Invalid, NotFound, ShareShrinkingPossibleDataLoss
+from penstock.operations.attempt import done_with
 from penstock.share.manager import access
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
@@ -97,6 +98,7 @@ def finish_creation(
     """Write that the share is there, or that its creation goes on (`status` CREATING_FROM_SNAPSHOT)."""
     now = backend.now()
     with backend.database.begin() as tx:
+        done_with(tx, "create_share_instance")
         if status is ShareStatus.CREATING_FROM_SNAPSHOT:
             shares.move(tx, share.instance, Event.CONTINUES, now=now, progress=progress or "0%")
             return
@@ -128,6 +130,7 @@ def delete(backend: Backend, context: RequestContext, instance_id: str, *, force
             raise
         log.warning("share.left_behind", share=share.id, instance=instance_id, fault=str(fault))
     with backend.database.begin() as tx:
+        done_with(tx, "delete_share_instance")
         shares.move(tx, share.instance, Event.DONE, now=backend.now())
         shares.delete_share(tx, share.id)
 
@@ -172,6 +175,7 @@ def shrink(backend: Backend, context: RequestContext, share_id: str, new_size: i
 def _resized(backend: Backend, share: Share, new_size: int) -> None:
     now = backend.now()
     with backend.database.begin() as tx:
+        done_with(tx, "extend_share", "shrink_share")
         shares.move(tx, share.instance, Event.DONE, now=now)
         shares.update_share(tx, share.id, now=now, size_gib=new_size, size_target_gib=None)
 

@@ -14,6 +14,7 @@ from penstock.domain.message_codes import MessageAction
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Conflict, Fault, NotFound
+from penstock.operations.attempt import done_with
 from penstock.share.manager import replicated_snapshots
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final
@@ -39,6 +40,7 @@ def create(backend: Backend, context: RequestContext, snapshot_id: str) -> None:
             fail(backend, context, snapshot, Event.FAILED, MessageAction.CREATE, fault)
         raise
     with backend.database.begin() as tx:
+        done_with(tx, "create_snapshot")
         snapshots.move(tx, snapshot.instance, Event.DONE, now=backend.now(), progress="100%", **location_in(answer))
 
 
@@ -68,6 +70,7 @@ def delete(backend: Backend, context: RequestContext, snapshot_id: str, *, force
             raise
         log.warning("snapshot.left_behind", snapshot=snapshot_id, fault=str(fault))
     with backend.database.begin() as tx:
+        done_with(tx, "delete_snapshot")
         snapshots.move(tx, snapshot.instance, Event.DONE, now=backend.now())
         snapshots.delete_snapshot(tx, snapshot.id)
 
