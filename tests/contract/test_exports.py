@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from penstock.exports import kernel_files
+from penstock.exports import ganesha_files, kernel_files
+from penstock.exports.ganesha_bus import GaneshaBus
+from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs import Preference, choose
-from penstock.exports.nfs_ganesha import GaneshaNfs
+from penstock.exports.nfs_ganesha import GaneshaNfs, free_id
 from penstock.exports.nfs_kernel import KernelNfs
 from tests.contract.nfs_sites import GaneshaSite, KernelSite, RealSite, SimulatedSite, Site, until
 from tests.simulation.nfs_host import ETAB
@@ -284,6 +286,25 @@ def test_our_etab_is_what_exportfs_writes(real: RealSite) -> None:
     real.ran("exportfs", "-ra")
     assert etab(real) == ours == {line for export in exports for line in lines_of(export)}
     assert real.server.in_force() == {plain, odd}
+
+
+def test_a_number_that_ganesha_gave_to_somebody_else_is_not_taken(site: Site) -> None:
+    if not isinstance(site, GaneshaSite):
+        pytest.skip("only Ganesha numbers its exports")
+    path, foreign = site.directory(), site.directory()
+    export = Export(path, "i1", (rule(site.addresses["c1"]),))
+    number = free_id(export, set())
+    theirs = Export(foreign, "theirs", (rule(site.addresses["c2"]),))
+    site.host.write_file("/etc/ganesha/theirs.conf", ganesha_files.render([Numbered(number, theirs)]))
+    bus = GaneshaBus(site.host)
+    bus.update("/etc/ganesha/theirs.conf", f"EXPORT(Export_Id={number})", 1)
+    try:
+        site.server.put([export])
+        assert site.server.in_force() == {path}
+        assert seen(site, path) == ["rw", "rw", None, None]
+        assert bus.served_paths()[number] == foreign
+    finally:
+        bus.remove(number)
 
 
 def etab(site: KernelSite) -> set[tuple[str, str]]:
