@@ -1,7 +1,8 @@
 """NFS-Ganesha's configuration as text: EXPORT blocks, and the index file that a restarted Ganesha reads.
 
-Source: ganesha-export-config(8), ganesha-config(8), version 4.3. Its parser keeps every word of one load in one
-list that it searches from the start, so blocks say no more than they must, and one word where two would do.
+Source: ganesha-export-config(8), ganesha-config(8), version 4.3. What its start costs is decided by the words and how
+they are spelled: see `ganesha_words`. Every option that matters is said, since an EXPORT_DEFAULTS block of the operator
+would decide it otherwise.
 
 The anonymous user is the kernel server's: Ganesha's own, 4294967294, becomes 60001 on zfs-fuse, so that a squashed user
 could not change the file it just made.
@@ -12,18 +13,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from penstock.errors import BackendFault, Invalid, Unsupported
+from penstock.exports.ganesha_words import quoted, respelled
 from penstock.exports.model import ClientRule, Export, Squash, normal_client
+from penstock.exports.shards import COUNT, shard_of
 
 HEADER = re.compile(r"# penstock instance=(?P<instance_id>\S+)")
-OPENING = re.compile(
-    r'EXPORT \{ Export_Id = (?P<export_id>\d+); Path = "(?P<path>[^"]+)"; Pseudo = "(?P=path)"; Access_Type = NONE; '
-    r"Protocols = 3, 4; Transports = TCP; SecType = sys; Anonymous_Uid = 65534; Anonymous_Gid = 65534; "
-    r"FSAL \{ Name = VFS; \}"
+OPENING = (
+    "EXPORT { Export_Id = %s; Path = %s; Pseudo = %s; Access_Type = NONE; Protocols = NFSv3, NFSv4; Transports = TCP; "
+    "SecType = sys; Anonymous_Uid = 0xfffe; Anonymous_Gid = 0xfffe; FSAL { Name = VFS; }"
 )
-CLIENT = re.compile(
-    r" CLIENT \{ Clients = (?P<blocks>[^;]+); Access_Type = (?P<level>RW|RO); Squash = (?P<squash>\w+); \}"
+CLIENT = " CLIENT { Clients = %s; Access_Type = %s; Squash = %s; }"
+PATH = r'(?P<%s>"[^"]+"|[^";]+)'
+OPENED = re.compile(
+    rf"EXPORT {{ Export_Id = (?P<export_id>\d+); Path = {PATH % 'path'}; Pseudo = {PATH % 'pseudo'}; "
+    r"Access_Type = NONE; Protocols = (NFSv3, NFSv4|3, 4); Transports = TCP; SecType = sys; "
+    r"Anonymous_Uid = (0xfffe|65534); Anonymous_Gid = (0xfffe|65534); FSAL { Name = VFS; }",  # or as we once wrote it
+    re.IGNORECASE,
+)
+ALLOWED = re.compile(
+    r" CLIENT { Clients = (?P<blocks>[^;]+); Access_Type = (?P<level>RW|RO); Squash = (?P<squash>\w+); }",
+    re.IGNORECASE,
 )
 CLOSING = "}"
 # The blocks of one file that one UpdateExport is about: all of them, since all of ours say this.
@@ -42,16 +54,20 @@ def render(exports: Iterable[Numbered]) -> str:
     """The text of one file of EXPORT blocks. Most specific clients first: Ganesha takes the first that matches."""
     lines: list[str] = []
     for numbered in sorted(exports, key=lambda numbered: numbered.export.path):
-        path = numbered.export.path
+        export = numbered.export
+        shard, path = shard_of(export.path), quoted(export.path)
         lines += [
-            f"# penstock instance={numbered.export.instance_id}",
-            f'EXPORT {{ Export_Id = {numbered.export_id}; Path = "{path}"; Pseudo = "{path}"; Access_Type = NONE; '
-            "Protocols = 3, 4; Transports = TCP; SecType = sys; Anonymous_Uid = 65534; Anonymous_Gid = 65534; "
-            "FSAL { Name = VFS; }",
-            *map(_client, numbered.export.clients),
+            f"# penstock instance={export.instance_id}",
+            _spelled(OPENING, shard) % (numbered.export_id, path, path),
+            *(_client(rule, shard) for rule in export.clients),
             CLOSING,
         ]
     return "".join(f"{line}\n" for line in lines)
+
+
+@cache
+def _spelled(template: str, shard: int) -> str:
+    return respelled(template, shard, COUNT)
 
 
 def check_clients(export: Export) -> None:
@@ -63,10 +79,10 @@ def check_clients(export: Export) -> None:
             )
 
 
-def _client(rule: ClientRule) -> str:
+def _client(rule: ClientRule, shard: int) -> str:
     blocks = ", ".join(block.removesuffix("/128") for block in rule.blocks)
-    level = "RW" if rule.writable else "RO"
-    return f" CLIENT {{ Clients = {blocks}; Access_Type = {level}; Squash = {rule.squash}; }}"
+    words = _spelled(f"{'RW' if rule.writable else 'RO'} {rule.squash}", shard).split(" ")
+    return _spelled(CLIENT, shard) % (blocks, *words)
 
 
 def parse(text: str) -> dict[str, Numbered]:
@@ -82,24 +98,24 @@ def _parse(text: str) -> dict[str, Numbered]:
     lines = iter(text.splitlines())
     for line in lines:
         header = HEADER.fullmatch(line)
-        opening = OPENING.fullmatch(next(lines, ""))
-        if not header or not opening:
+        opening = OPENED.fullmatch(next(lines, ""))
+        if not header or not opening or opening["path"] != opening["pseudo"]:
             raise BackendFault(f"a Ganesha export file of ours was changed by somebody else: {line!r}")
         rules: list[ClientRule] = []
         while (inner := next(lines, CLOSING)) != CLOSING:
             rules.append(_parse_client(inner))
-        export = Export(opening["path"], header["instance_id"], tuple(rules))
+        export = Export(opening["path"].strip('"'), header["instance_id"], tuple(rules))
         exports[export.path] = Numbered(int(opening["export_id"]), export)
     return exports
 
 
 def _parse_client(line: str) -> ClientRule:
-    found = CLIENT.fullmatch(line)
-    if not found or found["squash"] not in set(Squash):
+    found = ALLOWED.fullmatch(line)
+    if not found or found["squash"].lower() not in set(Squash):
         raise BackendFault(f"a Ganesha export file of ours was changed by somebody else: {line!r}")
     first, *rest = found["blocks"].split(", ")
     client = re.sub("/1$", "/0", first) if rest else first
-    return ClientRule(normal_client(client), found["level"] == "RW", Squash(found["squash"]))
+    return ClientRule(normal_client(client), found["level"].upper() == "RW", Squash(found["squash"].lower()))
 
 
 def render_index(files: Iterable[str]) -> str:

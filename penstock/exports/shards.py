@@ -24,6 +24,11 @@ def hash_of(path: str) -> int:
     return zlib.crc32(path.encode())
 
 
+def shard_of(path: str) -> int:
+    """Which of the `COUNT` files holds the export of `path`."""
+    return hash_of(path) % COUNT
+
+
 @cache
 def _change_lock(host_name: str, directory: str) -> Lock:  # noqa: ARG001 - the cache's key
     """The one lock of a host's files, however many backends and threads change them in this process."""
@@ -45,7 +50,7 @@ class Shards:
 
     def file_of(self, path: str) -> str:
         """Which file holds the export of `path`."""
-        return f"{self.directory}/penstock-{hash_of(path) % COUNT:02x}{self.suffix}"
+        return f"{self.directory}/penstock-{shard_of(path):02x}{self.suffix}"
 
     def files_of(self, paths: Iterable[str]) -> dict[str, list[str]]:
         """`paths` grouped by their files."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from penstock.exports.ganesha_bus import Served, parse_list, parse_shown, served
 from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs_ganesha import LAST_BYTES, free_id
+from penstock.exports.shards import shard_of
 from tests.unit.test_exports_kernel import PATHS, RULES
 
 # dbus-send's print of DisplayExport, Ganesha 4.3 on Debian 12
@@ -80,14 +83,51 @@ LISTED = """method return time=1795229698.262125 sender=:1.1407 -> destination=:
 
 def test_render() -> None:
     export = Export("/tank/a b", "i-1", (RULES[0], RULES[2]))
-    assert ganesha_files.render([Numbered(7, export)]) == (
+    text = ganesha_files.render([Numbered(7, export)])
+    assert text.lower() == (
         "# penstock instance=i-1\n"
-        'EXPORT { Export_Id = 7; Path = "/tank/a b"; Pseudo = "/tank/a b"; Access_Type = NONE; Protocols = 3, 4; '
-        "Transports = TCP; SecType = sys; Anonymous_Uid = 65534; Anonymous_Gid = 65534; FSAL { Name = VFS; }\n"
-        " CLIENT { Clients = 10.0.0.5/32; Access_Type = RW; Squash = root_squash; }\n"
-        " CLIENT { Clients = 0.0.0.0/1, 128.0.0.0/1; Access_Type = RW; Squash = all_squash; }\n"
+        'export { export_id = 7; path = "/tank/a b"; pseudo = "/tank/a b"; access_type = none; '
+        "protocols = nfsv3, nfsv4; transports = tcp; sectype = sys; "
+        "anonymous_uid = 0xfffe; anonymous_gid = 0xfffe; fsal { name = vfs; }\n"
+        " client { clients = 10.0.0.5/32; access_type = rw; squash = root_squash; }\n"
+        " client { clients = 0.0.0.0/1, 128.0.0.0/1; access_type = rw; squash = all_squash; }\n"
         "}\n"
     )
+
+
+def test_what_the_first_release_wrote_is_still_read() -> None:
+    text = (
+        "# penstock instance=i-1\n"
+        'EXPORT { Export_Id = 7; Path = "/tank/a"; Pseudo = "/tank/a"; Access_Type = NONE; Protocols = 3, 4; '
+        "Transports = TCP; SecType = sys; Anonymous_Uid = 65534; Anonymous_Gid = 65534; FSAL { Name = VFS; }\n"
+        " CLIENT { Clients = 10.0.0.5/32; Access_Type = RW; Squash = root_squash; }\n"
+        "}\n"
+    )
+    assert ganesha_files.parse(text) == {"/tank/a": Numbered(7, Export("/tank/a", "i-1", RULES[:1]))}
+
+
+def test_ganesha_finds_the_words_of_many_exports_quickly() -> None:
+    """With 10,000 it looks at 6 times the looks when each word is spelled in one way; see `ganesha_words`."""
+    count = 2000
+    exports = [
+        Export(f"/tank/shares/{n}", f"i-{n}", (ClientRule(f"10.{n >> 8}.{n & 255}.1", writable=True),))
+        for n in range(count)
+    ]
+    by_file: dict[int, list[Numbered]] = {}
+    for n, export in enumerate(exports, 1):
+        by_file.setdefault(shard_of(export.path), []).append(Numbered(n, export))
+    text = "".join(ganesha_files.render(by_file[shard]) for shard in sorted(by_file))
+    assert searched(text) < searched(text.lower()) / 3
+
+
+def searched(text: str) -> int:
+    """How many words Ganesha 4.3 looks at while it reads the text: each from the newest new one on."""
+    new: dict[str, int] = {}
+    looks_at = 0
+    for word in re.findall(r'"[^"]*"|[^\s{};=,]+', re.sub("#.*", "", text)):
+        looks_at += len(new) - new.get(word, 0)
+        new.setdefault(word, len(new))
+    return looks_at
 
 
 @given(paths=st.sets(PATHS, max_size=5), rules=st.sets(st.sampled_from(RULES)))
@@ -99,8 +139,8 @@ def test_what_we_write_we_read(paths: set[str], rules: set[ClientRule]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ("Access_Type = NONE", "Access_Type = RW"),
-        ("CLIENT {", "CLIENT  {"),
+        (" = none", " = rw"),
+        (" { clients", "  { clients"),
         ("# penstock", "# by hand"),
         ("10.0.0.5", "*"),
     ],
@@ -108,7 +148,7 @@ def test_what_we_write_we_read(paths: set[str], rules: set[ClientRule]) -> None:
 def test_foreign_lines_in_our_files_are_a_fault(change: tuple[str, str]) -> None:
     text = ganesha_files.render([Numbered(7, Export("/tank/a", "i-1", RULES))])
     with pytest.raises(BackendFault):
-        ganesha_files.parse(text.replace(*change))
+        ganesha_files.parse(re.sub(change[0], change[1], text, flags=re.IGNORECASE))
 
 
 def test_what_ganesha_shows_is_what_we_asked() -> None:
