@@ -59,6 +59,7 @@ MOUNTING = (
         default="mount -vt %(proto)s %(options)s %(export)s %(path)s",
         help="Command by which the data mover mounts a share.",
     ),
+    cfg.StrOpt("share_mount_options", help="What %(options)s stands for there, such as '-o nfsvers=4.1'."),
     cfg.StrOpt(
         "share_unmount_template", default="umount -v %(path)s", help="Command by which the data mover unmounts it."
     ),

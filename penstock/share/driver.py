@@ -7,6 +7,7 @@ that is not overridden raises NotImplementedError, which the manager answers for
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from penstock.share.interface.server_migration import ServerMigrationInterface
 from penstock.share.interface.servers import ServerInterface
 from penstock.share.interface.shares import ShareInterface
 from penstock.share.interface.snapshots import SnapshotInterface
-from penstock.share.interface.values import Context
+from penstock.share.interface.values import Context, ShareServer
 from penstock.share.models import ShareModel
 
 Execute = Callable[..., tuple[str, str]]
@@ -153,6 +154,29 @@ class ShareDriver(
         data["ipv4_support"] = 4 in versions
         data["ipv6_support"] = 6 in versions
         return data
+
+    def connection_get_info(
+        self, context: Context, share: ShareModel, share_server: ShareServer = None
+    ) -> Mapping[str, Any]:
+        """How a data mover reaches the share's files. Changes nothing.
+
+        Returns ``mount`` and ``unmount``, commands in which ``%(path)s`` is the folder, and ``access_mapping`` (kind of
+        access rule to protocols), by the options of those names. Raises Invalid for a share without a path.
+        """
+        locations = sorted(share.export_locations, key=lambda item: (not item.is_admin_only, not item.preferred))
+        if not locations:
+            raise Invalid(f"Share {share.share_id} has no export location that could be mounted.")
+        export = {
+            "proto": shlex.quote(share.share_proto.lower()),
+            "options": self._option("share_mount_options") or "",
+            "export": shlex.quote(locations[0].path),
+            "path": "%(path)s",
+        }
+        return {
+            "mount": self._option("share_mount_template") % export,
+            "unmount": self._option("share_unmount_template") % export,
+            "access_mapping": self._option("protocol_access_mapping"),
+        }
 
     def get_filter_function(self) -> str | None:
         """The configured ``filter_function``, else the driver's own; None lets the scheduler always consider it."""

@@ -120,10 +120,3 @@ class ShareInterface:
 
     def unmanage_with_server(self, share: ShareModel, share_server: ShareServer = None) -> None:
         """As `unmanage`, for a share on a share server."""
-
-    def connection_get_info(
-        self, context: Context, share: ShareModel, share_server: ShareServer = None
-    ) -> Mapping[str, Any]:
-        """How a data mover on this host reaches the share's files: ``mount`` and ``unmount`` argv templates and
-        ``access_mapping`` (access type to protocols). Changes nothing."""
-        raise NotImplementedError
