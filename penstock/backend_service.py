@@ -110,7 +110,7 @@ class BackendService:
             queue=queue,
         )
         self._worker: Worker | None = None
-        self._periodic: Periodic | None = None
+        self._periodic: list[Periodic] = []
         self._pump: Pump | None = None
 
     def start(self) -> None:
@@ -180,9 +180,11 @@ class BackendService:
                 return
             self.manager.backend.stopping.clear()
             worker.start()
-            self._worker, self._periodic = worker, self._periodic_work()
+            # Two threads: a look at exports that waits for a host must not hold up the heartbeat.
+            self._worker, self._periodic = worker, [self._periodic_work(), self._upkeep()]
             self._pump = Pump(self.manager, self._clock, threads=operations.syncs_per_backend)
-            self._periodic.start()
+            for periodic in self._periodic:
+                periodic.start()
             self._pump.start()
         metrics.BACKEND_READY.labels(self.backend).set(1)
         log.info("backend.ready")
@@ -191,10 +193,17 @@ class BackendService:
         if self._pump is not None:
             self._pump.stop()
         self.manager.backend.stopping.set()  # long copies end and go on at the next start
-        if self._periodic is not None:
-            self._periodic.stop()
+        for periodic in self._periodic:
+            periodic.stop()
         if self._worker is not None:
             self._worker.stop()
+
+    def _upkeep(self) -> Periodic:
+        every_s = self.manager.backend.configuration.safe_get("exports_check_interval")
+        upkeep = Periodic(self._clock, f"{self.backend}-exports")
+        if every_s:
+            upkeep.add("exports", every_s, self.manager.restore_exports)
+        return upkeep
 
     def _periodic_work(self) -> Periodic:
         conf, manager = self._conf, self.manager

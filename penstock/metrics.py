@@ -29,6 +29,9 @@ COMMAND_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1, 3, 10, 60),
 )
 POOL_BYTES = Gauge("penstock_pool_bytes", "Capacity as last reported.", ["pool", "kind"])
+EXPORTS_RESTORED = Counter(
+    "penstock_exports_restored_total", "Exports found missing on a storage host and put back.", ["backend"]
+)
 BACKEND_READY = Gauge("penstock_backend_ready", "1 when the backend's worker is ready.", ["backend"])
 REPLICA_LAG_SECONDS = Gauge("penstock_replica_lag_seconds", "Age of what a replica holds.", ["share", "replica"])
 REPLICA_OBJECTIVE_SECONDS = Gauge(

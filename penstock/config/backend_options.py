@@ -70,6 +70,15 @@ MOUNTING = (
         help="By which kind of access rule the data mover is let in, for each protocol.",
     ),
 )
+UPKEEP = (
+    cfg.IntOpt(
+        "exports_check_interval",
+        default=60,
+        min=0,
+        help="Seconds between looks whether the storage hosts still serve every share; what they lost is put back. "
+        "0: never.",
+    ),
+)
 HOOKS = (
     cfg.ListOpt(
         "hook_drivers", default=[], help="Dotted names of hook classes called around driver calls, in this order."
@@ -98,6 +107,6 @@ GANESHA = (
     ),
 )
 
-BACKEND_OPTIONS: tuple[cfg.Opt, ...] = IDENTITY + CAPACITY + EXECUTION + MOUNTING + HOOKS
+BACKEND_OPTIONS: tuple[cfg.Opt, ...] = IDENTITY + CAPACITY + EXECUTION + MOUNTING + UPKEEP + HOOKS
 # In [DEFAULT] they speak for every backend; what identifies one backend cannot.
-SHARED_BY_BACKENDS: tuple[cfg.Opt, ...] = CAPACITY + EXECUTION + MOUNTING + HOOKS
+SHARED_BY_BACKENDS: tuple[cfg.Opt, ...] = CAPACITY + EXECUTION + MOUNTING + UPKEEP + HOOKS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -50,6 +50,18 @@ class NfsServer(Protocol):
         """Paths of ours that the server serves exactly as configured; what is in `all` and not here needs a `put`.
 
         Raises Unavailable when the server cannot say.
+        """
+        ...
+
+    def serving(self) -> set[str]:
+        """Paths of ours that the server serves, to whomever: a cheap look. Raises as `in_force`."""
+        ...
+
+    def put_back(self, choose: Callable[[], Sequence[Export]]) -> None:
+        """`put` what `choose` says; from its being asked until that is in force nobody else changes exports here.
+
+        So `choose` decides from a fresh look, and what it decides is not undone by a change it did not see. It must not
+        call this object's methods that change exports. Raises as `put`.
         """
         ...
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -55,32 +55,48 @@ class GaneshaNfs:
 
         Raises Unsupported for IPv6 networks of prefix length 100 to 127.
         """
-        wanted = {export.path: export for export in exports}
-        if not wanted:
-            return
         for export in exports:
             ganesha_files.check_clients(export)
-        refused: set[int] = set()
-        with self._shards.changing:  # numbers are given out, too
-            while True:
-                try:
-                    self._put(wanted, refused)
-                except _Taken as taken:
-                    refused |= taken.numbers
-                else:
-                    return
+        if exports:
+            with self._shards.changing:  # numbers are given out, too
+                self._put_in_force({export.path: export for export in exports}, {})
 
-    def _put(self, wanted: Mapping[str, Export], refused: AbstractSet[int]) -> None:
+    def put_back(self, choose: Callable[[], Sequence[Export]]) -> None:
+        """See NfsServer. An export that Ganesha still serves, and whose file was lost, keeps its number."""
+        with self._shards.changing:
+            exports = choose()
+            for export in exports:
+                ganesha_files.check_clients(export)
+            if exports:
+                ours = {one.export_id for one in self._everything().values()}
+                served = {path: number for number, path in self._bus.served_paths().items() if number not in ours}
+                self._put_in_force({export.path: export for export in exports}, served)
+
+    def _put_in_force(self, wanted: Mapping[str, Export], served: Mapping[str, int]) -> None:
+        """`served` are numbers that Ganesha has for paths, which our files may not know."""
+        refused: set[int] = set()
+        while True:
+            try:
+                self._put(wanted, served, refused)
+            except _Taken as taken:
+                refused |= taken.numbers
+            else:
+                return
+
+    def _put(self, wanted: Mapping[str, Export], served: Mapping[str, int], refused: AbstractSet[int]) -> None:
         grouped = self._shards.files_of(wanted)
         present = self._present(grouped)
-        numbered = self._number(wanted, present, refused)
+        numbered = self._number(wanted, {**served, **{p: one.export_id for p, one in present.items()}}, refused)
         files = self._shards.files_of(present | numbered)
         self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present)
         for file, paths in grouped.items():
             self._enforce(file, [numbered[path] for path in paths], len(files[file]))
 
     def remove(self, paths: Sequence[str]) -> None:
-        """See NfsServer. The server first: its number for a path is only in the file."""
+        """See NfsServer. The server first: its number for a path is only in the file.
+
+        A path that no file has is looked for in what the server serves (one command): the file may have been lost.
+        """
         if not paths:
             return
         with self._shards.changing:
@@ -88,6 +104,11 @@ class GaneshaNfs:
             present = self._present(grouped)
             for path in sorted(set(paths) & set(present)):
                 self._bus.remove(present[path].export_id)
+            unknown = set(paths) - set(present)
+            if unknown:
+                for export_id, path in self._bus.served_paths().items():
+                    if path in unknown:
+                        self._bus.remove(export_id)
             files = self._shards.files_of(present)
             self._write(
                 {
@@ -116,6 +137,11 @@ class GaneshaNfs:
         present = [one.export_id for path, one in configured.items() if served.get(one.export_id) == path]
         shown = self._bus.all_shown(present)
         return {path for path, one in configured.items() if shown.get(one.export_id) == served_by(one.export)}
+
+    def serving(self) -> set[str]:
+        """See NfsServer. Two commands."""
+        served = self._bus.served_paths()
+        return {path for path, one in self._everything().items() if served.get(one.export_id) == path}
 
     def verify(self) -> None:
         """See NfsServer. Also sees to it that the file which ganesha.conf must include exists."""
@@ -147,17 +173,18 @@ class GaneshaNfs:
         return ganesha_files.parse(self._shards.all_text())
 
     def _number(
-        self, wanted: Mapping[str, Export], present: Mapping[str, Numbered], refused: AbstractSet[int]
+        self, wanted: Mapping[str, Export], known: Mapping[str, int], refused: AbstractSet[int]
     ) -> dict[str, Numbered]:
-        """Exports with their old numbers unless those are `refused`, or new ones, which no other export of ours has.
+        """Exports with their `known` numbers unless those are `refused`, or new ones, which no other export of ours
+        has.
 
         That none has is known from the files of the wanted paths alone: see `free_id`. What Ganesha serves beside
         ours it says itself: it refuses a number that has another path.
         """
-        kept = {path: present[path].export_id for path in wanted if path in present}
+        kept = {path: known[path] for path in wanted if path in known}
         numbered = {path: Numbered(n, wanted[path]) for path, n in kept.items() if n not in refused}
         new = [export for path, export in sorted(wanted.items()) if path not in numbered]
-        taken = {other.export_id for other in present.values()} | refused
+        taken = {*known.values(), *refused}
         if len(new) >= MANY:
             taken |= self._bus.served_paths().keys()
         for export in new:

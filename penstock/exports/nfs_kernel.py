@@ -16,7 +16,7 @@ thousands of different clients.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,15 @@ class KernelNfs:
             path for path, export in self.all().items() if served.get(path, set()) == kernel_files.served_by(export)
         }
 
+    def serving(self) -> set[str]:
+        """See NfsServer. Two commands."""
+        return self.in_force()
+
+    def put_back(self, choose: Callable[[], Sequence[Export]]) -> None:
+        """See NfsServer."""
+        with self._shards.changing:
+            self._put_in_force({export.path: export for export in choose()})
+
     def verify(self) -> None:
         """See NfsServer."""
         for program, package in (("exportfs", "nfs-kernel-server"), ("python3", "python3")):
@@ -99,6 +108,10 @@ class KernelNfs:
         if not wanted:
             return
         with self._shards.changing:
+            self._put_in_force(wanted)
+
+    def _put_in_force(self, wanted: Mapping[str, Export | None]) -> None:
+        if wanted:
             self._configure(wanted)
             self._enforce(wanted)
 

@@ -6,7 +6,7 @@ lost database can be rebuilt and a strayed one compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -149,4 +149,18 @@ class HasInventory(Protocol):
 
     def sweep(self) -> None:
         """Destroy the tombstones that nothing needs any more."""
+        ...
+
+
+@runtime_checkable
+class KeepsExports(Protocol):
+    """A driver whose hosts can lose exports while it works: a configuration wiped, a file server restarted without."""
+
+    def restore_exports(self, current: Callable[[], Sequence[ShareModel]]) -> list[InstanceId]:
+        """Put back in force what the shares' written rules ask for and the file server does not serve; which they were.
+
+        `current` gives the shares that are to be served and whose rules no operation is changing; it is asked again
+        before anything is put back, at a moment when no exports are being changed. A fixed number of commands however
+        many shares there are, and a few more when something is missing. Safe to repeat. Raises Unavailable.
+        """
         ...

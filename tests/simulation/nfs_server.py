@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from penstock.errors import Unavailable
 from penstock.exports.model import ClientRule, Export, Squash
@@ -41,6 +41,14 @@ class SimulatedNfs:
     def in_force(self) -> set[str]:
         served = self.served()
         return {path for path, export in self.all().items() if served.get(path) == export}
+
+    def serving(self) -> set[str]:
+        return self.all().keys() & self.served().keys()
+
+    def put_back(self, choose: Callable[[], Sequence[Export]]) -> None:
+        exports = choose()
+        if exports:
+            self.put(exports)
 
     def verify(self) -> None:
         """It is always there."""

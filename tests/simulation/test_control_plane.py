@@ -73,6 +73,10 @@ def _live(world: World) -> World:
             if world.random.random() < 0.4:
                 _survive(world, world.work)
             if world.random.random() < 0.1:
+                world.lose_exports()
+            if world.random.random() < 0.2:
+                _survive(world, world.look_after_exports)
+            if world.random.random() < 0.1:
                 world.clock.advance(world.random.choice((1, 5, 60)))
         world.settle()
         Truth(world, users).check()

@@ -17,6 +17,7 @@ from penstock.config.backend import BackendConfiguration
 from penstock.config.loading import load
 from penstock.context import RequestContext
 from penstock.domain.types import ShareType
+from penstock.exports.nfs_kernel import DIRECTORY
 from penstock.ids import ShareTypeId, new_id
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
@@ -108,6 +109,7 @@ class World:
             types.insert_type(tx, share_type)
         self.database.trouble = self.trouble
         self.deaths = 0
+        self.has_lost_exports = False
         self._new_process()
         self.manager.init_host()
 
@@ -130,6 +132,19 @@ class World:
             self.restart()
         self.worker.run_pending()
 
+    def lose_exports(self) -> None:
+        """The host loses its configuration of exports, and its NFS server is restarted without."""
+        files = self.host.state.files
+        for name in [name for name in files if name.startswith(f"{DIRECTORY}/")]:
+            del files[name]
+        self.nfs.boot(files)
+        self.has_lost_exports = True
+
+    def look_after_exports(self) -> None:
+        """What the daemon does each minute."""
+        if self.manager.is_service_ready():
+            self.manager.restore_exports()
+
     def settle(self) -> None:
         """Fair weather: let the process, or a new one, work until nothing is left to do."""
         self.trouble.clear()
@@ -138,6 +153,9 @@ class World:
         for _ in range(SETTLED_AFTER):
             self.worker.run_pending()
             if not self.pending:
+                if self.has_lost_exports:
+                    self.manager.restore_exports()
+                self.has_lost_exports = False
                 return
             self.clock.advance(61)
         raise AssertionError(f"operations never end: {self.pending}")

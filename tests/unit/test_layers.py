@@ -65,6 +65,7 @@ EDGES: dict[str, set[str]] = {
         "share.migrating",
         "share.data_mover",
         "share.interface",
+        "share.inventory",
         "share.loading",
         "share.locks",
         "share.hook",

@@ -26,7 +26,7 @@ from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
 from penstock.share.loading import load_driver
 from penstock.share.locks import NamedLocks
-from penstock.share.manager import access, ensure, instances, manage, periodic, snapshots, stranded
+from penstock.share.manager import access, ensure, exports, instances, manage, periodic, snapshots, stranded
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.groups import GroupMethods
@@ -259,6 +259,10 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
     def periodic_share_status_update(self, context: RequestContext) -> None:
         """Ask how far creations in the background are; every ``periodic_interval`` seconds."""
         periodic.update_statuses(self.backend, context)
+
+    def restore_exports(self) -> None:
+        """Put back exports that a storage host lost; every ``exports_check_interval`` seconds."""
+        exports.restore(self.backend)
 
     def update_share_usage_size(self, context: RequestContext) -> None:
         """Gather how much shares use, where ``enable_gathering_share_usage_size`` is set."""

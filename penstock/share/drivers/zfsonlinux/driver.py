@@ -31,7 +31,7 @@ from penstock.exports.model import Export
 from penstock.exports.nfs import NfsServer
 from penstock.host.runner import Host
 from penstock.share.driver import ShareDriver
-from penstock.share.drivers.zfsonlinux import adopt, inventory, lineage, loading, plan, reporting, spec
+from penstock.share.drivers.zfsonlinux import adopt, lineage, loading, plan, reporting, spec
 from penstock.share.drivers.zfsonlinux.access import understand
 from penstock.share.drivers.zfsonlinux.exporting import export_of, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
@@ -45,8 +45,8 @@ from penstock.share.drivers.zfsonlinux.options import Settings, read_settings, z
 from penstock.share.drivers.zfsonlinux.snapshots import Snapshots
 from penstock.share.drivers.zfsonlinux.steps import Rename, carry_out, settle
 from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage
+from penstock.share.drivers.zfsonlinux.upkeep import UpkeepMethods
 from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, NFSviaZFSHelper, host_executor
-from penstock.share.inventory import Client, Inventory
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 from penstock.zfs.faults import Busy, NewerSnapshots, TooSmall
 from penstock.zfs.names import Dataset
@@ -82,7 +82,7 @@ def get_backend_configuration(backend_name: str, paths: Sequence[Path] = DEFAULT
     return configuration
 
 
-class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
+class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
     """See the module. `host`, `nfs` and `clock` replace the machine, its NFS server and the time, for tests."""
 
     OPTIONS = zfsonlinux_opts
@@ -164,23 +164,6 @@ class ZFSonLinuxShareDriver(ExecuteMixin, ShareDriver):
             for share in shares
             if share["id"] in used
         ]
-
-    # --- what `penstock recover` and `penstock doctor` ask: `share.inventory.HasInventory` ----------------------------
-
-    def inventory(self) -> Inventory:
-        return inventory.take_inventory(self.storage, self.settings)
-
-    def clients_of(self, share: ShareModel, rules: Sequence[AccessModel]) -> tuple[Client, ...]:
-        return inventory.clients_of(share, rules, self.settings)
-
-    def write_identity(self, share: ShareModel) -> None:
-        inventory.write_identity(self.storage.zfs, share, self.finder.existing(share))
-
-    def stop_exporting(self, paths: Sequence[str]) -> None:
-        self.helper.remove(paths)
-
-    def sweep(self) -> None:
-        inventory.sweep(self.storage, self.settings)
 
     # --- shares ------------------------------------------------------------------------------------------------------
 
