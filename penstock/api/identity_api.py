@@ -92,6 +92,8 @@ class IdentityRoot:
         """The list of versions, or 404."""
         if request.path:
             return identity_fault(NotFound("There is nothing under this path."))
+        if request.method not in ("GET", "HEAD"):
+            return identity_fault(MethodNotAllowed("Only GET is possible here.", allowed=("GET",)))
         version = identity_version(f"{request.base_url}/identity/v3")
         return Answer({"versions": {"values": [version]}}, 300, {"Vary": "X-Auth-Token"}, "/identity")
 

@@ -10,7 +10,7 @@ import structlog
 
 from penstock.api import bodies
 from penstock.api.auth import Authenticator
-from penstock.api.fault_bodies import UnsupportedMediaType, share_fault, status_of
+from penstock.api.fault_bodies import MethodNotAllowed, UnsupportedMediaType, share_fault, status_of
 from penstock.api.http import Answer, HttpRequest
 from penstock.api.microversion import EXPERIMENTAL_HEADER, SHARES, ApiVersion
 from penstock.api.policy import Policy
@@ -44,6 +44,8 @@ class ShareApi:
         try:
             if not request.path:
                 version = SHARES.negotiate(request.headers)
+                if request.method not in ("GET", "HEAD"):
+                    raise MethodNotAllowed("Only GET is possible here.", allowed=("GET",))
                 return _with_headers(share_versions(request), SHARES.headers(version))
             context = self._authenticator.context(request.headers, request.request_id)
             structlog.contextvars.bind_contextvars(project_id=context.project_id, user_id=context.user_id)

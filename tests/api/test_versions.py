@@ -23,6 +23,15 @@ def test_root_lists_every_api_without_a_token(http: TestClient) -> None:
     assert identity["links"][0]["href"] == "http://testserver/v3/"
 
 
+@pytest.mark.parametrize("path", ["/", "/v2", "/v2/"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_version_documents_are_only_read(http: TestClient, path: str, method: str) -> None:
+    answer = http.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+    assert answer.json()["badMethod"]["code"] == 405
+
+
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
 def test_v2_is_open_and_says_its_version(http: TestClient, path: str) -> None:
     answer = http.get(path)
