@@ -70,11 +70,31 @@ def kernel_lab(place: Place) -> Iterator[KernelLab]:
 def kernel_host(kernel_lab: KernelLab) -> Host:
     """Machine k1 with pool tank on /dev/ubdb and the kernel NFS server."""
     kernel_lab.up("k1")
-    host = kernel_lab.host("k1")
+    return with_pool(kernel_lab.host("k1"))
+
+
+@pytest.fixture(scope="session")
+def kernel_hosts(kernel_lab: KernelLab, kernel_host: Host) -> tuple[Host, Host]:
+    """Machines k1 and k2, each with a pool tank; root of either may log in to the other."""
+    kernel_lab.up("k1", "k2")
+    return kernel_host, with_pool(kernel_lab.host("k2"))
+
+
+def with_pool(host: Host) -> Host:
+    """The kernel machine, with its pool tank."""
     if host.run(["zpool", "list", "-H", "-o", "name", "tank"], timeout_s=20).exit_code != 0:
         made = host.run(["zpool", "create", "tank", "/dev/ubdb"], timeout_s=60)
         assert made.exit_code == 0, made.stderr
     return host
+
+
+@pytest.fixture(scope="session")
+def lab_ssh_hosts(lab: Lab) -> Iterator[tuple[Host, Host]]:
+    """Hosts h1 and h2 by ssh; root of either may log in to the other."""
+    hosts = (lab.ssh_host("h1"), lab.ssh_host("h2"))
+    yield hosts
+    for host in hosts:
+        host.close()
 
 
 @pytest.fixture(scope="session")

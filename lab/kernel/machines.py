@@ -24,6 +24,7 @@ ARTEFACTS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pe
 PREBUILT = Path(os.environ.get("PENSTOCK_PREBUILT", HERE.parents[2] / "shared" / "lab" / "kernel-lab" / "prebuilt"))
 PROGRAMS = ("ip", "ssh", "ssh-keygen", "zstd", "mkfs.ext4", "dbus-uuidgen")
 FIRST_OCTET = 20
+MOST_MACHINES = 9
 MEMORY = "768M"
 DISK_MIB = 1024
 BOOT_TIMEOUT_S = 180.0
@@ -184,8 +185,13 @@ class KernelLab:
         if "LAB-READY" not in self.console(name):
             return False
         names = "".join(f"{self.address(other)} {other}\n" for other in self.names())
+        host = self.host(name)
         try:
-            self.host(name).write_file("/etc/hosts", f"127.0.0.1 localhost\n{names}")
+            host.write_file("/etc/hosts", f"127.0.0.1 localhost\n{names}")
+            # the machines have one host key, being of one image; so each knows the others, booted or not
+            key = host.read_file("/etc/ssh/ssh_host_ed25519_key.pub") or ""
+            all_names = ",".join(f"k{n},{self.address(f'k{n}')}" for n in range(1, MOST_MACHINES + 1))
+            host.write_file("/root/.ssh/known_hosts", f"{all_names} {' '.join(key.split()[:2])}\n", mode=0o600)
         except Fault:
             return False
         return True

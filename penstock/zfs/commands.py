@@ -30,7 +30,7 @@ class Commands:
         self.host = host
         self.flavour = flavour
         self._timeout_s = timeout_s
-        self._clock = clock
+        self.clock = clock
 
     def complete(self, program: str, *args: str) -> Completed:
         """Run and return what came back, failed or not."""
@@ -62,11 +62,11 @@ class Commands:
             except Busy as busy:
                 if busy.message not in heard:
                     heard.add(busy.message)
-                    deadline_s = self._clock.monotonic_s() + self.flavour.busy_patience_s
+                    deadline_s = self.clock.monotonic_s() + self.flavour.busy_patience_s
                     pause_s = FIRST_PAUSE_S
-                if self._clock.monotonic_s() + pause_s > deadline_s:
+                if self.clock.monotonic_s() + pause_s > deadline_s:
                     raise
-            self._clock.sleep(pause_s)
+            self.clock.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     def transfer(self, send: Sequence[str], receive: Sequence[str], *, timeout_s: float) -> None:

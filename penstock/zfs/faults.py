@@ -72,6 +72,9 @@ _MEANINGS: tuple[tuple[str, type[Fault]], ...] = (  # the first that is found co
     (r"dependent clones|has clones|is cloned", HasClones),
     (r"has children", HasChildren),
     (r"more recent snapshots", NewerSnapshots),
+    (r"contains partially-complete state", Busy),  # we always look first, so somebody else just left it
+    (r"tag already exists on this dataset", Conflict),
+    (r"no such tag on this dataset", NotFound),
     (r"has been modified|does not\s+match incremental source", Diverged),
     (r"not a cloned filesystem", NotAClone),
     (r"filesystem already mounted", AlreadyMounted),
@@ -87,6 +90,7 @@ _MEANINGS: tuple[tuple[str, type[Fault]], ...] = (  # the first that is found co
     (r"could not send .*: does not exist|no such pool|could not find any snapshots to destroy", NotFound),
     (r"[Ii]/O error|pool I/O is currently suspended|pool is unavailable|currently unavailable", Unavailable),
     (r"Connection refused|connect: No such file|failed to initialize ZFS library|modules are not loaded", Unavailable),
+    (r"used in the initial send|resume token is corrupt", Unavailable),
     (r"incomplete stream|failed to read from stream|invalid backup stream|Broken pipe", Unavailable),
     (r"invalid option|unrecognized command|too many arguments|invalid property '", Unsupported),
     (r"' must be one of '|feature|Function not implemented|operation not supported", Unsupported),

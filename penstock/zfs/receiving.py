@@ -17,12 +17,12 @@ _TOKEN_WORDS = re.compile(r"[0-9a-f-]+")
 _TO_GUID = re.compile(r"toguid = (0x[0-9a-f]+)")
 
 
-def receive(flavour: Flavour, into: Dataset, properties: Mapping[str, str]) -> tuple[str, ...]:
-    """``zfs receive``: never mounting (-u), never overwriting (no -F), to be resumed where that can be (-s).
+def receive(flavour: Flavour, into: Dataset, properties: Mapping[str, str], *, is_resumable: bool) -> tuple[str, ...]:
+    """``zfs receive``: never mounting (-u), never overwriting (no -F), to be resumed (-s) where the source can do that.
 
     The `properties` go along where they can (-o); else they are to be set afterwards.
     """
-    resumable = ("-s",) if flavour.can_resume else ()
+    resumable = ("-s",) if is_resumable else ()
     local = options(properties) if flavour.receive_sets_properties else ()
     return ("zfs", "receive", "-u", *resumable, *local, str(into))
 

@@ -10,7 +10,7 @@ from penstock.errors import BackendFault, Cancelled, NotFound, UnknownResult
 from penstock.host.streaming import Route
 from penstock.zfs import incremental, receiving, streams
 from penstock.zfs.client import COPY_TIMEOUT_S, Zfs
-from penstock.zfs.faults import Diverged
+from penstock.zfs.faults import Busy, Diverged
 from penstock.zfs.incremental import Full, Increment, Plan, SnapshotPoint, UpToDate, plan_transfer
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.properties import is_user_property, local_value
@@ -19,6 +19,7 @@ from penstock.zfs.stream_run import StreamRun
 
 # a first copy with older snapshots is two streams, a resumed one three; more means that it never gets there
 MOST_STREAMS = 8
+BUSY_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,23 @@ class Transfer:
         full), Conflict, Unavailable (a host or the way between is away), UnknownResult (past the deadline),
         Unsupported (a limit that nothing on the source can keep; a stream that the target's pool cannot take).
         """
+        clock = self._source.commands.clock
+        deadline_s = clock.monotonic_s() + self._target.flavour.busy_patience_s
+        while True:
+            try:
+                return self._run(on_progress, should_stop, bandwidth_limit_bytes_per_s, timeout_s)
+            except Busy:  # perhaps a receive that was cut a moment ago has not been tidied away yet
+                if clock.monotonic_s() >= deadline_s:
+                    raise
+            clock.sleep(BUSY_PAUSE_S)
+
+    def _run(
+        self,
+        on_progress: Callable[[int], None],
+        should_stop: Callable[[], bool],
+        bandwidth_limit_bytes_per_s: int | None,
+        timeout_s: float,
+    ) -> Transferred:
         started = time.monotonic()
         run = StreamRun(self._source, self._target, self._route, on_progress, should_stop, bandwidth_limit_bytes_per_s)
         source = self._look_at_source()
@@ -113,6 +131,8 @@ class Transfer:
                 resumed |= self._go_on(run, source, token, left_s)
                 continue
             plan = self._planned(source, target)
+            if plan == incremental.Diverged(None, ()) and self._is_being_received(target):
+                raise Busy(f"another receive into {self._into} runs, or ends just now")
             if isinstance(plan, incremental.Diverged):
                 own = ", ".join(point.name for point in plan.newer) or "no snapshot in common"
                 raise Diverged(f"{self._into} has what {self._to.dataset} has not: {own}")
@@ -130,7 +150,7 @@ class Transfer:
         return look(self._source, self._to.dataset, names)
 
     def _look_at_target(self) -> Side | None:
-        names = [*([receiving.TOKEN] if self._target.flavour.can_resume else []), *self._marks]
+        names = ["mounted", *([receiving.TOKEN] if self._target.flavour.can_resume else []), *self._marks]
         try:
             return look(self._target, self._into, names)
         except NotFound:
@@ -139,6 +159,12 @@ class Transfer:
     @property
     def _marks(self) -> list[str]:
         return [name for name in self._properties if is_user_property(name)]
+
+    def _is_being_received(self, target: Side | None) -> bool:
+        """Whether a dataset without snapshots may be the first half of somebody's receive: nothing of it shows more."""
+        if target is None or target.properties["mounted"].value == "yes":
+            return False
+        return all(local_value(target.properties, name) is None for name in self._marks)
 
     def _planned(self, source: Side, target: Side | None) -> Plan:
         to = source.point(self._to.name)
@@ -166,7 +192,9 @@ class Transfer:
         return True
 
     def _receive(self, *, is_first: bool) -> tuple[str, ...]:
-        return receiving.receive(self._target.flavour, self._into, self._properties if is_first else {})
+        is_resumable = self._source.flavour.can_resume and self._target.flavour.can_resume
+        properties = self._properties if is_first else {}
+        return receiving.receive(self._target.flavour, self._into, properties, is_resumable=is_resumable)
 
     def _finish(self, target: Side | None) -> None:
         """Give the properties where they could not come along: on zfs-fuse, and after an interrupted first receive."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tests.simulation.zfs_model import Model, Refused
 from tests.simulation.zfs_properties import is_known, shown
 from tests.simulation.zfs_state import Filesystem, Snap
-from tests.simulation.zfs_transfer import Stream, receive, send
+from tests.simulation.zfs_transfer import Receiving, Stream, abort, receive, send, send_token
 
 USAGE = "\nusage:\n\t(the real one prints its page here)"
 
@@ -224,29 +224,82 @@ class Cli:
     # --- streams -----------------------------------------------------------------------------------------------------
 
     def pipe(self, source: Sequence[str], target: Sequence[str]) -> tuple[Answer, Answer]:
-        """``zfs send | zfs receive``, the one pipe there is."""
+        """``zfs send | zfs receive`` on this host."""
+        sent, stream = self.begin_send(source)
+        if stream is None:
+            return sent, Answer(1, "", "cannot receive: failed to read from stream\n")
+        received = self.end_receive(target, stream, 1.0)
+        return (Answer(141, "", "") if received.code else sent), received
+
+    def begin_send(self, args: Sequence[str]) -> tuple[Answer, tuple[Stream, ...] | None]:
+        """What ``zfs send`` says, and prints; None when it fails."""
         try:
-            stream = self._send(source)
+            words = take_apart(args[1:], *(("pDv", "iI") if self._model.is_old else ("pvPnLecw", "iIt")))
+            streams = self._streams(words)
         except Refused as refused:
-            words = "cannot receive: failed to read from stream\n"
-            return Answer(refused.code, "", refused.words + "\n"), Answer(1, "", words)
+            return Answer(refused.code, "", refused.words + "\n"), None
+        reports = {"v", "P"} <= words.flags
+        return Answer(0, "", f"size\t{sum(stream.size for stream in streams)}\n" if reports else ""), streams
+
+    def _streams(self, words: Words) -> tuple[Stream, ...]:
+        if "t" in words.values:
+            return send_token(self._model, words.values["t"][0])
+        many = "I" in words.values
+        base = words.values.get("I" if many else "i", [None])[0]
+        return send(self._model, words.rest[0], base=base, many=many, with_properties="p" in words.flags)
+
+    def end_receive(self, args: Sequence[str], streams: tuple[Stream, ...], share: float) -> Answer:
+        """What ``zfs receive`` says to that share of a stream, taking it in."""
         try:
-            self._receive(stream, target)
+            words = take_apart(args[1:], *(("u", "") if self._model.is_old else ("us", "o")))
+            flags = words.flags
+            how = Receiving(words.rest[0], words.properties(), mounts="u" not in flags, keeps_partial="s" in flags)
+            receive(self._model, streams, how, self._now(), share)
         except Refused as refused:
-            return Answer(141, "", ""), Answer(refused.code, "", refused.words + "\n")
+            return Answer(refused.code, "", refused.words + "\n")
         finally:
             self._model.changed()
-        return Answer(0, "", ""), Answer(0, "", "")
+        return Answer(0, "", "")
 
-    def _send(self, args: Sequence[str]) -> Stream:
-        words = take_apart(args[1:], "p", "i")
-        base = words.values.get("i", [None])[0]
-        return send(self._model, words.rest[0], base=base, with_properties="p" in words.flags)
+    def _zfs_send(self, args: Sequence[str]) -> Answer:
+        """Without a pipe only a dry run: ``-nvP``."""
+        words = take_apart(args, *(("pDv", "iI") if self._model.is_old else ("pvPnLecw", "iIt")))
+        streams = self._streams(words)
+        told = "".join(f"\ttoguid = {stream.guid:#x}\n" for stream in streams if stream.resumes)
+        return Answer(0, f"{told}size\t{sum(stream.size for stream in streams)}\n", "")
 
-    def _receive(self, stream: Stream, args: Sequence[str]) -> None:
-        words = take_apart(args[1:], "u" if self._model.is_old else "us", "" if self._model.is_old else "o")
-        mounts = "u" not in words.flags
-        receive(self._model, stream, words.rest[0], words.properties(), self._now(), mounts=mounts)
+    def _zfs_receive(self, args: Sequence[str]) -> None:
+        abort(self._model, take_apart(args, "A").rest[0])
+
+    # --- holds -------------------------------------------------------------------------------------------------------
+
+    def _zfs_hold(self, args: Sequence[str]) -> None:
+        self._new_only()
+        self._model.hold(args[0], args[1:])
+
+    def _zfs_release(self, args: Sequence[str]) -> None:
+        self._new_only()
+        self._model.release(args[0], args[1:])
+
+    def _zfs_holds(self, args: Sequence[str]) -> str:
+        self._new_only()
+        snaps = [self._model.snap(path) for path in take_apart(args, "H").rest]
+        lines = [f"{snap.path}\t{tag}\tSat Nov 21 12:54 2026\n" for snap in snaps for tag in sorted(snap.holds)]
+        return "".join(lines)
+
+    def _new_only(self) -> None:
+        if self._model.is_old:
+            raise Refused("internal error: Function not implemented", 255)
+
+    def _zpool_sync(self, args: Sequence[str]) -> None:
+        self._new_only()
+
+    def _zpool_get(self, args: Sequence[str]) -> str:
+        self._new_only()
+        if args[-1] not in self._model.state.pools:
+            raise Refused(f"cannot open '{args[-1]}': no such pool")
+        features = ("lz4_compress", "zstd_compress", "large_blocks", "embedded_data", "encryption")
+        return "".join(f"feature@{name}\tenabled\n" for name in features)
 
 
 def _reach(top: Filesystem, depth: int, kinds: Sequence[str]) -> Iterator[Filesystem | Snap]:

@@ -18,6 +18,7 @@ from penstock.zfs.flavour import ZFS_FUSE, Flavour, openzfs
 from tests.simulation.zfs_cli import Answer, Cli
 from tests.simulation.zfs_model import Model
 from tests.simulation.zfs_state import Filesystem, Snap, State
+from tests.simulation.zfs_transfer import Stream
 
 OPENZFS = openzfs("2.1.11")
 
@@ -54,6 +55,7 @@ class SimulatedHost:
         self.hooks = hooks
         self.programs: dict[str, Program] = {}
         self.commands_run = 0
+        self.is_cut_off = False  # from the control plane; what runs there goes on
         self.use(State(salt=zlib.crc32(name.encode())))
         for pool, size in (pools or {}).items():
             self.model.add_pool(pool, size, self._now())
@@ -96,6 +98,24 @@ class SimulatedHost:
             Completed(tuple(target), done.exit_code, done.stdout, done.stderr, 0.0),
         )
 
+    # --- streams to and from other hosts: see zfs_network -------------------------------------------------------------
+
+    def begin_send(self, argv: Sequence[str]) -> tuple[Completed, tuple[Stream, ...] | None]:
+        """What ``zfs send`` says, and prints; None when it fails."""
+        sent: list[tuple[Stream, ...] | None] = []
+
+        def effect() -> Answer:
+            answer, stream = self._cli.begin_send(_plain(argv)[1:])
+            sent.append(stream)
+            return answer
+
+        done = self._completed(tuple(argv), effect)
+        return done, (sent[0] if sent and done.exit_code == 0 else None)
+
+    def end_receive(self, argv: Sequence[str], stream: tuple[Stream, ...], share: float) -> Completed:
+        """``zfs receive`` of that share of a stream."""
+        return self._completed(tuple(argv), lambda: self._cli.end_receive(_plain(argv)[1:], stream, share))
+
     def read_file(self, path: str) -> str | None:
         self._completed(("read_file", path), lambda: Answer(0, "", ""))
         return self.state.files.get(path)
@@ -116,6 +136,8 @@ class SimulatedHost:
 
     def _completed(self, words: tuple[str, ...], effect: Callable[[], Answer]) -> Completed:
         self.commands_run += 1
+        if self.is_cut_off:
+            raise Unavailable(f"{self.name} is cut off")
         hooks = self.hooks
         answer = hooks.before(self, words) if hooks is not None else None
         if answer is None:

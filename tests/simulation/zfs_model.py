@@ -115,6 +115,9 @@ class Model:
         top = self.filesystem(path)
         doomed = list(top.below())
         self._check_dependents(top, doomed, recursive=recursive)
+        for filesystem in doomed:
+            for snap in filesystem.snapshots.values():
+                self._check_held(snap)
         self._let_go(top, doomed)
         gone = set(map(id, doomed))
         for filesystem in doomed:
@@ -332,18 +335,55 @@ class Model:
             if not found:
                 raise Refused("could not find any snapshots to destroy; check snapshot names.")
         for snap in found:
+            self._check_held(snap, deferred=deferred)
             if snap.clones and not deferred:
                 words = f"cannot destroy '{snap.path}': snapshot has dependent clones\n"
                 names = "\n".join(clone.path for clone in snap.clones)
                 raise Refused(f"{words}use '-R' to destroy the following datasets:\n{names}")
         for snap in found:
             snap.is_deferred = deferred
-            if not snap.clones:
+            if not snap.clones and not snap.holds:
                 del snap.owner.snapshots[snap.name]
 
     def _reap(self, snap: Snap) -> None:
-        if snap.is_deferred and not snap.clones:
+        if snap.is_deferred and not snap.clones and not snap.holds:
             del snap.owner.snapshots[snap.name]
+
+    def _check_held(self, snap: Snap, *, deferred: bool = False) -> None:
+        if snap.holds and not deferred:
+            raise Refused(f"cannot destroy snapshot {snap.path}: dataset is busy")
+
+    def hold(self, tag: str, paths: Sequence[str]) -> None:
+        """As the real one: those that can be held are, whatever happens to the others."""
+        complaints = []
+        for path in paths:
+            snap = self.snap(path) if self._is_there(path) else None
+            if snap is None:
+                complaints.append(f"cannot hold snapshot '{path}': dataset does not exist")
+            elif tag in snap.holds:
+                complaints.append(f"cannot hold snapshot '{path}': tag already exists on this dataset")
+            else:
+                snap.holds.add(tag)
+        if complaints:
+            raise Refused("\n".join(complaints))
+
+    def release(self, tag: str, paths: Sequence[str]) -> None:
+        complaints = []
+        for path in paths:
+            snap = self.snap(path) if self._is_there(path) else None
+            if snap is None:
+                complaints.append(f"cannot release hold from snapshot '{path}': dataset does not exist")
+            elif tag not in snap.holds:
+                complaints.append(f"cannot release hold from snapshot '{path}': no such tag on this dataset")
+            else:
+                snap.holds.remove(tag)
+                self._reap(snap)
+        if complaints:
+            raise Refused("\n".join(complaints))
+
+    def _is_there(self, path: str) -> bool:
+        name, _, snap = path.partition("@")
+        return name in self.state.filesystems and snap in self.state.filesystems[name].snapshots
 
     def rollback(self, path: str, *, destroy_newer: bool) -> None:
         snap = self.snap(path)
@@ -355,6 +395,8 @@ class Model:
                 f"cannot rollback to '{path}': more recent {what.replace('and', 'or')} exist\n"
                 f"use '-r' to force deletion of the following {what}:\n" + "\n".join(other.path for other in newer)
             )
+        for other in newer:
+            self._check_held(other)
         clones = [clone.path for other in newer for clone in other.clones]
         if clones:
             names = "\n".join(clones)

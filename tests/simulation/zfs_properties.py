@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.simulation.zfs_state import Filesystem, Snap
+from tests.simulation.zfs_state import Filesystem, Partial, Snap
 
 SIZES = ("quota", "refquota", "reservation", "refreservation")
 ON_OFF = ("on", "off")
@@ -51,7 +51,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 DEDUPS = ("on", "off", "verify", "sha256", "sha256,verify")
 NOT_INHERITED = frozenset({*SIZES, "canmount"})
-NEW_ONLY = frozenset({"logicalused", "logicalreferenced", "written", "clones", "acltype", "snapshot_limit"})
+NEW_ONLY = frozenset(
+    {
+        "logicalused",
+        "logicalreferenced",
+        "written",
+        "clones",
+        "acltype",
+        "snapshot_limit",
+        "encryption",
+        "receive_resume_token",
+    }
+)
 
 _FILESYSTEM: dict[str, Callable[[Filesystem], object]] = {
     "type": lambda _fs: "filesystem",
@@ -69,6 +80,9 @@ _FILESYSTEM: dict[str, Callable[[Filesystem], object]] = {
     "createtxg": lambda fs: fs.txg,
     "origin": lambda fs: fs.origin.path if fs.origin else "-",
     "mounted": lambda fs: "yes" if fs.is_mounted else "no",
+    "unique": lambda fs: fs.written,
+    "encryption": lambda _fs: "off",
+    "receive_resume_token": lambda fs: token_of(fs.partial) if fs.partial else "-",
 }
 _SNAPSHOT: dict[str, Callable[[Snap], object]] = {
     "type": lambda _snap: "snapshot",
@@ -80,10 +94,17 @@ _SNAPSHOT: dict[str, Callable[[Snap], object]] = {
     "guid": lambda snap: snap.guid,
     "createtxg": lambda snap: snap.txg,
     "defer_destroy": lambda snap: "on" if snap.is_deferred else "off",
-    "userrefs": lambda _snap: 0,
+    "userrefs": lambda snap: len(snap.holds),
+    "unique": lambda snap: snap.used,
+    "encryption": lambda _snap: "off",
     "clones": lambda snap: ",".join(clone.path for clone in snap.clones) or "-",
 }
 READ_ONLY = frozenset(_FILESYSTEM) | frozenset(_SNAPSHOT)
+
+
+def token_of(partial: Partial) -> str:
+    """A resume token: of the same letters as real ones, and as telling."""
+    return f"1-{partial.guid:x}-{partial.base or 0:x}-{partial.path.encode().hex()}"
 
 
 def is_user(name: str) -> bool:

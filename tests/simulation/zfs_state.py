@@ -21,6 +21,15 @@ class Block(NamedTuple):
     size: int
 
 
+class Partial(NamedTuple):
+    """What an interrupted receive left: the snapshot it was to be (`path` on the source), and where it starts from."""
+
+    path: str
+    guid: int
+    base: int | None
+    is_new: bool  # the dataset was made by it
+
+
 @dataclass(eq=False, slots=True)
 class Snap:
     """A snapshot. `owner` changes when a clone is promoted."""
@@ -35,6 +44,7 @@ class Snap:
     received: dict[str, str] = field(default_factory=dict)
     clones: list[Filesystem] = field(default_factory=list)
     is_deferred: bool = False
+    holds: set[str] = field(default_factory=set)
 
     @property
     def path(self) -> str:
@@ -71,6 +81,7 @@ class Filesystem:
     is_mounted: bool = False
     is_busy: bool = False  # somebody has a file open
     summed: tuple[int, int] = (-1, 0)  # the pool's age when `used` was last summed up, and the sum
+    partial: Partial | None = None
     lingers: bool = False  # FUSE has not let go of the last mount yet
 
     def below(self) -> Iterator[Filesystem]:
