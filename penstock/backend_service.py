@@ -48,6 +48,7 @@ OPERATIONS = frozenset(
         "manage_snapshot",
         "unmanage_snapshot",
         "ensure_driver_resources",
+        "remember_soft_deletion",
         "create_share_replica",
         "delete_share_replica",
         "promote_share_replica",

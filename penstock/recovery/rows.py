@@ -69,6 +69,8 @@ def share_rows(
         metadata={},
         created_at=created_at,
         updated_at=None,
+        is_soft_deleted=found.is_soft_deleted,
+        scheduled_to_be_deleted_at=found.deletion_due,
         instance=_instance(found, share_type, created_at, place),
     )
     rules = tuple(_rule(rule, found, created_at) for rule in found.rules or () if rule.id not in taken)

@@ -11,13 +11,14 @@ import structlog
 
 from penstock.context import RequestContext, admin_context
 from penstock.domain.lifecycle import Event
-from penstock.domain.shares import ShareStatus
+from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import Fault, Forbidden
-from penstock.services import share_lifecycle
+from penstock.services import share_calls, share_lifecycle
 from penstock.services.control_plane import ControlPlane
 from penstock.services.replicated import refuse_replicas
 from penstock.services.visibility import changeable_share, hold_share, share_to_change
 from penstock.store import shares
+from penstock.store.database import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ def put(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
         now = plane.clock.utc()
         due = now + timedelta(seconds=plane.conf.soft_deleted_share_retention_time)
         shares.update_share(tx, share.id, now=now, is_soft_deleted=True, scheduled_to_be_deleted_at=due)
+        _remember(tx, plane, context, share)
 
 
 def restore(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
@@ -52,6 +54,7 @@ def restore(plane: ControlPlane, context: RequestContext, share_id: str) -> None
             raise Forbidden(f"Share {share.id} is '{share.status}'; it is too late to restore it.")
         now = plane.clock.utc()
         shares.update_share(tx, share.id, now=now, is_soft_deleted=False, scheduled_to_be_deleted_at=None)
+        _remember(tx, plane, context, share)
 
 
 def empty(plane: ControlPlane) -> None:
@@ -63,6 +66,13 @@ def empty(plane: ControlPlane) -> None:
             _delete(plane, share_id)
         except Fault as fault:
             log.warning("recycle_bin.kept", share=share_id, fault=str(fault))
+
+
+def _remember(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:
+    """Have it written on the share's storage, from where a lost database is rebuilt."""
+    if share.instance.host is not None:
+        arguments = {"share_instance_id": share.instance.id}
+        share_calls.enqueue(tx, plane, context, share.instance, "remember_soft_deletion", arguments)
 
 
 def _delete(plane: ControlPlane, share_id: str) -> None:

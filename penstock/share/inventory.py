@@ -62,7 +62,8 @@ class FoundShare:
     the id. `size_gib` is the size by the limit in force, or where it has none the one written on it; `limit_bytes` is
     that limit (0: none). `rules` are those written
     on it, None when they cannot be read. `path` is where it would be exported, None when it has no such place.
-    `source_snapshot` is the `FoundSnapshot.location` that it is a clone of. `created_at` is None when unknown.
+    `source_snapshot` is the `FoundSnapshot.location` that it is a clone of. `created_at` is None when unknown, as
+    is the time `deletion_due` of a share in the recycle bin (`is_soft_deleted`).
     """
 
     id: InstanceId
@@ -83,6 +84,8 @@ class FoundShare:
     created_at: datetime | None
     rules: tuple[FoundRule, ...] | None
     export_locations: tuple[ExportLocationModel, ...]
+    is_soft_deleted: bool = False
+    deletion_due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +165,17 @@ class KeepsExports(Protocol):
         `current` gives the shares that are to be served and whose rules no operation is changing; it is asked again
         before anything is put back, at a moment when no exports are being changed. A fixed number of commands however
         many shares there are, and a few more when something is missing. Safe to repeat. Raises Unavailable.
+        """
+        ...
+
+
+@runtime_checkable
+class RemembersDeletion(Protocol):
+    """A driver that writes on a share's storage that it is in the recycle bin, so that recovery puts it back there."""
+
+    def remember_deletion(self, share: ShareModel, due: datetime | None) -> None:
+        """Write when the share is to be deleted for good (UTC), or take that off (None). Safe to repeat.
+
+        Raises NotFound, Unavailable.
         """
         ...

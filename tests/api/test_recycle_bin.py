@@ -60,6 +60,12 @@ def test_a_share_in_the_bin_is_shown_there_and_nowhere_else(
     assert not {"is_soft_deleted", "scheduled_to_be_deleted_at"} & set(old)
 
 
+def test_the_backend_is_told_so_that_recovery_knows(plane: ControlPlane, member: Client, share: str) -> None:
+    for action in ("soft_delete", "restore", "restore"):
+        act(member, share, action)
+    assert methods(plane)[-3:] == ["create_share_instance", "remember_soft_deletion", "remember_soft_deletion"]
+
+
 def test_restore_brings_it_back_and_may_be_repeated(member: Client, share: str) -> None:
     before = member.get(f"shares/{share}").json()["share"]
     assert (before["is_soft_deleted"], before["scheduled_to_be_deleted_at"]) == (False, None)

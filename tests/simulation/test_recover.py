@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,28 @@ def test_the_rows_are_what_they_were(bench: StorageBench) -> None:
     assert (len(rebuilt.shares), len(rebuilt.snapshots), rebuilt.left_out) == (3, 1, ())
     assert bench.rows() == before
     assert bench.findings() == []
+
+
+def test_a_share_in_the_recycle_bin_is_there_again_and_a_restored_one_is_not(bench: StorageBench) -> None:
+    binned, restored = bench.share(name="binned"), bench.share(name="restored")
+    due = bench.clock.utc() + timedelta(days=7)
+    for share, is_in_bin in ((binned, True), (restored, True), (restored, False)):
+        with bench.database.begin() as tx:
+            shares.update_share(
+                tx,
+                share.id,
+                now=bench.clock.utc(),
+                is_soft_deleted=is_in_bin,
+                scheduled_to_be_deleted_at=due if is_in_bin else None,
+            )
+        for _ in range(2):
+            bench.site.manager.remember_soft_deletion(bench.site.context, share.instance.id)
+    before = bench.rows()
+    bench.lose_database()
+    assert recovered(bench).left_out == ()
+    assert bench.rows() == before
+    assert (bench.row(binned).is_soft_deleted, bench.row(binned).scheduled_to_be_deleted_at) == (True, due)
+    assert bench.row(restored).is_soft_deleted is False
 
 
 def test_the_type_comes_back_under_its_name_and_id(bench: StorageBench) -> None:

@@ -26,7 +26,7 @@ from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
 from penstock.share.loading import load_driver
 from penstock.share.locks import NamedLocks
-from penstock.share.manager import access, ensure, exports, instances, manage, periodic, snapshots, stranded
+from penstock.share.manager import access, ensure, exports, instances, manage, periodic, recycling, snapshots, stranded
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.groups import GroupMethods
@@ -175,6 +175,10 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
         """Forget the share and leave it on the backend."""
         self._refuse_share_servers()
         manage.unmanage_share(self.backend, context, share_id)
+
+    def remember_soft_deletion(self, context: RequestContext, share_instance_id: str) -> None:
+        """Write on the instance's storage whether its share is in the recycle bin now."""
+        recycling.remember(self.backend, share_instance_id)
 
     def connection_get_info(self, context: RequestContext, share_instance_id: str) -> Mapping[str, Any]:
         """How a data mover reaches the instance's files. Raises NotFound, Unsupported."""

@@ -18,6 +18,7 @@ On a dataset (``penstock:kind`` = ``share``):
 ``penstock:name``      the share's name when it was made, percent-encoded UTF-8 (cut at 1024 bytes); a convenience
 ``penstock:rules``     the access rules wanted, see `access` and `stored_text`; written before they are put in force, so
                        a host that restarts, or a pool that is imported elsewhere, exports what was last wanted
+``penstock:deletion``  while the share is in the recycle bin: when it is to be deleted for good, UTC; not on others
 =====================  ============================================================================================
 
 On a snapshot (``penstock:kind`` = ``snapshot``): ``penstock:id`` is the snapshot instance's id, with
@@ -46,6 +47,7 @@ PREFIX = "penstock:"
 KIND = f"{PREFIX}kind"
 ID = f"{PREFIX}id"
 RULES = f"{PREFIX}rules"
+DELETION = f"{PREFIX}deletion"
 FIRST_EPOCH = 1
 
 

@@ -131,6 +131,8 @@ def _share(pool: str, seen: SeenShare, created_s: int, settings: Settings) -> Fo
         created_at=_time(created_s),
         rules=_rules(seen, settings),
         export_locations=tuple(ExportLocationModel(**location) for location in locations),
+        is_soft_deleted=seen.deletion is not None,
+        deletion_due=_due(seen.deletion),
     )
 
 
@@ -194,6 +196,14 @@ def _clients(rules: Iterable[ClientRule]) -> tuple[Client, ...]:
     return tuple(
         sorted(Client(rule.client, f"{'rw' if rule.writable else 'ro'},{rule.squash.value}") for rule in rules)
     )
+
+
+def _due(text: str | None) -> datetime | None:
+    """The time written on a share in the recycle bin; one that cannot be read is unknown, and then it stays there."""
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _time(seconds: int) -> datetime | None:

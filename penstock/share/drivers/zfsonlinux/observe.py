@@ -9,6 +9,7 @@ from penstock.errors import NotFound
 from penstock.share.drivers.zfsonlinux import stored_text
 from penstock.share.drivers.zfsonlinux.access import StoredRule, load_rules
 from penstock.share.drivers.zfsonlinux.identity import (
+    DELETION,
     ID,
     KIND,
     RULES,
@@ -26,7 +27,7 @@ from penstock.zfs.properties import Properties, Property, bytes_of, local_value
 
 SPACE = ("refquota", "quota", "refreservation", "referenced")
 STATE = ("mounted", "mountpoint", "origin", "compression", "dedup")
-SHARE_NAMES = (*SHARE_MARKS, RULES, *SPACE, *STATE)
+SHARE_NAMES = (*SHARE_MARKS, RULES, DELETION, *SPACE, *STATE)
 SNAPSHOT_NAMES = (*SNAPSHOT_MARKS, "referenced", "creation")
 
 
@@ -35,7 +36,8 @@ class SeenShare:
     """A dataset. `identity` is None unless it is a share of ours; sizes in bytes, 0 for none set.
 
     `mountpoint` is None when it has none that we could export. `rules` are the wanted access rules written on it; None
-    when there are none, or not whole. `unread_rules` names further properties that hold the rest of them.
+    when there are none, or not whole. `unread_rules` names further properties that hold the rest of them. `deletion`
+    is what is written on a share in the recycle bin: its time, None on every other.
     """
 
     dataset: Dataset
@@ -54,6 +56,7 @@ class SeenShare:
     rules: tuple[StoredRule, ...] | None = None
     rules_marks: tuple[tuple[str, str], ...] = ()
     unread_rules: tuple[str, ...] = ()
+    deletion: str | None = None
 
     def belongs_to(self, instance_id: str) -> bool:
         """Is it the share instance's?"""
@@ -157,6 +160,7 @@ def seen_share(dataset: Dataset, properties: Mapping[str, Property]) -> SeenShar
         rules=load_rules(text) if text is not None else None,
         rules_marks=_rules_marks(properties, parts),
         unread_rules=tuple(name for name in parts if name not in properties),
+        deletion=local_value(properties, DELETION),
     )
 
 

@@ -4,20 +4,23 @@ interface: see `share.inventory`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from penstock.exports.model import Export
 from penstock.ids import InstanceId
 from penstock.share.drivers.zfsonlinux import inventory
 from penstock.share.drivers.zfsonlinux.exporting import exports_to_put, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
+from penstock.share.drivers.zfsonlinux.identity import DELETION
 from penstock.share.drivers.zfsonlinux.options import Settings
+from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
 from penstock.share.drivers.zfsonlinux.storage import Storage
 from penstock.share.inventory import Client, Inventory
 from penstock.share.models import AccessModel, ShareModel
 
 
 class UpkeepMethods:
-    """`share.inventory.HasInventory` and `KeepsExports`, for a driver that is set up."""
+    """`share.inventory.HasInventory`, `KeepsExports` and `RemembersDeletion`, for a driver that is set up."""
 
     settings: Settings
     storage: Storage
@@ -31,6 +34,14 @@ class UpkeepMethods:
 
     def write_identity(self, share: ShareModel) -> None:
         inventory.write_identity(self.storage.zfs, share, self.finder.existing(share))
+
+    def remember_deletion(self, share: ShareModel, due: datetime | None) -> None:
+        seen = self.finder.existing(share)
+        text = None if due is None else due.isoformat()
+        if seen.deletion == text:
+            return
+        step = Forget(seen.dataset, (DELETION,)) if text is None else SetProperties(seen.dataset, ((DELETION, text),))
+        carry_out((step,), self.storage.zfs)
 
     def stop_exporting(self, paths: Sequence[str]) -> None:
         if paths:
