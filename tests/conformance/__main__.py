@@ -6,7 +6,6 @@ import argparse
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from demo.place import DRIVER
 from lab.daemon import LabDaemon
 from lab.hosts import Lab
 from tests.conformance import suite
+from tests.places import take_place
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".work" / "conformance"
@@ -33,21 +33,25 @@ def main() -> int:
     console = Console(highlight=False)
     tempest = _environment(arguments.tempest, console)
     shutil.rmtree(WORK / "run", ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="penstock-conf") as lab_directory:
-        lab = Lab("conf", Path(lab_directory) / "lab", "10.87.0", ("zfs", "nfs", "ssh"), pool_mib=20480)
-        daemon = LabDaemon(
-            WORK / "run",
-            {name: _backend(lab, host) for name, host in BACKENDS.items()},
-            port=PORT,
-            options=("periodic_interval = 5",),
-        )
-        try:
-            lab.up(len(BACKENDS), 0)
-            daemon.up()
-            results = _run(tempest / "bin" / "tempest", daemon, arguments, console)
-        finally:
-            daemon.down()
-            lab.down()
+    place = take_place()
+    lab = Lab(
+        f"{place.tag}c", place.directory / "conformance", place.network_prefix, ("zfs", "nfs", "ssh"), pool_mib=20480
+    )
+    daemon = LabDaemon(
+        WORK / "run",
+        {name: _backend(lab, host) for name, host in BACKENDS.items()},
+        port=PORT,
+        options=("periodic_interval = 5",),
+    )
+    try:
+        lab.down()  # what a crashed run left here
+        lab.up(len(BACKENDS), 0)
+        daemon.up()
+        results = _run(tempest / "bin" / "tempest", daemon, arguments, console)
+    finally:
+        daemon.down()
+        lab.down()
+        place.release()
     _print(results, console)
     return 0 if results.total("ok") and not results.failed else 1
 
