@@ -167,6 +167,16 @@ class Zfs:
         for group in [pairs] if self.flavour.several_per_command and pairs else [[pair] for pair in pairs]:
             run("set", *group, str(target))
 
+    def set_each(self, targets: Sequence[Target], properties: Mapping[str, str]) -> None:
+        """The same properties on several targets, in one command per 500 (on zfs-fuse, and property). Raises as `set`.
+
+        Not for properties that remount or resize: after a failure nobody knows which targets were reached.
+        """
+        pairs = assignments(properties)
+        for group in [pairs] if self.flavour.several_per_command and pairs else [[pair] for pair in pairs]:
+            for start in range(0, len(targets), queries.TARGETS_PER_GET):
+                self.commands.zfs("set", *group, *map(str, targets[start : start + queries.TARGETS_PER_GET]))
+
     def inherit(self, target: Target, name: str) -> None:
         """Forget the local value, user property or native. Safe to repeat. Raises NotFound."""
         check_property(name)

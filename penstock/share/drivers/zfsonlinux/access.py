@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.domain.access import AccessLevel, AccessState, AccessType
 from penstock.errors import Invalid, InvalidShareAccess, InvalidShareAccessLevel
@@ -59,6 +59,12 @@ def understand(access_rules: Sequence[AccessModel], default: Squash) -> Understo
         else:
             rules.setdefault(rule.client, rule)
     return Understood(tuple(rules.values()), refused)
+
+
+def as_read_only(understood: Understood) -> Understood:
+    """The same clients, none of whom may write: for replicas."""
+    rules = tuple(replace(rule, level=AccessLevel.RO.value) for rule in understood.rules)
+    return replace(understood, rules=rules)
 
 
 def _rule(access: AccessModel, default: Squash) -> StoredRule:

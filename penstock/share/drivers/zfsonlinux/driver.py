@@ -18,7 +18,6 @@ from penstock.config.loading import DEFAULT_PATHS, load
 from penstock.domain.pools import service_host
 from penstock.errors import (
     Conflict,
-    Fault,
     Invalid,
     InvalidShare,
     ShareResourceNotFound,
@@ -27,13 +26,14 @@ from penstock.errors import (
     Unavailable,
     Unsupported,
 )
-from penstock.exports.model import Export
 from penstock.exports.nfs import NfsServer
 from penstock.host.runner import Host
+from penstock.host.streaming import Routes
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux import adopt, lineage, loading, plan, reporting, spec
 from penstock.share.drivers.zfsonlinux.access import understand
-from penstock.share.drivers.zfsonlinux.exporting import export_of, wanted_export
+from penstock.share.drivers.zfsonlinux.ensuring import FOLLOWING, Ensuring
+from penstock.share.drivers.zfsonlinux.exporting import export_of, rules_for, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import (
@@ -41,12 +41,15 @@ from penstock.share.drivers.zfsonlinux.observe import (
     observe_share,
     observe_tree,
 )
-from penstock.share.drivers.zfsonlinux.options import Settings, read_settings, zfsonlinux_opts
+from penstock.share.drivers.zfsonlinux.options import read_settings, zfsonlinux_opts
+from penstock.share.drivers.zfsonlinux.peers import ConfiguredPeers, Peer, Peers, ways
+from penstock.share.drivers.zfsonlinux.replica_ending import release_all
+from penstock.share.drivers.zfsonlinux.replication import ReplicationMethods
 from penstock.share.drivers.zfsonlinux.snapshots import Snapshots
 from penstock.share.drivers.zfsonlinux.steps import Rename, carry_out, settle
-from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage
+from penstock.share.drivers.zfsonlinux.storage import open_storage
 from penstock.share.drivers.zfsonlinux.upkeep import UpkeepMethods
-from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, NFSviaZFSHelper, host_executor
+from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, host_executor
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 from penstock.zfs.faults import Busy, NewerSnapshots, TooSmall
 from penstock.zfs.names import Dataset
@@ -82,15 +85,12 @@ def get_backend_configuration(backend_name: str, paths: Sequence[Path] = DEFAULT
     return configuration
 
 
-class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
-    """See the module. `host`, `nfs` and `clock` replace the machine, its NFS server and the time, for tests."""
+class ZFSonLinuxShareDriver(ReplicationMethods, UpkeepMethods, ExecuteMixin, ShareDriver):
+    """See the module. `host`, `nfs`, `clock`, `peers` and `routes` replace the machine, its NFS server, the time, the
+    other backends and the ways to them, for tests."""
 
     OPTIONS = zfsonlinux_opts
 
-    settings: Settings
-    storage: Storage
-    helper: NFSviaZFSHelper
-    finder: Finder
     snapshots: Snapshots
 
     def __init__(
@@ -99,6 +99,8 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
         host: Host | None = None,
         nfs: NfsServer | None = None,
         clock: Clock | None = None,
+        peers: Peers | None = None,
+        routes: Routes | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(False, *args, clock=clock, **kwargs)
@@ -106,6 +108,8 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
         self.ipv6_implemented = True
         self._host = host
         self._nfs = nfs
+        self._peers = peers
+        self._routes = routes
 
     # --- setting up, reporting ---------------------------------------------------------------------------------------
 
@@ -121,6 +125,10 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
         self.helper = loading.helper_class(self.settings)(self.configuration, storage=self.storage)
         self.finder = Finder(self.storage.zfs, self.settings)
         self.snapshots = Snapshots(self.storage.zfs, self.finder, self.settings)
+        self.own = Peer(self.configuration.config_group, self.storage, self.settings)
+        self.peers = self._peers or ConfiguredPeers(self.own, self.configuration.conf, clock=self.clock)
+        self.routes = self._routes or ways(self.settings)
+        self.ensuring = Ensuring(self.own, self.peers, self.finder, self.helper)
 
     def check_for_setup_error(self) -> None:
         roots = list(self.settings.roots.values())
@@ -154,7 +162,8 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
     def _update_share_stats(self, data: Mapping[str, Any] | None = None) -> None:
         common = self._common_stats()
         pools = reporting.pool_stats(self.settings, self.storage, common)
-        super()._update_share_stats({**reporting.BACKEND, "pools": pools, **(data or {})})
+        replication = reporting.replication(self.replication_domain)
+        super()._update_share_stats({**reporting.BACKEND, **replication, "pools": pools, **(data or {})})
 
     def update_share_usage_size(self, context: object, shares: Sequence[ShareModel]) -> list[dict[str, Any]]:
         used = reporting.used_gib(self.settings, self.storage.zfs)
@@ -223,6 +232,8 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
         if below:
             names = ", ".join(sorted(map(str, below)))
             raise Conflict(f"{seen.dataset} holds datasets that are not ours: move or destroy {names}")
+        if seen.marks.is_replicated:
+            release_all(zfs, seen.dataset)
         self._destroy(seen)
         self.finder.forget(share)
         if seen.origin is not None:
@@ -292,12 +303,14 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
         understood = understand(access_rules, spec.squash_of(share, self.settings.squash))
         for rule_id, reason in understood.refused.items():
             log.warning("access.rule_refused", share=share["id"], rule=rule_id, reason=reason)
+        if share["replica_state"] in FOLLOWING and self.finder.share(share) is None:
+            return understood.updates  # its first copy is on its way; each sync brings the rules along
         seen = self._settle(
             share,
             lambda seen: plan.plan_rules(understood.rules, seen),
             at_once=lambda dataset: plan.plan_short_rules(dataset, understood.rules),
         )
-        export = export_of(seen, [rule.client_rule for rule in understood.rules])
+        export = export_of(seen, [rule.client_rule for rule in rules_for(seen, understood)])
         if export is None:
             self.helper.remove([seen.mountpoint] if seen.mountpoint else [])
         else:
@@ -306,38 +319,12 @@ class ZFSonLinuxShareDriver(UpkeepMethods, ExecuteMixin, ShareDriver):
 
     @ensure_share_server_not_provided
     def ensure_share(self, context: object, share: ShareModel, share_server: Any = None) -> Locations:
-        seen = self._settle(share, plan.plan_mount)
-        wanted = wanted_export(seen)
-        self.helper.serve_again([wanted] if wanted else [])
-        return self._locations(seen)
+        return self.ensuring.ensure_one(share, self.finder.existing(share))
 
     def ensure_shares(self, context: object, shares: Sequence[ShareModel]) -> dict[str, dict[str, Any]]:
-        """One ZFS command per pool (two with very long access lists), and one batch of exports.
-
-        A dataset that is not there answers ``status`` error. Shares of a pool that is not imported are left out: the
-        pool may yet come, and `check_for_setup_error` says that it is missing.
-        """
-        updates: dict[str, dict[str, Any]] = {}
-        wanted: list[Export] = []
-        unmounted: list[str] = []
-        for share, seen in self.finder.shares(shares):
-            if seen is None:
-                log.error("share.dataset_missing", share=share["id"])
-                updates[share["id"]] = {"status": "error"}
-                continue
-            try:
-                carry_out(plan.plan_mount(seen), self.storage.zfs)
-                updates[share["id"]] = {"export_locations": self._locations(seen)}
-            except Fault as fault:  # one that cannot be served must not keep the others waiting
-                log.warning("share.not_mounted", share=share["id"], reason=fault.message)
-                unmounted += [seen.mountpoint] if seen.mountpoint else []
-                continue
-            if seen.rules is None and seen.rules_marks:
-                updates[share["id"]]["reapply_access_rules"] = True  # half written when we stopped
-            export = wanted_export(seen)
-            wanted += [export] if export else []
-        self.helper.remove(unmounted)  # else clients would get the empty directory below, on the host's own disk
-        self.helper.serve_again(wanted)
+        """See `ensuring`. A dataset that is not there answers ``status`` error. Shares of a pool that is not imported
+        are left out: the pool may yet come, and `check_for_setup_error` says that it is missing."""
+        updates = self.ensuring.ensure(list(self.finder.shares(shares)))
         lineage.sweep(self.storage.zfs, self.finder.take_tombstones())
         return updates
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from penstock.errors import Unavailable
 from penstock.exports.model import ClientRule, Export
+from penstock.share.drivers.zfsonlinux.access import StoredRule, Understood, as_read_only
 from penstock.share.drivers.zfsonlinux.observe import SeenShare
 from penstock.share.drivers.zfsonlinux.options import Settings
+from penstock.share.replication import Role
 
 
 def export_path(address: str, mountpoint: str) -> str:
@@ -45,7 +47,15 @@ def wanted_export(seen: SeenShare) -> Export | None:
     """What the rules written on the share's dataset ask the NFS server for; None when nobody may use it."""
     if seen.identity is None or seen.mountpoint is None or not seen.rules:
         return None
-    return Export(seen.mountpoint, seen.identity.id, tuple(rule.client_rule for rule in seen.rules))
+    rules = rules_for(seen, Understood(seen.rules, {}))  # whatever is written there: a replica lets nobody write
+    return Export(seen.mountpoint, seen.identity.id, tuple(rule.client_rule for rule in rules)) if rules else None
+
+
+def rules_for(seen: SeenShare, understood: Understood) -> tuple[StoredRule, ...]:
+    """The rules as this copy obeys them: only the active one lets anybody write, and a demoted one lets nobody in."""
+    if seen.role is Role.DEMOTED:
+        return ()
+    return understood.rules if seen.role is Role.ACTIVE else as_read_only(understood).rules
 
 
 def export_of(seen: SeenShare, clients: Sequence[ClientRule]) -> Export | None:

@@ -12,7 +12,7 @@ On a dataset (``penstock:kind`` = ``share``):
 ``penstock:share_id``  the share's id; ``penstock:project_id``, ``penstock:user_id`` its owner
 ``penstock:size_gib``  the size it was made with, for when ``refquota``, which is the size, was taken away. Resizing
                        does not write it: on zfs-fuse that is a command of its own, as long as the resizing itself
-``penstock:epoch``     which reign of the active replica this copy has seen, 1 at first; the fence of replication
+``penstock:epoch``     of which reign its data is, 1 at first; the fence of replication, see `ReplicaMarks`
 ``penstock:protocol``  the share's protocol, ``NFS``
 ``penstock:type_id``   the share type's id, and ``penstock:type_name`` its name where known
 ``penstock:name``      the share's name when it was made, percent-encoded UTF-8 (cut at 1024 bytes); a convenience
@@ -25,7 +25,11 @@ On a snapshot (``penstock:kind`` = ``snapshot``): ``penstock:id`` is the snapsho
 ``penstock:snapshot_id``, ``penstock:instance_id`` (the share instance it was taken of), ``penstock:share_id``,
 ``penstock:project_id``, ``penstock:user_id``, ``penstock:size_gib`` and ``penstock:name``.
 
-``penstock:kind`` = ``tombstone`` marks what its user deleted and a clone still needs; see `lineage`.
+``penstock:kind`` = ``tombstone`` marks what its user deleted and a clone still needs; see `lineage`. Of replication:
+``sync`` is a snapshot taken to move data, with ``penstock:for_<instance id>`` for each replica whose next increment
+starts from it; ``receiving`` an empty dataset that a replica's first copy arrives in; ``diverged`` what was set aside,
+``rehearsal`` a clone to try a promotion with. Those three name their replica by ``penstock:of``, not by
+``penstock:id``: nobody may take them for the replica itself.
 
 Not stored, because it is read: the pool and path (where the dataset is), used space, quota, thick or thin
 (``refreservation``), lineage (``origin``), times (``creation``). Not stored because the driver is never told: later
@@ -36,10 +40,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 from urllib.parse import quote, unquote
 
+from penstock.share.replication import PromotionKind, Role
 from penstock.zfs.names import MAX_USER_VALUE_BYTES
 from penstock.zfs.properties import Property, local_value
 
@@ -48,6 +54,16 @@ KIND = f"{PREFIX}kind"
 ID = f"{PREFIX}id"
 RULES = f"{PREFIX}rules"
 DELETION = f"{PREFIX}deletion"
+EPOCH = f"{PREFIX}epoch"
+SHARE_ID = f"{PREFIX}share_id"
+OF = f"{PREFIX}of"
+ROLE = f"{PREFIX}role"
+FENCED = f"{PREFIX}fenced"
+SYNCED_AT = f"{PREFIX}synced_at"
+SYNCED_GUID = f"{PREFIX}synced_guid"
+PROMOTED = f"{PREFIX}promoted"
+REVERTED_TO = f"{PREFIX}reverted_to"
+HOSTS = f"{PREFIX}hosts"
 FIRST_EPOCH = 1
 
 
@@ -57,6 +73,10 @@ class Kind(StrEnum):
     SHARE = "share"
     SNAPSHOT = "snapshot"
     TOMBSTONE = "tombstone"  # deleted by its user, kept because a clone needs it
+    SYNC = "sync"
+    RECEIVING = "receiving"
+    DIVERGED = "diverged"
+    REHEARSAL = "rehearsal"
 
 
 def encode_name(name: str) -> str:
@@ -162,6 +182,78 @@ class SnapshotIdentity(_Marks):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Why a copy must not serve: `epoch` is the reign it made way for, `successor` the instance that was to begin it.
+
+    `successor` is empty when it was found to be of an old reign.
+    """
+
+    epoch: int
+    successor: str
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.successor}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What ``str`` wrote. Raises ValueError."""
+        epoch, _, successor = text.partition(":")
+        return cls(int(epoch), successor)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaMarks:
+    """What is written on a copy of a replicated share, beside its identity.
+
+    =========================  ========================================================================================
+    ``penstock:role``          ``active`` (also when absent), ``replica`` or ``demoted``; only ``active`` accepts writes
+    ``penstock:fenced``        on a copy that was active: ``epoch:successor``, the reign it made way for
+    ``penstock:synced_at``     when what it holds was the active replica's state, by the control plane's clock (UTC)
+    ``penstock:synced_guid``   the GUID of the snapshot that it was brought to
+    ``penstock:promoted``      ``planned`` or ``unplanned``: how it became active
+    ``penstock:reverted_to``   on the active: GUID of the snapshot its owner reverted to, so that replicas go back, too
+    ``penstock:hosts``         where the share's other copies are, ``host@backend#pool`` each: who to ask before serving
+    =========================  ========================================================================================
+    """
+
+    role: Role | None = None
+    fence: Fence | None = None
+    synced_at: datetime | None = None
+    synced_guid: int | None = None
+    promoted: PromotionKind | None = None
+    reverted_to: int | None = None
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def is_replicated(self) -> bool:
+        """Has it ever been part of a set of replicas?"""
+        return self.role is not None
+
+    @classmethod
+    def read(cls, properties: Mapping[str, Property]) -> Self:
+        """From local properties; what cannot be understood is taken for a copy that must not serve."""
+        found = ((name, local_value(properties, name)) for name in REPLICA_MARKS)
+        text = {name: value for name, value in found if value}
+        try:
+            return cls(
+                role=Role(text[ROLE]) if ROLE in text else None,
+                fence=Fence.parse(text[FENCED]) if FENCED in text else None,
+                synced_at=datetime.fromisoformat(text[SYNCED_AT]) if SYNCED_AT in text else None,
+                synced_guid=int(text[SYNCED_GUID]) if SYNCED_GUID in text else None,
+                promoted=PromotionKind(text[PROMOTED]) if PROMOTED in text else None,
+                reverted_to=int(text[REVERTED_TO]) if REVERTED_TO in text else None,
+                hosts=tuple(text[HOSTS].split(",")) if HOSTS in text else (),
+            )
+        except ValueError:
+            return cls(role=Role.DEMOTED)
+
+
+def base_for(instance_id: str) -> str:
+    """The property of a sync snapshot that says: the replica's next increment starts from it."""
+    return f"{PREFIX}for_{instance_id}"
+
+
 def kind_of(properties: Mapping[str, Property]) -> Kind | None:
     """What the thing is to us; None when it is not ours."""
     value = local_value(properties, KIND)
@@ -180,7 +272,8 @@ def _names(kinds: Iterable[type]) -> tuple[str, ...]:
 
 SHARE_MARKS = _names([ShareIdentity])
 SNAPSHOT_MARKS = _names([SnapshotIdentity])
-ALL_MARKS = _names([ShareIdentity, SnapshotIdentity])
+REPLICA_MARKS = (ROLE, FENCED, SYNCED_AT, SYNCED_GUID, PROMOTED, REVERTED_TO, HOSTS)
+ALL_MARKS = (*_names([ShareIdentity, SnapshotIdentity]), *REPLICA_MARKS, OF)
 
 
 def _number(text: str | None, default: int) -> int:

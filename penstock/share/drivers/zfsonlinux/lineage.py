@@ -27,6 +27,7 @@ from penstock.zfs.faults import Busy, HasClones, NotAClone
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 
 MOST_HANDOVERS = 100
+HEIRS = (Kind.SHARE, Kind.DIVERGED)
 TOMB = ((KIND, Kind.TOMBSTONE.value),)
 
 
@@ -127,7 +128,7 @@ def observe_clones(zfs: Zfs, dataset: Dataset) -> list[SeenClone]:
         value = properties["origin"].value
         origin = parse_target(value) if value not in ("", "-") else None
         if isinstance(origin, SnapshotName) and origin.dataset == dataset:
-            clones.append(SeenClone(Dataset(name), origin, kind_of(properties) is Kind.SHARE))
+            clones.append(SeenClone(Dataset(name), origin, kind_of(properties) in HEIRS))
     return clones
 
 

@@ -12,22 +12,27 @@ from penstock.share.drivers.zfsonlinux.identity import (
     DELETION,
     ID,
     KIND,
+    OF,
+    REPLICA_MARKS,
     RULES,
     SHARE_MARKS,
     SNAPSHOT_MARKS,
     Kind,
+    ReplicaMarks,
     ShareIdentity,
     SnapshotIdentity,
     kind_of,
     owner_id,
 )
+from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, Property, bytes_of, local_value
 
 SPACE = ("refquota", "quota", "refreservation", "referenced")
-STATE = ("mounted", "mountpoint", "origin", "compression", "dedup")
-SHARE_NAMES = (*SHARE_MARKS, RULES, DELETION, *SPACE, *STATE)
+STATE = ("mounted", "mountpoint", "origin", "compression", "dedup", "readonly", "canmount")
+SHARE_NAMES = (*SHARE_MARKS, *REPLICA_MARKS, OF, RULES, DELETION, *SPACE, *STATE)
+NO_MARKS = ReplicaMarks()
 SNAPSHOT_NAMES = (*SNAPSHOT_MARKS, "referenced", "creation")
 
 
@@ -35,9 +40,11 @@ SNAPSHOT_NAMES = (*SNAPSHOT_MARKS, "referenced", "creation")
 class SeenShare:
     """A dataset. `identity` is None unless it is a share of ours; sizes in bytes, 0 for none set.
 
-    `mountpoint` is None when it has none that we could export. `rules` are the wanted access rules written on it; None
-    when there are none, or not whole. `unread_rules` names further properties that hold the rest of them. `deletion`
-    is what is written on a share in the recycle bin: its time, None on every other.
+    `of` is the replica that something beside a share belongs to. `is_readonly` is what is stored (zfs-fuse shows the
+    opposite of what is mounted, as ``temporary``). `mountpoint` is None when it has none that we could export. `rules`
+    are the wanted access rules written on it; None when there are none, or not whole. `unread_rules` names further
+    properties that hold the rest of them. `deletion` is what is written on a share in the recycle bin: its time, None
+    on every other.
     """
 
     dataset: Dataset
@@ -57,6 +64,21 @@ class SeenShare:
     rules_marks: tuple[tuple[str, str], ...] = ()
     unread_rules: tuple[str, ...] = ()
     deletion: str | None = None
+    marks: ReplicaMarks = NO_MARKS
+    of: str | None = None
+    is_readonly: bool = False
+    is_boot_safe: bool = False
+    has_own_mountpoint: bool = False
+
+    @property
+    def role(self) -> Role:
+        """What it is in a set of replicas; what is in none is active."""
+        return self.marks.role or Role.ACTIVE
+
+    @property
+    def epoch(self) -> int:
+        """Of which reign its data is."""
+        return self.identity.epoch if self.identity is not None else 0
 
     def belongs_to(self, instance_id: str) -> bool:
         """Is it the share instance's?"""
@@ -161,6 +183,11 @@ def seen_share(dataset: Dataset, properties: Mapping[str, Property]) -> SeenShar
         rules_marks=_rules_marks(properties, parts),
         unread_rules=tuple(name for name in parts if name not in properties),
         deletion=local_value(properties, DELETION),
+        marks=ReplicaMarks.read(properties),
+        of=local_value(properties, OF),
+        is_readonly=(properties["readonly"].value == "on") != (properties["readonly"].source == "temporary"),
+        is_boot_safe=properties["canmount"].value == "noauto",
+        has_own_mountpoint=properties["mountpoint"].is_local,
     )
 
 

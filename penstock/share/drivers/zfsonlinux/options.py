@@ -18,6 +18,7 @@ from penstock.zfs.names import Dataset
 OUR_NFS_HELPER = "penstock.share.drivers.zfsonlinux.utils.NFSviaZFSHelper"
 PUBLISHED_NFS_HELPER = "manila.share.drivers.zfsonlinux.utils.NFSviaZFSHelper"
 IGNORED_CREATION_OPTIONS = frozenset({"readonly", "quota", "refquota", "sharenfs", "sharesmb"})
+RATE = re.compile(r"([0-9]{1,12})([KMG]?)I?B?(?:/S)?")
 OCTAL_MODE = re.compile(r"[0-7]{3,4}")
 
 PUBLISHED = (
@@ -106,6 +107,18 @@ OUR_OWN = (
         help="Seconds one command on the ZFS host may take before its result counts as unknown. Copies of data are "
         "exempt.",
     ),
+    cfg.StrOpt(
+        "replication_bandwidth_limit",
+        help="The most that this backend sends to replicas, in bytes per second and per stream: a number, or one with "
+        "K, M or G (1024 based). Unset: no limit.",
+    ),
+    cfg.StrOpt(
+        "replication_route",
+        default="auto",
+        choices=["auto", "direct", "relay"],
+        help="How data goes from this host to other backends': directly by ssh between the hosts, relayed through the "
+        "machine of the control plane, or (auto) directly where the hosts reach each other.",
+    ),
 )
 zfsonlinux_opts: tuple[cfg.Opt, ...] = PUBLISHED + OUR_OWN
 
@@ -139,6 +152,10 @@ class Settings:
     remote: Remote | None
     use_sudo: bool
     timeout_s: float
+    replica_snapshot_prefix: str
+    migration_snapshot_prefix: str
+    bandwidth_limit_bytes_per_s: int | None
+    replication_route: str
 
     @property
     def ip_versions(self) -> list[int]:
@@ -167,6 +184,12 @@ def read_settings(configuration: BackendConfiguration) -> Settings:
         remote=remote,
         use_sudo=_use_sudo(configuration.zfs_use_sudo, remote),
         timeout_s=float(configuration.zfs_command_timeout),
+        replica_snapshot_prefix=configuration.zfs_replica_snapshot_prefix,
+        migration_snapshot_prefix=configuration.zfs_migration_snapshot_prefix,
+        bandwidth_limit_bytes_per_s=parse_rate(
+            "replication_bandwidth_limit", configuration.replication_bandwidth_limit
+        ),
+        replication_route=configuration.replication_route,
     )
 
 
@@ -222,6 +245,16 @@ def parse_helpers(entries: tuple[str, ...] | list[str]) -> dict[str, str]:
     if not helpers:
         raise Invalid("zfs_share_helpers is empty: without a helper nothing can be exported.")
     return helpers
+
+
+def parse_rate(option: str, text: str | None) -> int | None:
+    """Bytes per second of ``500``, ``64K``, ``10M`` or ``1G``; None for no limit. Raises Invalid."""
+    if not text:
+        return None
+    found = RATE.fullmatch(text.strip().upper())
+    if found is None or int(found[1]) == 0:
+        raise Invalid(f"{option}: '{text}' is not a number of bytes per second, such as 64K, 10M or 1G.")
+    return int(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
 
 
 def _service_ip(text: str | None) -> str | None:

@@ -12,6 +12,8 @@ from penstock.clock import Clock
 from penstock.config.backend import BackendConfiguration
 from penstock.domain.pools import PoolRef
 from penstock.errors import Invalid, Unavailable
+from penstock.host.routes import SshRoutes
+from penstock.host.streaming import Routes
 from penstock.share.drivers.zfsonlinux.options import Settings, read_settings, zfsonlinux_opts
 from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage
 
@@ -32,6 +34,11 @@ class Peers(Protocol):
         """The backend, connected. Raises Unavailable when it cannot be reached now, Invalid when it is not one of the
         configuration's ZFS backends."""
         ...
+
+
+def ways(settings: Settings) -> Routes:
+    """How this backend's data gets to others."""
+    return SshRoutes(direct=settings.replication_route != "relay")
 
 
 class ConfiguredPeers:

@@ -28,6 +28,11 @@ BACKEND: Mapping[str, Any] = {
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
+def replication(domain: str | None) -> dict[str, Any]:
+    """Replicas can be read; a backend without a domain makes none."""
+    return {"replication_type": "readable"} if domain else {}
+
+
 def pool_stats(settings: Settings, storage: Storage, common: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry per zpool; those that are missing are left out. Raises Unavailable when all are."""
     spaces = space(storage.zfs, list(settings.roots.values()))

@@ -1,0 +1,147 @@
+"""After a restart: which shares may be served, decided before any is, and then served in one batch.
+
+A copy of a replicated share is served as active only when nobody knows of a later reign: neither the database nor any
+other copy that can be asked. One that was overtaken is fenced before anything else happens to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, cast
+
+import structlog
+
+from penstock.errors import Fault, Invalid, InvalidShare, NotFound, Unavailable
+from penstock.exports.model import Export
+from penstock.share.drivers.zfsonlinux import plan, spec
+from penstock.share.drivers.zfsonlinux.exporting import wanted_export
+from penstock.share.drivers.zfsonlinux.fencing import fence_copy
+from penstock.share.drivers.zfsonlinux.finding import Finder
+from penstock.share.drivers.zfsonlinux.identity import EPOCH, KIND, SHARE_ID, Fence, Kind, kind_of
+from penstock.share.drivers.zfsonlinux.observe import SeenShare
+from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
+from penstock.share.drivers.zfsonlinux.replica_set import Copy
+from penstock.share.drivers.zfsonlinux.steps import carry_out
+from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
+from penstock.share.models import ShareModel
+from penstock.share.replication import Role
+from penstock.zfs.properties import local_value
+
+log = structlog.get_logger(__name__)
+
+FOLLOWING = frozenset({"in_sync", "out_of_sync"})  # states in which the database calls another replica the active one
+PROMOTING = "replication_change"
+Updates = dict[str, dict[str, Any]]
+
+
+class Verdict(Enum):
+    """What becomes of a share's dataset after a restart."""
+
+    SERVE = "serve"
+    LEAVE = "leave"  # fenced, or being promoted: serves nothing
+    FENCE = "fence"
+
+
+def judge(share: ShareModel, seen: SeenShare, known_epoch: int) -> Verdict:
+    """Whether it may be served; `known_epoch` is the latest reign that other copies tell of. Pure."""
+    if not seen.marks.is_replicated or seen.role is Role.REPLICA:
+        return Verdict.SERVE
+    if seen.role is Role.DEMOTED:
+        return Verdict.LEAVE
+    if share["status"] == PROMOTING and share["replica_state"] in FOLLOWING:
+        return Verdict.LEAVE
+    if share["replica_state"] in FOLLOWING or seen.epoch < max(share["epoch"], known_epoch):
+        return Verdict.FENCE
+    return Verdict.SERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Ensuring:
+    """The backend that shares are ensured on."""
+
+    own: Peer
+    peers: Peers
+    finder: Finder
+    helper: NFSviaZFSHelper
+
+    def ensure_one(self, share: ShareModel, seen: SeenShare) -> list[dict[str, Any]]:
+        """See `ensure_share`. Raises what keeps it from being mounted."""
+        known_epoch = self._epochs_elsewhere([seen]).get(share["share_id"], 0)
+        update, export = self._ensure(share, seen, known_epoch)
+        self.helper.serve_again([export] if export is not None else [])
+        return cast("list[dict[str, Any]]", update["export_locations"])
+
+    def ensure(self, found: Sequence[tuple[ShareModel, SeenShare | None]]) -> Updates:
+        """See `ensure_shares`: one command per pool (two with very long access lists), and one batch of exports.
+
+        One more per backend that replicas of active shares are on.
+        """
+        updates: Updates = {}
+        wanted: list[Export] = []
+        unserved: list[str] = []
+        epochs = self._epochs_elsewhere(seen for _, seen in found if seen is not None)
+        for share, seen in found:
+            if seen is None:
+                log.error("share.dataset_missing", share=share["id"])
+                updates[share["id"]] = {"status": "error"}
+                continue
+            try:
+                update, export = self._ensure(share, seen, epochs.get(share["share_id"], 0))
+            except Fault as fault:  # one that cannot be served must not keep the others waiting
+                log.warning("share.not_mounted", share=share["id"], reason=fault.message)
+                unserved += [seen.mountpoint] if seen.mountpoint else []
+                continue
+            updates[share["id"]] = update
+            if export is not None:
+                wanted.append(export)
+            elif seen.marks.is_replicated and seen.role is not Role.REPLICA and seen.mountpoint:
+                unserved.append(seen.mountpoint)
+        self.helper.remove(unserved)  # else clients would get the empty directory below, on the host's own disk
+        self.helper.serve_again(wanted)
+        return updates
+
+    def _ensure(self, share: ShareModel, seen: SeenShare, known_epoch: int) -> tuple[dict[str, Any], Export | None]:
+        update: dict[str, Any] = {"export_locations": self.locations(seen)}
+        verdict = judge(share, seen, known_epoch)
+        if verdict is Verdict.FENCE:
+            fence_copy(Copy(share, self.own, seen.dataset, seen), Fence(max(share["epoch"], known_epoch), ""))
+        if verdict is not Verdict.SERVE:
+            log.warning("share.not_served", share=share["id"], role=seen.role.value, epoch=seen.epoch)
+            return update, None
+        carry_out(plan.plan_mount(seen), self.own.storage.zfs)
+        if seen.rules is None and seen.rules_marks:
+            update["reapply_access_rules"] = True  # half written when we stopped
+        return update, wanted_export(seen)
+
+    def locations(self, seen: SeenShare) -> list[dict[str, Any]]:
+        """The export locations. Raises InvalidShare when it has no mountpoint of its own."""
+        if seen.mountpoint is None:
+            raise InvalidShare(f"{seen.dataset} has no mountpoint of its own, so there is no path to export")
+        return self.helper.locations(seen.mountpoint)
+
+    def _epochs_elsewhere(self, seen: Iterable[SeenShare]) -> Mapping[str, int]:
+        """The latest reign by share id, as the backends that hold replicas of our active shares tell."""
+        hosts = {
+            host for one in seen if one.marks.is_replicated and one.role is Role.ACTIVE for host in one.marks.hosts
+        }
+        latest: dict[str, int] = {}
+        for host in sorted(hosts):
+            try:
+                for share_id, epoch in _epochs_at(self.peers, host):
+                    latest[share_id] = max(epoch, latest.get(share_id, 0))
+            except (Unavailable, NotFound, Invalid) as fault:
+                log.warning("peer.not_asked", host=host, reason=fault.message)
+        return latest
+
+
+def _epochs_at(peers: Peers, host: str) -> list[tuple[str, int]]:
+    peer = peers.storage_of(host)
+    tree = peer.storage.zfs.tree(spec.root_of(host, peer.settings), (KIND, SHARE_ID, EPOCH))
+    found = []
+    for properties in tree.values():
+        share_id, epoch = local_value(properties, SHARE_ID), local_value(properties, EPOCH)
+        if kind_of(properties) is Kind.SHARE and share_id and epoch and epoch.isdecimal():
+            found.append((share_id, int(epoch)))
+    return found

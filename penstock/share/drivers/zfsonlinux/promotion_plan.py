@@ -1,0 +1,132 @@
+"""Which promotion this is, decided from what the copies say of themselves. Pure.
+
+The truth is with the copy whose data is of the highest reign: the *head*. It is the active one, or the one that was
+fenced for a promotion that has not ended. A promotion is planned when the head is known for certain, that is when the
+copy that the database calls active answered; otherwise it is unplanned, and starts from what the replica holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from penstock.errors import Conflict, Unavailable
+from penstock.share.drivers.zfsonlinux.identity import Fence
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet
+from penstock.share.models import ShareModel
+from penstock.share.replication import Promotion, PromotionKind, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The replica is the active one already: what is left is to serve it."""
+
+    told: Promotion
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Fence the head, bring its last changes, go on from there. `is_fenced`: an earlier attempt fenced it.
+
+    `zombies` are active copies of older reigns, to be fenced first.
+    """
+
+    head: Copy
+    fence: Fence
+    is_fenced: bool
+    zombies: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """Go on from what the replica holds. `zombies` as above."""
+
+    told: Promotion
+    zombies: tuple[Copy, ...]
+
+
+LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - times in marks are naive UTC
+Decision = Finish | Planned | Unplanned
+
+
+def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) -> Decision:
+    """How `replica_id` becomes the active one.
+
+    Raises Conflict when it must not, Unavailable when its host does not answer: nothing was changed.
+    """
+    own = found.get(replica_id)
+    if own is None:
+        raise Unavailable(found.away.get(replica_id, f"replica {replica_id} is none of the share's"))
+    if own.seen is None:
+        raise Conflict("The replica holds nothing yet: its first copy has not ended.")
+    others = found.others(replica_id)
+    heads = [copy for copy in others if copy.role in (Role.ACTIVE, Role.DEMOTED)]
+    head = max(heads, key=lambda copy: (copy.epoch, copy.role is Role.ACTIVE), default=None)
+    known_epoch = max((model["epoch"] for model in replica_list if model["id"] != replica_id), default=0)
+    reserved = own.model["epoch"]
+    newest = max(copy.highest_epoch for copy in found.copies)
+    if own.role is Role.ACTIVE and own.epoch >= max(known_epoch, *(copy.epoch for copy in found.copies)):
+        return Finish(_told_again(own, reserved, head))
+    row_active = next((model for model in replica_list if model["replica_state"] == Role.ACTIVE), None)
+    missing = _why_uncertain(found, row_active, replica_id)
+    if head is not None and head.epoch >= own.epoch and (missing is None or head.epoch > known_epoch):
+        return _planned(head, own, reserved, newest, others)
+    is_head = own.role is Role.DEMOTED and own.epoch >= max(known_epoch, *(copy.epoch for copy in found.copies))
+    if not is_head and (own.role is not Role.REPLICA or own.seen.marks.synced_at is None):
+        raise Conflict("The replica is not in line with any active one, and who could give it its data is away.")
+    zombies = tuple(copy for copy in others if copy.role is Role.ACTIVE)
+    epoch = max(reserved, newest + 1, known_epoch + 1)
+    if is_head and not found.away:
+        return Unplanned(Promotion(PromotionKind.PLANNED, epoch), zombies)
+    recovery_point = None if is_head else own.seen.marks.synced_at
+    told = Promotion(PromotionKind.UNPLANNED, epoch, recovery_point, _reason(missing, others, own))
+    return Unplanned(told, zombies)
+
+
+def _planned(head: Copy, own: Copy, reserved: int, newest: int, others: Sequence[Copy]) -> Planned:
+    fence = head.fence
+    zombies = tuple(copy for copy in others if copy.role is Role.ACTIVE and copy is not head)
+    if head.role is Role.DEMOTED and fence is not None and fence.successor == own.id and fence.epoch == newest:
+        return Planned(head, fence, is_fenced=True, zombies=zombies)
+    return Planned(head, Fence(max(reserved, newest + 1), own.id), is_fenced=False, zombies=zombies)
+
+
+def _told_again(own: Copy, reserved: int, head: Copy | None) -> Promotion:
+    """What an attempt that ended too early would have answered."""
+    if own.seen is None:
+        raise Conflict("The replica holds nothing yet.")
+    marks = own.seen.marks
+    epoch = head.fence.epoch if head is not None and head.fence and head.fence.successor == own.id else own.epoch
+    is_unplanned = marks.promoted is PromotionKind.UNPLANNED
+    kind = PromotionKind.UNPLANNED if is_unplanned else PromotionKind.PLANNED
+    recovery_point = marks.synced_at if is_unplanned else None
+    reason = "An earlier attempt promoted it without the old active replica." if is_unplanned else None
+    return Promotion(kind, max(epoch, reserved, own.epoch), recovery_point, reason)
+
+
+def _why_uncertain(found: CopySet, row_active: ShareModel | None, replica_id: str) -> str | None:
+    """Why the head may be elsewhere; None when it was seen."""
+    if row_active is None or row_active["id"] == replica_id:
+        return "; ".join(found.away.values()) or None
+    if row_active["id"] in found.away:
+        return found.away[row_active["id"]]
+    copy = found.get(row_active["id"])
+    if copy is None or copy.seen is None:
+        return f"{row_active['host']} answers, and has nothing of the share"
+    return None
+
+
+def _reason(missing: str | None, others: Sequence[Copy], own: Copy) -> str:
+    reason = missing or "there is no copy that was active"
+    mine = _synced_at(own)
+    later = [copy for copy in others if copy.role is Role.REPLICA and _synced_at(copy) > mine]
+    if later:
+        best = max(later, key=_synced_at)
+        reason += f"; the replica on {best.peer.section} is of a later time ({_synced_at(best).isoformat()}Z)"
+    return reason
+
+
+def _synced_at(copy: Copy) -> datetime:
+    seen = copy.seen
+    return (seen.marks.synced_at if seen is not None else None) or LONG_AGO

@@ -1,0 +1,61 @@
+"""A rehearsal: a writable clone of what a replica holds, for one client, that touches neither replica nor syncs."""
+
+from __future__ import annotations
+
+from penstock.errors import Conflict
+from penstock.exports.model import ClientRule, Export, normal_client
+from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE
+from penstock.share.drivers.zfsonlinux.identity import KIND, OF, Kind
+from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe_line, rehearsal
+from penstock.share.drivers.zfsonlinux.steps import Clone, Mount, carry_out
+from penstock.zfs.faults import Busy
+
+
+def begin(copy: Copy, client: str) -> str:
+    """Serve the clone to `client` (an address or network), made of the newest snapshot; its path. Safe to repeat.
+
+    A rehearsal that is there already goes on, for this client. Raises Conflict before the first sync has ended,
+    Invalid.
+    """
+    rule = ClientRule(normal_client(client), writable=True)
+    if copy.seen is None or copy.seen.marks.synced_at is None:
+        raise Conflict("There is nothing to rehearse with: the replica's first copy has not ended.")
+    seen = _clone(copy)
+    if seen.mountpoint is None:
+        raise Conflict(f"{seen.dataset} has no mountpoint, so it cannot be served")
+    if not seen.is_mounted:
+        carry_out((Mount(seen.dataset),), copy.zfs)
+    copy.peer.storage.nfs.put([Export(seen.mountpoint, copy.id, (rule,))])
+    return seen.mountpoint
+
+
+def _clone(copy: Copy) -> SeenShare:
+    place = rehearsal(copy.dataset)
+    seen = observe_share(copy.zfs, place)
+    if seen is None:
+        line = observe_line(copy.zfs, copy.dataset, ())
+        newest = line.newest
+        if newest is None:
+            raise Conflict(f"{copy.dataset} has no snapshot")
+        marks = (BOOT_SAFE, ("readonly", "off"), (OF, copy.id), (KIND, Kind.REHEARSAL.value))
+        carry_out((Clone(line.name(newest), place, marks),), copy.zfs)
+        seen = observe_share(copy.zfs, place)
+    if seen is None or seen.kind is not Kind.REHEARSAL or seen.of != copy.id:
+        raise Conflict(f"{place} exists and is no rehearsal of this replica")
+    return seen
+
+
+def end(copy: Copy) -> None:
+    """Destroy the clone and what was written to it; fine when there is none."""
+    place = rehearsal(copy.dataset)
+    seen = observe_share(copy.zfs, place)
+    if seen is None or seen.kind is not Kind.REHEARSAL or seen.of != copy.id:
+        return
+    nfs = copy.peer.storage.nfs
+    nfs.remove([seen.mountpoint] if seen.mountpoint else [])
+    try:
+        copy.zfs.destroy(place, recursive=True)
+    except Busy:
+        nfs.let_go(str(seen.mountpoint))
+        copy.zfs.destroy(place, recursive=True)

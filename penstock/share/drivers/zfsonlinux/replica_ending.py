@@ -1,0 +1,153 @@
+"""Deleting a replica, and what it left at the others: holds, bases, and the end of replication."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from penstock.errors import Conflict
+from penstock.share.drivers.zfsonlinux import lineage, rehearsing
+from penstock.share.drivers.zfsonlinux.fencing import stop_serving
+from penstock.share.drivers.zfsonlinux.identity import (
+    FENCED,
+    HOSTS,
+    KIND,
+    OF,
+    PROMOTED,
+    REVERTED_TO,
+    ROLE,
+    SYNCED_AT,
+    SYNCED_GUID,
+    Kind,
+    base_for,
+)
+from penstock.share.drivers.zfsonlinux.peers import Peers
+from penstock.share.drivers.zfsonlinux.replica_set import (
+    Copy,
+    Line,
+    Taken,
+    hold_tag,
+    if_it_answers,
+    observe,
+    observe_line,
+    receiving,
+)
+from penstock.share.drivers.zfsonlinux.setting_aside import finish_leaving
+from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
+from penstock.share.models import ShareModel
+from penstock.share.replication import Role
+from penstock.zfs.client import Zfs
+from penstock.zfs.faults import Busy
+from penstock.zfs.holds import holds, release
+from penstock.zfs.names import Dataset
+from penstock.zfs.receiving import abort
+
+log = structlog.get_logger(__name__)
+
+
+def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
+    """Destroy a replica with its snapshots, also one half received; what was set aside of it stays. Safe to repeat.
+
+    Raises Conflict when it is the active one by its own marks and the database knows of no later reign: then it may
+    hold what no other has.
+    """
+    row_epochs = [model["epoch"] for model in replica_list if model["replica_state"] == Role.ACTIVE]
+    if copy.role is Role.ACTIVE and copy.epoch >= max(row_epochs, default=0):
+        raise Conflict(f"{copy.dataset} is the active replica of reign {copy.epoch}: promote another one before")
+    rehearsing.end(copy)
+    finish_leaving(copy)
+    _destroy_placeholder(copy)
+    seen = copy.seen
+    if seen is None:
+        return
+    stop_serving(copy)
+    release_all(copy.zfs, copy.dataset)
+    try:
+        lineage.destroy_share(copy.zfs, seen)
+    except Busy:
+        copy.peer.storage.nfs.let_go(str(seen.mountpoint))
+        lineage.destroy_share(copy.zfs, seen)
+
+
+def _destroy_placeholder(copy: Copy) -> None:
+    place = receiving(copy.dataset)
+    found = copy.zfs.get_many([place], (KIND, OF)).get(str(place))
+    if found is None or (found[KIND].value, found[OF].value) != (Kind.RECEIVING.value, copy.id):
+        return
+    if copy.zfs.flavour.can_resume:
+        abort(copy.zfs, place.child("data"))
+    copy.zfs.destroy(place, recursive=True)
+
+
+def release_all(zfs: Zfs, dataset: Dataset) -> None:
+    """Let go of the dataset's snapshots that replication holds; other people's holds stay."""
+    line = observe_line(zfs, dataset, ())
+    for name, tags in holds(zfs, [line.name(taken) for taken in line.taken]).items():
+        for tag in tags:
+            if tag.startswith(hold_tag("")):
+                release(zfs, [name], tag)
+
+
+def clean_others(peers: Peers, replica_list: Sequence[ShareModel], gone_id: str) -> None:
+    """Forget a deleted replica wherever the others are; a host that is away is swept later."""
+    remaining = [model for model in replica_list if model["id"] != gone_id]
+    for model in remaining:
+        fault = if_it_answers(lambda model=model: _forget_at(peers, model, remaining, gone_id))  # type: ignore[misc]
+        if fault is not None:
+            log.warning("replica.swept_later", replica=gone_id, at=model["host"], reason=fault.message)
+
+
+def _forget_at(peers: Peers, model: ShareModel, remaining: Sequence[ShareModel], gone_id: str) -> None:
+    copy = observe(peers.storage_of(model["host"]), model)
+    if copy.seen is None:
+        return
+    if len(remaining) == 1 and copy.role is Role.ACTIVE:
+        end_replication(copy, [gone_id])
+        return
+    ids = [*(other["id"] for other in remaining), gone_id]
+    line = observe_line(copy.zfs, copy.dataset, ids)
+    for taken in line.syncs:
+        if gone_id in taken.bases:
+            forget_base(copy.zfs, line, taken, gone_id)
+
+
+def drop_base(zfs: Zfs, line: Line, taken: Taken, replica_list: Sequence[ShareModel]) -> None:
+    """Destroy a sync snapshot whoever needs it: they find an older base, or copy everything again."""
+    for model in replica_list:
+        release(zfs, [line.name(taken)], hold_tag(model["id"]))
+    zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
+
+
+def forget_base(zfs: Zfs, line: Line, taken: Taken, replica_id: str) -> None:
+    """No increment of this replica starts from it any more; it goes when it was the last that needed it."""
+    name = line.name(taken)
+    release(zfs, [name], hold_tag(replica_id))
+    if taken.bases <= {replica_id}:
+        zfs.destroy_snapshots(line.dataset, [name.name], deferred=True)
+    else:
+        carry_out((Forget(name, (base_for(replica_id),)),), zfs)
+
+
+def end_replication(copy: Copy, replica_ids: Sequence[str]) -> None:
+    """The share's only copy: no sync snapshots, no marks of replication, mounted by ZFS itself at boot again."""
+    zfs, seen = copy.zfs, copy.seen
+    if seen is None:
+        return
+    line = observe_line(zfs, copy.dataset, replica_ids)
+    syncs = [line.name(taken) for taken in line.syncs]
+    release_all(zfs, copy.dataset)
+    zfs.destroy_snapshots(copy.dataset, [name.name for name in syncs], deferred=True)
+    if seen.is_boot_safe:
+        carry_out((SetProperties(copy.dataset, (("canmount", "on"),)),), zfs)
+    marks = (
+        FENCED,
+        SYNCED_AT,
+        SYNCED_GUID,
+        PROMOTED,
+        REVERTED_TO,
+        HOSTS,
+        ROLE,
+    )  # the role last: it is what says "replicated"
+    if seen.marks.is_replicated:
+        carry_out((Forget(copy.dataset, marks),), zfs)

@@ -1,0 +1,127 @@
+"""How replicas are, read in a fixed number of commands per pool: what the lag is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from penstock.clock import Clock
+from penstock.errors import Invalid, NotFound, Unavailable
+from penstock.share.drivers.zfsonlinux import spec
+from penstock.share.drivers.zfsonlinux.identity import SYNCED_AT, Kind
+from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_tree
+from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
+from penstock.share.models import ShareModel
+from penstock.share.replication import ReplicaReport, Role
+from penstock.zfs.changes import Change, changes
+from penstock.zfs.names import Dataset
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """What is in a backend's pool: shares by instance id, and what was set aside of them."""
+
+    shares: Mapping[str, SeenShare]
+    receiving: frozenset[str]
+    diverged: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Active shares of a pool, with what was written since their newest snapshots, at the time of the look."""
+
+    shares: Mapping[str, SeenShare]
+    changes: Mapping[Dataset, Change]
+    looked_at: datetime
+
+
+def reports(
+    own: Peer,
+    peers: Peers,
+    clock: Clock,
+    replicas: Sequence[ShareModel],
+    replica_lists: Mapping[str, Sequence[ShareModel]],
+) -> dict[str, ReplicaReport]:
+    """See `HasReplicaReports.replica_reports`."""
+    pools: dict[str, _Pool | None] = {}
+    sources: dict[str, _Source | None] = {}
+    told: dict[str, ReplicaReport] = {}
+    confirmed: dict[datetime, list[Dataset]] = {}
+    for replica in replicas:
+        if replica["host"] not in pools:
+            pools[replica["host"]] = _pool(own, replica["host"])
+        pool = pools[replica["host"]]
+        if pool is None:
+            continue
+        seen = pool.shares.get(replica["id"])
+        if seen is None:
+            if replica["id"] in pool.receiving:
+                told[replica["id"]] = ReplicaReport(Role.REPLICA, 0, is_complete=False)
+            continue
+        active = next(
+            (m for m in replica_lists.get(replica["share_id"], ()) if m["replica_state"] == Role.ACTIVE), None
+        )
+        source = None
+        if active is not None and active["id"] != replica["id"]:
+            if active["host"] not in sources:
+                sources[active["host"]] = _source(peers, clock, active["host"])
+            source = sources[active["host"]]
+        is_changed = _is_changed(seen, source, active)
+        synced_at = seen.marks.synced_at
+        if is_changed is False and source is not None:
+            synced_at = source.looked_at
+            confirmed.setdefault(synced_at, []).append(seen.dataset)
+        told[replica["id"]] = ReplicaReport(
+            seen.role, seen.epoch, synced_at, is_changed, pool.diverged.get(replica["id"], ()), synced_at is not None
+        )
+    for looked_at, datasets in confirmed.items():
+        own.storage.zfs.set_each(datasets, {SYNCED_AT: looked_at.isoformat()})
+    return told
+
+
+def _pool(own: Peer, host: str) -> _Pool | None:
+    """None when the pool is not there now."""
+    try:
+        tree = observe_tree(own.storage.zfs, spec.root_of(host, own.settings))
+    except NotFound:
+        log.warning("pool.missing", host=host)
+        return None
+    shares = {seen.owner_id: seen for seen in tree.values() if seen.kind is Kind.SHARE and seen.owner_id}
+    receiving = frozenset(seen.of for seen in tree.values() if seen.kind is Kind.RECEIVING and seen.of)
+    diverged: dict[str, tuple[str, ...]] = {}
+    for dataset, seen in tree.items():
+        if seen.kind is Kind.DIVERGED and seen.of:
+            diverged[seen.of] = (*diverged.get(seen.of, ()), str(dataset))
+    return _Pool(shares, receiving, diverged)
+
+
+def _source(peers: Peers, clock: Clock, host: str) -> _Source | None:
+    """None when it cannot be asked."""
+    try:
+        peer = peers.storage_of(host)
+        root = spec.root_of(host, peer.settings)
+        looked_at = clock.utc()
+        written = changes(peer.storage.zfs, root)
+        tree = observe_tree(peer.storage.zfs, root)
+    except (Unavailable, NotFound, Invalid) as fault:
+        log.warning("replica.source_not_asked", host=host, reason=fault.message)
+        return None
+    shares = {seen.owner_id: seen for seen in tree.values() if seen.kind is Kind.SHARE and seen.owner_id}
+    return _Source(shares, written, looked_at)
+
+
+def _is_changed(seen: SeenShare, source: _Source | None, active: ShareModel | None) -> bool | None:
+    if source is None or active is None or seen.role is not Role.REPLICA:
+        return None
+    found = source.shares.get(active["id"])
+    if found is None or found.role is not Role.ACTIVE or found.epoch < seen.epoch:
+        return None
+    change = source.changes.get(found.dataset)
+    guid = seen.marks.synced_guid
+    is_same = change is not None and guid is not None and change.is_unwritten_since(guid)
+    return not (is_same and found.epoch == seen.epoch)

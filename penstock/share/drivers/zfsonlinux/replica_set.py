@@ -1,0 +1,211 @@
+"""A share's copies over their hosts: where each is, what it is, and its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from penstock.errors import Fault, NotFound, Unavailable
+from penstock.share.drivers.zfsonlinux import spec
+from penstock.share.drivers.zfsonlinux.finding import Finder
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, Fence, Kind, base_for, kind_of, owner_id
+from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
+from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
+from penstock.share.models import ShareModel
+from penstock.share.replication import Role
+from penstock.zfs.client import Zfs
+from penstock.zfs.incremental import SnapshotPoint
+from penstock.zfs.names import Dataset, SnapshotName
+from penstock.zfs.properties import Properties, bytes_of, local_value
+from penstock.zfs.snapshots import point_of
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One replica on its host. `seen` is None while it holds nothing: not made yet, or its first copy on its way."""
+
+    model: ShareModel
+    peer: Peer
+    dataset: Dataset
+    seen: SeenShare | None
+
+    @property
+    def id(self) -> str:
+        """The share instance's id."""
+        return self.model.id
+
+    @property
+    def zfs(self) -> Zfs:
+        """ZFS where it is."""
+        return self.peer.storage.zfs
+
+    @property
+    def role(self) -> Role | None:
+        """None while it holds nothing."""
+        return self.seen.role if self.seen is not None else None
+
+    @property
+    def epoch(self) -> int:
+        """Of which reign its data is; 0 while it holds nothing."""
+        return self.seen.epoch if self.seen is not None else 0
+
+    @property
+    def fence(self) -> Fence | None:
+        """For which reign it was fenced."""
+        return self.seen.marks.fence if self.seen is not None else None
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest reign it knows of."""
+        return max(self.epoch, self.fence.epoch if self.fence else 0)
+
+    def again(self) -> Copy:
+        """Looked at once more."""
+        return observe(self.peer, self.model)
+
+
+def receiving(dataset: Dataset) -> Dataset:
+    """The empty dataset that the first copy arrives in."""
+    return Dataset(f"{dataset.path}_receiving")
+
+
+def arriving(dataset: Dataset) -> Dataset:
+    """Where the first copy is while it is not whole."""
+    return receiving(dataset).child("data")
+
+
+def rehearsal(dataset: Dataset) -> Dataset:
+    """The clone for a rehearsal."""
+    return Dataset(f"{dataset.path}_rehearsal")
+
+
+def observe(peer: Peer, model: ShareModel) -> Copy:
+    """The copy as it is now. Raises Unavailable when nobody can tell: the host is away, its pool not imported."""
+    finder = Finder(peer.storage.zfs, peer.settings)
+    place = finder.place(model)
+    seen = observe_share(peer.storage.zfs, place)
+    if seen is None or not seen.belongs_to(model.id):
+        seen = finder.share(model)
+    return Copy(model, peer, seen.dataset if seen is not None else place, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class CopySet:
+    """All copies of a share that answered; `away` has the reason of each that did not, by instance id."""
+
+    copies: tuple[Copy, ...]
+    away: Mapping[str, str]
+
+    def get(self, instance_id: str) -> Copy | None:
+        """The copy, None when it did not answer or is none of them."""
+        return next((copy for copy in self.copies if copy.id == instance_id), None)
+
+    def having(self, copy: Copy) -> CopySet:
+        """With one more."""
+        return CopySet((*self.copies, copy), self.away)
+
+    def others(self, instance_id: str) -> tuple[Copy, ...]:
+        """All that answered but this one."""
+        return tuple(copy for copy in self.copies if copy.id != instance_id)
+
+
+def observe_all(peers: Peers, models: Iterable[ShareModel]) -> CopySet:
+    """Every copy whose host can be asked."""
+    copies: list[Copy] = []
+    away: dict[str, str] = {}
+    for model in models:
+        try:
+            copies.append(observe(peers.storage_of(model["host"]), model))
+        except Unavailable as fault:
+            away[model["id"]] = fault.message
+    return CopySet(tuple(copies), away)
+
+
+def if_it_answers(action: Callable[[], None]) -> Fault | None:
+    """Do something on another host that can as well be done later; why it was not done, None when it was."""
+    try:
+        action()
+    except (Unavailable, NotFound) as fault:
+        return fault
+    return None
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A snapshot. `owner` is the snapshot instance's id when it is a user's; `bases` the replicas that need it next."""
+
+    point: SnapshotPoint
+    kind: Kind | None
+    owner: str | None
+    bases: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A dataset's snapshots, oldest first, and what was written since the newest."""
+
+    dataset: Dataset
+    taken: tuple[Taken, ...]
+    written_bytes: int
+
+    @property
+    def points(self) -> tuple[SnapshotPoint, ...]:
+        """As the transfer wants them."""
+        return tuple(taken.point for taken in self.taken)
+
+    @property
+    def newest(self) -> Taken | None:
+        """The last one taken."""
+        return self.taken[-1] if self.taken else None
+
+    @property
+    def syncs(self) -> tuple[Taken, ...]:
+        """Those taken to move data."""
+        return tuple(taken for taken in self.taken if taken.kind is Kind.SYNC)
+
+    def by_guid(self, guid: int | None) -> Taken | None:
+        """The snapshot with that GUID."""
+        return next((taken for taken in self.taken if taken.point.guid == guid), None)
+
+    def owned_by(self, snapshot_id: str) -> Taken | None:
+        """The snapshot of that snapshot instance."""
+        users = (Kind.SNAPSHOT, Kind.TOMBSTONE)
+        return next((taken for taken in self.taken if taken.kind in users and taken.owner == snapshot_id), None)
+
+    def name(self, taken: Taken) -> SnapshotName:
+        """Its full name."""
+        return self.dataset.snapshot(taken.point.name)
+
+
+def observe_line(zfs: Zfs, dataset: Dataset, replica_ids: Sequence[str]) -> Line:
+    """The snapshots, with what they are to these replicas; one command. Raises NotFound."""
+    written = "written" if zfs.flavour.has_written else "unique"
+    marks = {instance_id: base_for(instance_id) for instance_id in replica_ids}
+    names = ["guid", "createtxg", written, KIND, ID, *marks.values()]
+    found = zfs.tree(dataset, names, kinds=("filesystem", "snapshot"), depth=1)
+    head = f"{dataset}@"
+    taken = [
+        _taken(name.removeprefix(head), properties, marks)
+        for name, properties in found.items()
+        if name.startswith(head)
+    ]
+    ordered = tuple(sorted(taken, key=lambda one: one.point))
+    return Line(dataset, ordered, bytes_of(found[str(dataset)], written))
+
+
+def _taken(name: str, properties: Properties, marks: Mapping[str, str]) -> Taken:
+    bases = frozenset(i for i, mark in marks.items() if local_value(properties, mark))
+    return Taken(point_of(name, properties), kind_of(properties), owner_id(properties), bases)
+
+
+def hold_tag(instance_id: str) -> str:
+    """The tag of the holds that a replica's base has."""
+    return f"penstock:{instance_id}"
+
+
+def roots_of(peer: Peer, model: ShareModel) -> Dataset:
+    """Where the copy's backend keeps shares of that pool."""
+    return spec.root_of(model["host"], peer.settings)

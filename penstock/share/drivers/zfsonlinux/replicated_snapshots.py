@@ -1,0 +1,105 @@
+"""Snapshots of replicated shares: taken on the active one, carried by the next sync, then marked with their own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from penstock.errors import SnapshotResourceNotFound, Unavailable
+from penstock.share.drivers.zfsonlinux import lineage, spec
+from penstock.share.drivers.zfsonlinux.identity import Kind
+from penstock.share.drivers.zfsonlinux.observe import observe_snapshot
+from penstock.share.drivers.zfsonlinux.peers import Peers
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, Line, Taken, observe, observe_line
+from penstock.share.drivers.zfsonlinux.steps import SetProperties, carry_out
+from penstock.share.models import ShareModel, SnapshotModel
+from penstock.share.replication import Role
+
+SnapshotPair = Mapping[str, SnapshotModel]
+AVAILABLE = "available"
+DELETING = "deleting"
+
+
+def name_in(snapshot: SnapshotModel, copy: Copy) -> str:
+    """The snapshot's name on its dataset as its backend gives it."""
+    return spec.snapshot_name(snapshot, copy.peer.settings)
+
+
+def marked(copy: Copy, line: Line, found: Taken, snapshot: SnapshotModel) -> dict[str, Any]:
+    """Mark what arrived as this replica's instance of the snapshot; the updates that say so. Safe to repeat."""
+    name = line.name(found)
+    if found.owner != snapshot["id"] or found.kind is not Kind.SNAPSHOT:
+        identity = spec.snapshot_identity(snapshot, snapshot["share_size"])
+        carry_out((SetProperties(name, tuple(identity.properties(Kind.SNAPSHOT).items())),), copy.zfs)
+    return {"id": snapshot["id"], "status": AVAILABLE, "progress": "100%", "provider_location": str(name)}
+
+
+def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> bool:
+    """Mark each snapshot that arrived; whether all did."""
+    if not pairs:
+        return True
+    theirs = observe_line(source.zfs, source.dataset, ())
+    own = observe_line(target.zfs, target.dataset, ())
+    is_whole = True
+    for pair in pairs:
+        wanted = theirs.owned_by(pair["active_replica_snapshot"]["id"])
+        found = own.by_guid(wanted.point.guid) if wanted is not None else None
+        if found is None:
+            is_whole = False
+        else:
+            marked(target, own, found, pair["share_replica_snapshot"])
+    return is_whole
+
+
+def arrived(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> dict[str, Any] | None:
+    """The updates of a snapshot that is on the replica, None when it is not; by its mark, or by its name elsewhere."""
+    if copy.seen is None:
+        return None
+    line = observe_line(copy.zfs, copy.dataset, ())
+    found = line.owned_by(snapshot["id"])
+    if found is None:
+        names = {name_in(instance, copy) for instance in instances}
+        found = next((taken for taken in line.taken if taken.point.name in names and taken.kind is None), None)
+    return marked(copy, line, found, snapshot) if found is not None else None
+
+
+def destroy(copy: Copy, snapshot: SnapshotModel) -> None:
+    """Destroy the replica's instance of the snapshot, now or with its last clone; fine when there is none."""
+    if copy.seen is None:
+        return
+    line = observe_line(copy.zfs, copy.dataset, ())
+    found = line.owned_by(snapshot["id"])
+    seen = observe_snapshot(copy.zfs, line.name(found)) if found is not None else None
+    if seen is not None:
+        lineage.destroy_snapshot(copy.zfs, seen)
+
+
+def destroy_everywhere(
+    peers: Peers, replica_list: Sequence[ShareModel], instances: Sequence[SnapshotModel]
+) -> list[dict[str, Any]]:
+    """On the active one first, else a sync would bring it back; a host that is away does its part when it is asked.
+
+    Raises Unavailable when the active one's is.
+    """
+    by_replica = {instance["share_instance_id"]: instance for instance in instances}
+    gone: list[dict[str, Any]] = []
+    for model in sorted(replica_list, key=lambda model: model["replica_state"] != Role.ACTIVE):
+        instance = by_replica.get(model["id"])
+        if instance is None:
+            continue
+        try:
+            destroy(observe(peers.storage_of(model["host"]), model), instance)
+        except Unavailable:
+            if model["replica_state"] == Role.ACTIVE:
+                raise
+            continue
+        gone.append({"id": instance["id"], "status": "deleted"})
+    return gone
+
+
+def progress_of(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> dict[str, Any] | None:
+    """See `update_replicated_snapshot`. None while it is on its way."""
+    if snapshot["status"] == DELETING:
+        destroy(copy, snapshot)
+        raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is gone")
+    return arrived(copy, snapshot, instances)
