@@ -25,6 +25,7 @@ PASSING = frozenset(
         "manage_starting",
         "unmanage_starting",
         "ensuring",
+        "replication_change",
     }
 )
 RULE_PASSING = frozenset({"new", "queued_to_apply", "queued_to_deny", "applying", "denying"})
@@ -57,7 +58,7 @@ def settled(session: Session, plural: str, thing_id: str, *, timeout_s: float, p
     def look() -> Document | None:
         return dict(session.get(f"{plural}/{thing_id}")[singular])
 
-    found = _await(look, "status", PASSING, timeout_s=timeout_s, progress=progress)
+    found = awaited(look, "status", PASSING, timeout_s=timeout_s, progress=progress)
     if found is not None and "error" in found["status"]:
         raise BackendFault(f"The {singular} ended in state '{found['status']}'. {reason(session, thing_id)}".rstrip())
     return found
@@ -69,7 +70,7 @@ def settled_rule(session: Session, rule_id: str, *, timeout_s: float, progress: 
     def look() -> Document | None:
         return dict(session.get(f"share-access-rules/{rule_id}")["access"])
 
-    found = _await(look, "state", RULE_PASSING, timeout_s=timeout_s, progress=progress)
+    found = awaited(look, "state", RULE_PASSING, timeout_s=timeout_s, progress=progress)
     if found is not None and found["state"] == "error":
         share_id = str(found.get("share_id", ""))
         raise BackendFault(f"The access rule could not be applied. {reason(session, share_id)}".rstrip())
@@ -93,9 +94,13 @@ def pages(session: Session, plural: str, **query: Any) -> Iterator[Document]:
         offset += size
 
 
-def _await(
+def awaited(
     look: Callable[[], Document | None], name: str, passing: frozenset[str], *, timeout_s: float, progress: Progress
 ) -> Document | None:
+    """What `look` finds once its field `name` is not `passing` any more; None when it is gone.
+
+    Raises UnknownResult past the deadline.
+    """
     deadline = time.monotonic() + timeout_s
     pause_s = FIRST_PAUSE_S
     while True:

@@ -21,6 +21,7 @@ class OperationQueue:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wakers: dict[str, threading.Event] = {}
+        self._looks: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
     def enqueue(self, tx: Transaction, context: RequestContext, call: Call) -> OperationId:
@@ -40,3 +41,8 @@ class OperationQueue:
         """Set when the backend has new work in this process. Other processes find it by polling."""
         with self._lock:
             return self._wakers.setdefault(backend, threading.Event())
+
+    def look_wanted(self, backend: str) -> threading.Event:
+        """Set when the backend's replicas want a look before its time; in other processes it comes in its time."""
+        with self._lock:
+            return self._looks.setdefault(backend, threading.Event())

@@ -26,6 +26,7 @@ class Pump:
         self._manager = manager
         self._clock = clock
         self._stopping = threading.Event()
+        self._wanted = manager.queue.look_wanted(manager.host)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"sync-{manager.host}")
         self._thread = threading.Thread(target=self._loop, name=f"pump-{manager.host}", daemon=True)
 
@@ -36,6 +37,7 @@ class Pump:
     def stop(self) -> None:
         """Begin nothing more, end what runs (a sync can be begun again), and wait for it."""
         self._stopping.set()
+        self._wanted.set()
         self._thread.join()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._manager.syncs.stop(wait_s=STOP_S)
@@ -46,7 +48,8 @@ class Pump:
             started_s = self._clock.monotonic_s()
             every_s = self._look()
             took_s = self._clock.monotonic_s() - started_s
-            self._stopping.wait(max(every_s - took_s, every_s / 4))
+            self._wanted.wait(max(every_s - took_s, every_s / 4))
+            self._wanted.clear()
 
     def _look(self) -> float:
         try:

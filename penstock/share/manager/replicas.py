@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.context import RequestContext
+from penstock.domain.pools import service_host
 from penstock.operations.queue import OperationQueue
 from penstock.share.locks import NamedLocks
 from penstock.share.manager import promotion, replica_lifecycle, replicated_snapshots, syncing
@@ -13,6 +14,7 @@ from penstock.share.manager.backend import Backend
 from penstock.share.manager.locks import locked_share_replica_operation
 from penstock.share.manager.looks import Looks, Start
 from penstock.share.manager.syncs import Syncs
+from penstock.store import replicas
 
 
 class ReplicaMethods:
@@ -38,6 +40,7 @@ class ReplicaMethods:
         A fault that is final leaves it in ``error``.
         """
         replica_lifecycle.create(self.backend, context, share_id, share_replica_id)
+        self._want_looks(share_id)
 
     @locked_share_replica_operation
     def delete_share_replica(
@@ -63,6 +66,15 @@ class ReplicaMethods:
         replica in ``replica_state`` ``error`` and the others ``out_of_sync`` until a look finds how they are.
         """
         promotion.promote(self.backend, self.syncs, context, share_id, share_replica_id, quiesce_wait_time)
+        self._want_looks(share_id)
+
+    def _want_looks(self, share_id: str | None) -> None:
+        """A first copy, and that of the old active one, do not wait for the next look, which may be a minute away."""
+        with self.backend.database.read() as tx:
+            found = replicas.of_share(tx, share_id or "")
+        for share in found:
+            if share.instance.host is not None:
+                self.queue.look_wanted(service_host(share.instance.host)).set()
 
     def update_share_replica(self, context: RequestContext, share_replica_id: str, share_id: str | None = None) -> None:
         """Bring the replica up to date now.

@@ -1,0 +1,84 @@
+"""A whole server on loopback with three dummy backends of one replication domain, for the field's own clients."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from penstock.api.app import make_app
+from penstock.config.loading import load
+from penstock.daemon import Daemon, prepare_schema
+from penstock.domain.types import ShareType
+from penstock.identity.bootstrap import Account, bootstrap
+from penstock.ids import ShareTypeId, new_id
+from penstock.store import types
+from tests.api.conftest import QUICK
+
+PASSWORD = "root password"
+ZONES = {"east": "nova", "west": "nova", "north": "north"}
+SPECS = {
+    "driver_handles_share_servers": "False",
+    "snapshot_support": "True",
+    "create_share_from_snapshot_support": "True",
+    "revert_to_snapshot_support": "True",
+    "replication_type": "readable",
+}
+_DEFAULT = """
+[DEFAULT]
+host = host
+state_path = {folder}
+enabled_share_backends = {backends}
+default_share_type = copied
+replica_state_update_interval = 4
+enabled_share_protocols = NFS
+[database]
+connection = sqlite:///{folder}/penstock.sqlite
+"""
+_BACKEND = """
+[{name}]
+share_driver = penstock.share.drivers.dummy.DummyDriver
+replication_domain = ring
+backend_availability_zone = {zone}
+"""
+
+
+@contextmanager
+def replicating_server(folder: Path) -> Iterator[str]:
+    """The server's address. Its administrator is ``admin`` with PASSWORD, its default type ``copied``."""
+    path = folder / "penstock.conf"
+    sections = "".join(_BACKEND.format(name=name, zone=zone) for name, zone in ZONES.items())
+    path.write_text(_DEFAULT.format(folder=folder, backends=",".join(ZONES)) + sections)
+    daemon = Daemon(load([path]))
+    prepare_schema(daemon.database)
+    bootstrap(
+        daemon.database,
+        daemon.clock,
+        admin_password=PASSWORD,
+        accounts=[Account("ann", "one", ("member",), "secret")],
+        passwords=QUICK,
+    )
+    with daemon.database.begin() as tx:
+        made = ShareType(ShareTypeId(new_id()), "copied", None, True, daemon.clock.utc(), None, SPECS)
+        types.insert_type(tx, made)
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = uvicorn.Server(uvicorn.Config(make_app(daemon.plane), log_config=None, access_log=False, lifespan="off"))
+    thread = threading.Thread(target=app.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        for backend in daemon.backends:
+            backend.start()
+        while not (app.started and all(backend.manager.is_service_ready() for backend in daemon.backends)):
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        for backend in daemon.backends:
+            backend.stop()
+        app.should_exit = True
+        thread.join(20)
+        daemon.database.close()
