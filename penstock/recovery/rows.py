@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from penstock.domain.access import AccessRule, AccessState
+from penstock.domain.new_shares import share_with
 from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.domain.types import ShareType
@@ -44,35 +45,19 @@ def share_rows(
     """The rows of a share, `available`. `origins` are snapshot ids by location, `taken` ids that are in use."""
     created_at = found.created_at or place.now
     specs = share_type or ShareType(ShareTypeId(""), "", None, True, created_at, None, DEFAULT_EXTRA_SPECS)
-    share = Share(
-        id=found.share_id,
+    share = share_with(
+        _instance(found, share_type, created_at, place),
+        specs,
         name=found.name,
         description=None,
         size_gib=max(1, found.size_gib),
-        size_target_gib=None,
         project_id=found.project_id,
         user_id=found.user_id,
         protocol=found.protocol,
-        share_type_id=None if share_type is None else share_type.id,
-        snapshot_id=origins.get(found.source_snapshot or ""),
-        is_public=False,
-        snapshot_support=specs.claims("snapshot_support"),
-        create_share_from_snapshot_support=specs.claims("create_share_from_snapshot_support"),
-        revert_to_snapshot_support=specs.claims("revert_to_snapshot_support"),
-        mount_snapshot_support=specs.claims("mount_snapshot_support"),
         replication_type=specs.extra_specs.get("replication_type"),
-        task_state=None,
-        share_group_id=None,
-        source_share_group_snapshot_member_id=None,
-        mount_point_name=None,
-        used_bytes=None,
-        metadata={},
-        created_at=created_at,
-        updated_at=None,
-        is_soft_deleted=found.is_soft_deleted,
-        scheduled_to_be_deleted_at=found.deletion_due,
-        instance=_instance(found, share_type, created_at, place),
+        snapshot_id=origins.get(found.source_snapshot or ""),
     )
+    share = replace(share, is_soft_deleted=found.is_soft_deleted, scheduled_to_be_deleted_at=found.deletion_due)
     rules = tuple(_rule(rule, found, created_at) for rule in found.rules or () if rule.id not in taken)
     return RebuiltShare(share, rules, found.export_locations)
 

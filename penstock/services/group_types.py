@@ -11,8 +11,11 @@ from penstock.errors import Conflict, Invalid, NotFound
 from penstock.ids import ShareGroupTypeId, new_id
 from penstock.services import type_choice
 from penstock.services.control_plane import ControlPlane
+from penstock.services.type_access import TypeAccess
 from penstock.store import group_types as rows
 from penstock.store.database import Transaction
+
+ACCESS = TypeAccess("share group type", rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def get(plane: ControlPlane, context: RequestContext, type_id: str) -> ShareGrou
         found = _type(tx, type_id)
         if found.is_public or context.is_admin or context.project_id in rows.projects_of(tx, found.id):
             return found
-    raise _missing(type_id)
+    raise ACCESS.missing(type_id)
 
 
 def default(plane: ControlPlane) -> ShareGroupType:
@@ -105,45 +108,8 @@ def delete_spec(plane: ControlPlane, type_id: str, key: str) -> None:
             raise NotFound(f"Share group type {found.id} has no group spec '{key[:64]}'.")
 
 
-def projects_of(plane: ControlPlane, type_id: str) -> list[str]:
-    """The projects a private type is open to. Raises NotFound, also for a public type."""
-    with plane.database.read() as tx:
-        found = _type(tx, type_id)
-        if found.is_public:
-            raise NotFound(f"Share group type '{found.name}' is public: it has no list of projects.")
-        return rows.projects_of(tx, found.id)
-
-
-def add_project(plane: ControlPlane, type_id: str, project_id: str) -> None:
-    """Open a private type to a project. Raises NotFound, Conflict when it is open already or public."""
-    with plane.database.begin() as tx:
-        found = _private(tx, type_id)
-        if project_id in rows.projects_of(tx, found.id):
-            raise Conflict(f"Share group type '{found.name}' is open to project {project_id} already.")
-        rows.add_project(tx, found.id, project_id)
-
-
-def remove_project(plane: ControlPlane, type_id: str, project_id: str) -> None:
-    """Close a private type to a project. Raises NotFound, Conflict for a public type."""
-    with plane.database.begin() as tx:
-        found = _private(tx, type_id)
-        if not rows.remove_project(tx, found.id, project_id):
-            raise NotFound(f"Share group type '{found.name}' is not open to project {project_id}.")
-
-
 def _type(tx: Transaction, type_id: str) -> ShareGroupType:
     found = rows.get(tx, type_id)
     if found is None:
-        raise _missing(type_id)
+        raise ACCESS.missing(type_id)
     return found
-
-
-def _private(tx: Transaction, type_id: str) -> ShareGroupType:
-    found = _type(tx, type_id)
-    if found.is_public:
-        raise Conflict(f"Share group type '{found.name}' is public: it is open to every project.")
-    return found
-
-
-def _missing(type_id: str) -> NotFound:
-    return NotFound(f"There is no share group type {type_id[:64]}.")

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
+from penstock.domain.new_shares import share_with
 from penstock.domain.pools import PoolRef
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.replication import TYPE_SPEC
@@ -15,7 +16,7 @@ from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.errors import Conflict, Forbidden, Invalid, InvalidShare, NotFound
-from penstock.ids import ProjectId, ShareId, UserId, new_id
+from penstock.ids import ShareId, new_id
 from penstock.services import hints, quotas, share_calls, share_creation, snapshots, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.placement import SHARE_BINARY
@@ -68,33 +69,17 @@ def manage_share(plane: ControlPlane, context: RequestContext, existing: Existin
         if share_type.extra_specs.get(TYPE_SPEC):
             more[QuotaResource.SHARE_REPLICAS] = 1
         quotas.check(tx, plane, context, project_id, user_id, share_type.id, more)
-        share_id = ShareId(new_id())
-        share = Share(
-            id=share_id,
+        share = share_with(
+            share_creation.new_instance(ShareId(new_id()), share_type, now, pool, zone, ShareStatus.MANAGING),
+            share_type,
             name=existing.name,
             description=existing.description,
             size_gib=0,
-            size_target_gib=None,
-            project_id=ProjectId(project_id),
-            user_id=UserId(user_id),
+            project_id=project_id,
+            user_id=user_id,
             protocol=existing.protocol.upper(),
-            share_type_id=share_type.id,
-            snapshot_id=None,
-            is_public=existing.is_public,
-            snapshot_support=share_type.claims("snapshot_support"),
-            create_share_from_snapshot_support=share_type.claims("create_share_from_snapshot_support"),
-            revert_to_snapshot_support=share_type.claims("revert_to_snapshot_support"),
-            mount_snapshot_support=share_type.claims("mount_snapshot_support"),
             replication_type=share_creation.replication_type(share_type),
-            task_state=None,
-            share_group_id=None,
-            source_share_group_snapshot_member_id=None,
-            mount_point_name=None,
-            used_bytes=None,
-            metadata={},
-            created_at=now,
-            updated_at=None,
-            instance=share_creation.new_instance(share_id, share_type, now, pool, zone, ShareStatus.MANAGING),
+            is_public=existing.is_public,
         )
         shares.insert_share(tx, share)
         instances.put_export_locations(tx, share.instance.id, [{"path": existing.export_path}], now=now)

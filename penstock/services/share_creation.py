@@ -8,6 +8,7 @@ from datetime import datetime
 
 from penstock.context import RequestContext
 from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
+from penstock.domain.new_shares import share_with
 from penstock.domain.pools import PoolRef
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.replication import TYPE_SPEC, parse_replication_type
@@ -15,7 +16,7 @@ from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, Share
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, NotFound
-from penstock.ids import InstanceId, ProjectId, ShareId, UserId, new_id
+from penstock.ids import InstanceId, ShareId, new_id
 from penstock.scheduler.requirements import Requirements
 from penstock.services import hints, messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
@@ -214,34 +215,20 @@ def _share(
     pool: PoolRef | None,
     zone: str | None,
 ) -> Share:
-    share_id = ShareId(new_id())
     share_type = decided.share_type
-    return Share(
-        id=share_id,
+    return share_with(
+        new_instance(ShareId(new_id()), share_type, now, pool, zone, ShareStatus.CREATING),
+        share_type,
         name=wanted.name,
         description=wanted.description,
         size_gib=decided.size_gib,
-        size_target_gib=None,
-        project_id=ProjectId(owner[0]),
-        user_id=UserId(owner[1]),
+        project_id=owner[0],
+        user_id=owner[1],
         protocol=decided.protocol,
-        share_type_id=share_type.id,
+        replication_type=replication_type(share_type),
         snapshot_id=None if decided.source is None else decided.source.snapshot.id,
         is_public=wanted.is_public,
-        snapshot_support=share_type.claims("snapshot_support"),
-        create_share_from_snapshot_support=share_type.claims("create_share_from_snapshot_support"),
-        revert_to_snapshot_support=share_type.claims("revert_to_snapshot_support"),
-        mount_snapshot_support=share_type.claims("mount_snapshot_support"),
-        replication_type=replication_type(share_type),
-        task_state=None,
-        share_group_id=None,
-        source_share_group_snapshot_member_id=None,
-        mount_point_name=None,
-        used_bytes=None,
-        metadata=dict(wanted.metadata),
-        created_at=now,
-        updated_at=None,
-        instance=new_instance(share_id, share_type, now, pool, zone, ShareStatus.CREATING),
+        metadata=wanted.metadata,
     )
 
 

@@ -13,6 +13,7 @@ from penstock.errors import Conflict, Forbidden, Invalid, NotFound
 from penstock.ids import ShareTypeId, new_id
 from penstock.services import type_choice
 from penstock.services.control_plane import ControlPlane
+from penstock.services.type_access import TypeAccess
 from penstock.store import types as rows
 from penstock.store.database import Transaction
 
@@ -20,6 +21,7 @@ ZONES_SPEC = "availability_zones"
 BOOLEAN_SPECS = (REQUIRED_SPEC, *SNAPSHOT_SPECS)
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 LONGEST_VALUE = 255
+ACCESS = TypeAccess("share type", rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +150,6 @@ def delete_spec(plane: ControlPlane, type_id: str, key: str, *, required: tuple[
             raise NotFound(f"Share type {found.id} has no extra spec '{key[:64]}'.")
 
 
-def projects_of(plane: ControlPlane, type_id: str) -> list[str]:
-    """The projects a private type is open to. Raises NotFound, also for a public type."""
-    with plane.database.read() as tx:
-        found = _type(tx, type_id)
-        if found.is_public:
-            raise NotFound(f"Share type '{found.name}' is public: it has no list of projects.")
-        return rows.projects_of(tx, found.id)
-
-
-def add_project(plane: ControlPlane, type_id: str, project_id: str) -> None:
-    """Open a private type to a project. Raises NotFound, Conflict when it is open already or public."""
-    with plane.database.begin() as tx:
-        found = _private(tx, type_id)
-        if project_id in rows.projects_of(tx, found.id):
-            raise Conflict(f"Share type '{found.name}' is open to project {project_id} already.")
-        rows.add_project(tx, found.id, project_id)
-
-
-def remove_project(plane: ControlPlane, type_id: str, project_id: str) -> None:
-    """Close a private type to a project. Raises NotFound, Conflict for a public type."""
-    with plane.database.begin() as tx:
-        found = _private(tx, type_id)
-        if not rows.remove_project(tx, found.id, project_id):
-            raise NotFound(f"Share type '{found.name}' is not open to project {project_id}.")
-
-
 def checked_specs(specs: Mapping[str, str]) -> dict[str, str]:
     """Extra specs in their stored form. Raises Invalid, naming the spec."""
     return {key: _checked_spec(key, value) for key, value in specs.items()}
@@ -219,14 +195,7 @@ def _has_specs(share_type: ShareType, wanted: Mapping[str, str]) -> bool:
 def _type(tx: Transaction, type_id: str) -> ShareType:
     found = rows.get(tx, type_id)
     if found is None:
-        raise NotFound(f"There is no share type {type_id[:64]}.")
-    return found
-
-
-def _private(tx: Transaction, type_id: str) -> ShareType:
-    found = _type(tx, type_id)
-    if found.is_public:
-        raise Conflict(f"Share type '{found.name}' is public: it is open to every project.")
+        raise ACCESS.missing(type_id)
     return found
 
 

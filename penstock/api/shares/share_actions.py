@@ -6,6 +6,7 @@ from penstock.api.bodies import Flag, Name, Strict, Whole, parse_flag, parse_who
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
+from penstock.api.shares.plain_actions import plain_action, status_action
 from penstock.services import manage, recycle_bin, share_lifecycle, share_sizes
 
 routes = Routes()
@@ -17,12 +18,6 @@ class NewSize(Strict):
 
     new_size: Whole
     force: Flag = False
-
-
-class NewStatus(Strict):
-    """``{"status": "error"}``"""
-
-    status: Name
 
 
 class NewTaskState(Strict):
@@ -61,39 +56,10 @@ def shrink(request: ApiRequest) -> Answer:
     return ACCEPTED
 
 
-@routes.action(ACTION, "os-force_delete", until="2.6")
-@routes.action(ACTION, "force_delete", since="2.7")
-def force_delete(request: ApiRequest) -> Answer:
-    """Delete a share in any state."""
-    request.enforce("share:force_delete")
-    share_lifecycle.force_delete(request.plane, request.context, request.params["share_id"])
-    return ACCEPTED
-
-
-@routes.action(ACTION, "soft_delete", since="2.69")
-def soft_delete(request: ApiRequest) -> Answer:
-    """Put a share into the recycle bin."""
-    request.enforce("share:soft_delete")
-    recycle_bin.put(request.plane, request.context, request.params["share_id"])
-    return ACCEPTED
-
-
-@routes.action(ACTION, "restore", since="2.69")
-def restore(request: ApiRequest) -> Answer:
-    """Take a share out of the recycle bin."""
-    request.enforce("share:restore")
-    recycle_bin.restore(request.plane, request.context, request.params["share_id"])
-    return ACCEPTED
-
-
-@routes.action(ACTION, "os-reset_status", until="2.6")
-@routes.action(ACTION, "reset_status", since="2.7")
-def reset_status(request: ApiRequest) -> Answer:
-    """Write a state by hand."""
-    request.enforce("share:reset_status")
-    status = request.body_as(NewStatus).status
-    share_lifecycle.reset_status(request.plane, request.context, request.params["share_id"], status)
-    return ACCEPTED
+plain_action(routes, ACTION, "force_delete", "share:force_delete", share_lifecycle.force_delete, has_old_name=True)
+plain_action(routes, ACTION, "soft_delete", "share:soft_delete", recycle_bin.put, since="2.69")
+plain_action(routes, ACTION, "restore", "share:restore", recycle_bin.restore, since="2.69")
+status_action(routes, ACTION, "share:reset_status", share_lifecycle.reset_status)
 
 
 @routes.action(ACTION, "reset_task_state", since="2.22", experimental=True)
@@ -114,12 +80,7 @@ def revert(request: ApiRequest) -> Answer:
     return ACCEPTED
 
 
-@routes.action(ACTION, "unmanage", since="2.7")
-def unmanage(request: ApiRequest) -> Answer:
-    """Forget a share and leave its data where they are."""
-    request.enforce("share:unmanage")
-    manage.unmanage_share(request.plane, request.context, request.params["share_id"])
-    return ACCEPTED
+unmanage = plain_action(routes, ACTION, "unmanage", "share:unmanage", manage.unmanage_share)
 
 
 @routes.post("os-share-unmanage/{share_id}/unmanage", until="2.6")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from penstock.api.bodies import Flag, Lenient, Name, Strict, Text, check_pairs, parse_flag, parse_whole
+from penstock.api.bodies import Flag, Name, Strict, Text, check_pairs, parse_flag, parse_whole
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.paging import next_links, page_of
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
 from penstock.api.shares.manage import driver_options
 from penstock.api.shares.pairs import parse_pairs
+from penstock.api.shares.plain_actions import NewStatusAndMore, plain_action, status_action
 from penstock.api.shares.share_filters import flag
 from penstock.api.shares.snapshot_views import detail, one, summary
 from penstock.domain.snapshots import Snapshot
@@ -81,12 +82,6 @@ class ManageBody(Strict):
     """``{"snapshot": {...}}``"""
 
     snapshot: ManageFields
-
-
-class NewStatus(Lenient):
-    """``{"status": "error"}``"""
-
-    status: Name
 
 
 @routes.get("snapshots")
@@ -162,31 +157,9 @@ def delete(request: ApiRequest) -> Answer:
     return ACCEPTED
 
 
-@routes.action(ACTION, "os-force_delete", until="2.6")
-@routes.action(ACTION, "force_delete", since="2.7")
-def force_delete(request: ApiRequest) -> Answer:
-    """Delete a snapshot in any state."""
-    request.enforce("share_snapshot:force_delete")
-    snapshots.force_delete(request.plane, request.context, request.params["snapshot_id"])
-    return ACCEPTED
-
-
-@routes.action(ACTION, "os-reset_status", until="2.6")
-@routes.action(ACTION, "reset_status", since="2.7")
-def reset_status(request: ApiRequest) -> Answer:
-    """Write a state by hand."""
-    request.enforce("share_snapshot:reset_status")
-    status = request.body_as(NewStatus).status
-    snapshots.reset_status(request.plane, request.context, request.params["snapshot_id"], status)
-    return ACCEPTED
-
-
-@routes.action(ACTION, "unmanage", since="2.12")
-def unmanage(request: ApiRequest) -> Answer:
-    """Forget a snapshot and leave it where it is."""
-    request.enforce("share_snapshot:unmanage_snapshot")
-    manage.unmanage_snapshot(request.plane, request.context, request.params["snapshot_id"])
-    return ACCEPTED
+plain_action(routes, ACTION, "force_delete", "share_snapshot:force_delete", snapshots.force_delete, has_old_name=True)
+status_action(routes, ACTION, "share_snapshot:reset_status", snapshots.reset_status, NewStatusAndMore)
+plain_action(routes, ACTION, "unmanage", "share_snapshot:unmanage_snapshot", manage.unmanage_snapshot, since="2.12")
 
 
 @routes.get("snapshots/{snapshot_id}/export-locations", since="2.32")

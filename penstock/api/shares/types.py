@@ -126,7 +126,7 @@ def access(request: ApiRequest) -> Answer:
     """The projects a private type is open to."""
     request.enforce("share_type:list_project_access")
     type_id = request.params["type_id"]
-    found = types.projects_of(request.plane, type_id)
+    found = types.ACCESS.projects_of(request.plane, type_id)
     return Answer({"share_type_access": [{"share_type_id": type_id, "project_id": item} for item in found]})
 
 
@@ -134,7 +134,7 @@ def access(request: ApiRequest) -> Answer:
 def add_access(request: ApiRequest) -> Answer:
     """Open a private type to a project."""
     request.enforce("share_type:add_project_access")
-    types.add_project(request.plane, request.params["type_id"], _project(request))
+    types.ACCESS.add_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 
@@ -142,7 +142,7 @@ def add_access(request: ApiRequest) -> Answer:
 def remove_access(request: ApiRequest) -> Answer:
     """Close a private type to a project."""
     request.enforce("share_type:remove_project_access")
-    types.remove_project(request.plane, request.params["type_id"], _project(request))
+    types.ACCESS.remove_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import abc
 import functools
 import re
-import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from penstock.clock import Clock, SystemClock
 from penstock.config.backend import BackendConfiguration
-from penstock.errors import BackendFault, Invalid, NotFound, Unavailable, UnknownResult
+from penstock.errors import BackendFault, Fault, Invalid, NotFound, Unavailable, UnknownResult
 from penstock.exports.model import Export, Squash
-from penstock.host.runner import Host
+from penstock.host.executor import backend_fault, executor_on
+from penstock.host.runner import Completed, Host
 from penstock.share.driver import ExecuteMixin as PublishedExecuteMixin
 from penstock.share.drivers.zfsonlinux.access import understand
 from penstock.share.drivers.zfsonlinux.exporting import export_locations, exports_to_put
@@ -55,17 +55,12 @@ def zfs_dataset_synchronized(f: Callable[Concatenate[Self_, str, P], R]) -> Call
 
 
 def host_executor(host: Host, timeout_s: float) -> Executor:
-    """Commands on `host` in the published form: words in, stdout and stderr out, a fault when it fails."""
+    """Commands on `host` in the published form, where what zfs and zpool say has its meaning."""
+    return executor_on(host, timeout_s=timeout_s, fault_of=_fault_of)
 
-    def run(*cmd: str, timeout_s: float = timeout_s, **_options: Any) -> tuple[str, str]:
-        done = host.run(cmd, timeout_s=timeout_s)
-        if done.exit_code == 0:
-            return done.stdout, done.stderr
-        if cmd[0] in ("zfs", "zpool"):
-            raise fault_of(done)
-        raise BackendFault(f"{shlex.join(cmd)}: exit {done.exit_code}: {done.stderr.strip()}")
 
-    return run
+def _fault_of(done: Completed) -> Fault:
+    return fault_of(done) if done.argv[0] in ("zfs", "zpool") else backend_fault(done)
 
 
 def get_remote_shell_executor(
