@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, bindparam, delete, func, insert, select
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
@@ -39,6 +39,15 @@ def on_backend(backend: str) -> ColumnElement[bool]:
     """Is the instance on a pool of ``host@backend``? Exactly that one: to SQLite's LIKE ``zfs`` and ``ZFS`` are one."""
     prefix = f"{backend}#"
     return func.substr(share_instances.c.host, 1, len(prefix)) == prefix
+
+
+IS_ON_BACKEND = func.substr(share_instances.c.host, 1, bindparam("prefix_length", type_=Integer)) == bindparam("prefix")
+
+
+def prefix_of(backend: str) -> dict[str, Any]:
+    """What IS_ON_BACKEND, the same for statements that are built once, is to be given for ``host@backend``."""
+    prefix = f"{backend}#"
+    return {"prefix": prefix, "prefix_length": len(prefix)}
 
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus] | None = None) -> list[ShareInstance]:

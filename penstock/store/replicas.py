@@ -10,17 +10,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from penstock.domain.shares import ReplicaState, Share, ShareInstance
 from penstock.domain.snapshots import SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ShareId, SnapshotId, SnapshotInstanceId
-from penstock.store.instances import instance_of, on_backend
+from penstock.store.instances import IS_ON_BACKEND, instance_of, prefix_of
 from penstock.store.schema import share_instances, shares, snapshot_instances, snapshots
 from penstock.store.shares import with_each_instance
 from penstock.store.snapshots import instance_in
 from penstock.store.statements import update_row
+
+# Asked at every look at a backend's replicas: built once.
+_REPLICAS = (
+    select(share_instances)
+    .where(share_instances.c.replica_state.is_not(None))
+    .order_by(share_instances.c.created_at, share_instances.c.id)
+)
+_ON = _REPLICAS.where(IS_ON_BACKEND)
+_SIBLINGS = _REPLICAS.where(share_instances.c.share_id.in_(bindparam("ids", expanding=True)))
 
 
 def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
@@ -42,19 +51,14 @@ def active_of(tx: Connection, share_id: ShareId | str) -> Share | None:
 
 def on(tx: Connection, backend: str) -> list[ShareInstance]:
     """The replicas on ``host@backend`` in whatever state, the active ones included, oldest first."""
-    query = select(share_instances).where(on_backend(backend), share_instances.c.replica_state.is_not(None))
-    query = query.order_by(share_instances.c.created_at, share_instances.c.id)
-    return [instance_of(row) for row in tx.execute(query)]
+    return [instance_of(row) for row in tx.execute(_ON, prefix_of(backend))]
 
 
 def siblings(tx: Connection, share_ids: Sequence[str]) -> dict[str, list[ShareInstance]]:
     """The replicas of several shares, by share, oldest first."""
     found: dict[str, list[ShareInstance]] = {}
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
-        part = list(share_ids[start : start + 10_000])
-        query = select(share_instances).where(share_instances.c.share_id.in_(part))
-        query = query.where(share_instances.c.replica_state.is_not(None))
-        for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id)):
+        for row in tx.execute(_SIBLINGS, {"ids": list(share_ids[start : start + 10_000])}):
             found.setdefault(row.share_id, []).append(instance_of(row))
     return found
 

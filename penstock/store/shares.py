@@ -15,7 +15,7 @@ from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, Shar
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId, UserId
 from penstock.store.aggregates import has_replicas, replicas_rules_status
-from penstock.store.instances import insert_instance, instance_of, on_backend
+from penstock.store.instances import IS_ON_BACKEND, insert_instance, instance_of, prefix_of
 from penstock.store.schema import (
     export_locations,
     share_instances,
@@ -33,6 +33,12 @@ _EACH = select(*shares.c, *_INSTANCE, *_TOGETHER).join(share_instances, share_in
 
 _BY_ID = _SHARE.where(shares.c.id == bindparam("id"))
 _BY_INSTANCE = _EACH.where(share_instances.c.id == bindparam("id"))
+_EACH_INSTANCE = _EACH.where(shares.c.id == bindparam("id")).order_by(
+    share_instances.c.created_at, share_instances.c.id
+)
+_ON_BACKEND = _EACH.where(
+    IS_ON_BACKEND, share_instances.c.status.in_(bindparam("statuses", expanding=True))
+).order_by(shares.c.created_at, shares.c.id)
 _METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {
@@ -158,17 +164,14 @@ def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
 
 def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its instances, with that instance, oldest first."""
-    query = _EACH.where(shares.c.id == share_id).order_by(share_instances.c.created_at, share_instances.c.id)
-    rows = tx.execute(query).all()
+    rows = tx.execute(_EACH_INSTANCE, {"id": share_id}).all()
     notes = get_metadata(tx, share_id) if rows else {}
     return [_share(row, notes) for row in rows]
 
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
     """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. Two queries."""
-    query = _EACH.where(on_backend(backend))
-    query = query.where(share_instances.c.status.in_(list(statuses))).order_by(shares.c.created_at, shares.c.id)
-    rows = tx.execute(query).all()
+    rows = tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)}).all()
     notes = metadata_of(tx, [row.id for row in rows])
     return [_share(row, notes.get(row.id, {})) for row in rows]
 

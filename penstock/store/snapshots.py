@@ -13,8 +13,12 @@ from penstock.domain.lifecycle import Event, advance_snapshot
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
+<<<<<<< HEAD
 from penstock.store.aggregates import replicas_snapshot_status, snapshot_status
 from penstock.store.instances import on_backend
+=======
+from penstock.store.instances import IS_ON_BACKEND, prefix_of
+>>>>>>> e928188 (Simulation of three backends with replicas; hosts that were restarted are told what to serve)
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.shares import Page, like
 from penstock.store.statements import insert_into, update_row
@@ -27,6 +31,17 @@ _SNAPSHOT: Select[Any] = select(
 
 _BY_ID = _SNAPSHOT.where(snapshots.c.id == bindparam("id"))
 _METADATA = select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(bindparam("ids", expanding=True)))
+
+_ON_BACKEND = (
+    select(*snapshots.c, *_INSTANCE)
+    .select_from(
+        snapshots.join(snapshot_instances, snapshot_instances.c.snapshot_id == snapshots.c.id).join(
+            share_instances, share_instances.c.id == snapshot_instances.c.share_instance_id
+        )
+    )
+    .where(IS_ON_BACKEND, snapshot_instances.c.status.in_(bindparam("statuses", expanding=True)))
+    .order_by(snapshots.c.created_at)
+)
 
 SORTABLE = {
     "id": snapshots.c.id,
@@ -105,13 +120,7 @@ def get_by_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> Sn
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[SnapshotStatus]) -> list[Snapshot]:
     """Snapshots in one of `statuses` whose share instance is on ``host@backend``, each with that instance."""
-    joined = snapshots.join(snapshot_instances, snapshot_instances.c.snapshot_id == snapshots.c.id).join(
-        share_instances, share_instances.c.id == snapshot_instances.c.share_instance_id
-    )
-    query = select(*snapshots.c, *_INSTANCE).select_from(joined)
-    query = query.where(on_backend(backend))
-    query = query.where(snapshot_instances.c.status.in_(list(statuses))).order_by(snapshots.c.created_at)
-    rows = tx.execute(query).all()
+    rows = tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)}).all()
     notes = metadata_of(tx, [row.id for row in rows])
     return [_snapshot(row, notes.get(row.id, {})) for row in rows]
 

@@ -68,6 +68,10 @@ class DummyDriver(DummyReplicas, DummyMigrations, ShareDriver):
             if self._file is not None and self._file.exists():
                 self._records.update(parse(self._file.read_text()))
 
+    def get_backend_info(self, context: Any) -> dict[str, Any]:
+        self._storage.before(self._section, "look")
+        return {"boots": self._storage.boots.get(self._section, 0)}
+
     # --- shares -------------------------------------------------------------------------------------------------
 
     def create_share(self, context: Any, share: ShareModel, share_server: Any = None) -> list[dict[str, Any]]:
@@ -108,6 +112,7 @@ class DummyDriver(DummyReplicas, DummyMigrations, ShareDriver):
             record.size_gib = new_size
 
     def ensure_shares(self, context: Any, shares: Sequence[ShareModel]) -> dict[str, dict[str, Any]]:
+        self._storage.before(self._section, "ensure")
         with self._lock:
             owned = {record.owner: path for path, record in self._records.items() if record.owner is not None}
             self._serve_again(shares)

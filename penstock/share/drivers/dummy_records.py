@@ -62,11 +62,18 @@ class DummyStorage:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # for the records: different shares are worked on at a time
         self.backends: dict[str, dict[str, Filesystem]] = {}
+        self.boots: dict[str, int] = {}
         self.before: Callable[[str, str], None] = _fine
 
     def of(self, section: str) -> dict[str, Filesystem]:
         """The records of one backend, by path."""
         return self.backends.setdefault(section, {})
+
+    def reboot(self, section: str) -> None:
+        """Its host was away: what is replicated is served again when `ensure_shares` says so."""
+        self.boots[section] = self.boots.get(section, 0) + 1
+        for record in self.of(section).values():
+            record.is_served = False
 
     def find(self, section: str, owner: str) -> Filesystem | None:
         """The record of an instance on a backend."""

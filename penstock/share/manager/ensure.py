@@ -66,6 +66,19 @@ def ensure_all(backend: Backend, context: RequestContext, *, even_if_unchanged: 
     log.info("backend.ensured", backend=backend.host, shares=len(found))
 
 
+def ensure_if_changed(backend: Backend, context: RequestContext) -> bool:
+    """Ensure every served share when `get_backend_info` answers otherwise than at the last complete run.
+
+    So that what a host forgot at a restart is served again without one of ours; says whether it was done.
+    """
+    digest = _info_digest(backend, context)
+    if digest is None or digest == _stored_digest(backend):
+        return False
+    log.warning("backend.changed", backend=backend.host)
+    ensure_all(backend, context, even_if_unchanged=True)
+    return True
+
+
 def _ask(backend: Backend, context: RequestContext, models: Sequence[ShareModel]) -> Mapping[str, Mapping[str, Any]]:
     if not models:
         return {}

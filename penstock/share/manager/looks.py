@@ -23,7 +23,7 @@ from penstock.domain.replication import objective_s
 from penstock.domain.shares import ReplicaState, Share, ShareInstance, ShareStatus
 from penstock.errors import Cancelled, Conflict, Fault
 from penstock.operations.queue import OperationQueue
-from penstock.share.manager import syncing
+from penstock.share.manager import ensure, syncing
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.lag import FIRST_GUESS_S, Known, is_broken, look_every_s, slack_s
@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 Start = Callable[[Callable[[], None]], None]
 """Begins a sync, e.g. in a pool of threads."""
 
+ENSURE_S = 10.0  # how often it is asked whether the host is still the one it was
 RESTORABLE = (ShareStatus.AVAILABLE, ShareStatus.ERROR)
 
 
@@ -86,6 +87,7 @@ class Looks:
     _measured: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)  # for _paces, which ending syncs change
     _begun: set[str] = field(default_factory=set)
+    _ensured_s: float | None = None
 
     def look(self, context: RequestContext, start: Start) -> float:
         """Look once, write what was found, begin the syncs that are due; returns the seconds until the next look."""
@@ -95,6 +97,7 @@ class Looks:
             self._measure([])
             return look_every_s([])
         models, lists, seen = found.models, found.lists, found.shares
+        self._ensure(context)
         looked_at = self.backend.now()
         reports = self._reports(models, lists)
         specs = {model.id: model.extra_specs for model in models}
@@ -114,6 +117,18 @@ class Looks:
         self._begin(every, looked_at, every_s, start)
         self._measure(every)
         return every_s
+
+    def _ensure(self, context: RequestContext) -> None:
+        """A host that was restarted serves no replicated share until it is told which."""
+        now_s = self.backend.clock.monotonic_s()
+        if self._ensured_s is not None and now_s - self._ensured_s < ENSURE_S:
+            return
+        try:
+            ensure.ensure_if_changed(self.backend, context)
+        except Fault as fault:  # the look finds the same
+            log.info("backend.not_ensured", backend=self.backend.host, fault=str(fault))
+        else:
+            self._ensured_s = now_s
 
     def _reports(
         self, models: Sequence[ShareModel], lists: Mapping[str, Sequence[ShareModel]]

@@ -1,0 +1,151 @@
+"""What must hold at every step, and what must hold once nothing is left to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+from penstock.domain.shares import ReplicaState, Share, ShareStatus
+from penstock.domain.snapshots import SnapshotStatus
+from penstock.share.replication import PromotionKind, Role
+from penstock.store import replicas, snapshots
+from tests.simulation.replicas.users import Users, Write
+from tests.simulation.replicas.world import SECTIONS, Skewed, World
+
+
+def check_reigns(world: World, share_of: dict[str, str]) -> None:
+    """At no moment do two copies of a share take writes under one epoch."""
+    reigns = Counter(
+        (share_of[copy.instance_id], copy.epoch)
+        for copy in world.site.copies()
+        if copy.takes_writes and copy.instance_id in share_of
+    )
+    twice = [reign for reign, count in reigns.items() if count > 1]
+    assert not twice, f"two copies take writes under one epoch: {twice}"
+
+
+class Truth:
+    """Rows, storage and what users were told, side by side."""
+
+    def __init__(self, world: World, users: Users) -> None:
+        self.world = world
+        self.users = users
+
+    def check(self) -> None:
+        """Raise AssertionError at the first thing that is not so."""
+        assert not self.world.pending
+        for share in self.users.shares():
+            if share.instance.status is ShareStatus.ERROR and share.instance.launched_at is None:
+                continue  # it could not be made
+            self._check_share(share)
+        self._check_no_orphan()
+
+    def _check_share(self, share: Share) -> None:
+        rows = {one.instance.id: one.instance for one in self.users.replicas(share.id)}
+        copies = {copy.instance_id: copy for copy in self.users.copies_of(share)}
+        where = f"share {share.id}: " + "; ".join(
+            f"{row.host} {row.status}/{row.replica_state} epoch {row.epoch}" for row in rows.values()
+        )
+        active = rows[share.instance.id]
+        assert active.replica_state is ReplicaState.ACTIVE, f"{where}: nobody is active"
+        assert active.status is ShareStatus.AVAILABLE, f"{where}: the active one is not available"
+        writable = [copy.instance_id for copy in copies.values() if copy.takes_writes]
+        assert writable == [active.id], f"{where}: writable are {[copies[i].section for i in writable]}"
+        assert copies[active.id].epoch == active.epoch, f"{where}: on storage it is {copies[active.id].epoch}"
+        content = copies[active.id].content
+        for row in rows.values():
+            assert row.status in (ShareStatus.AVAILABLE, ShareStatus.ERROR, ShareStatus.ERROR_DELETING), where
+            if row.status is ShareStatus.AVAILABLE and row.id != active.id:
+                assert row.replica_state is ReplicaState.IN_SYNC, f"{where}: {row.host} is {row.replica_state}"
+                assert not row.lag_alarm, f"{where}: {row.host} still says it is behind"
+                assert copies[row.id].content == content, f"{where}: {row.host} says it is in sync, and is not"
+                assert copies[row.id].role == Role.REPLICA, where
+            elif row.status is ShareStatus.ERROR:
+                assert row.id not in copies, f"{where}: {row.host} is there, and could be well again"
+        self._check_writes(share, active.epoch, content, where)
+        self._check_snapshots(share, where)
+
+    # --- nothing acknowledged is lost ---------------------------------------------------------------------------
+
+    def _check_writes(self, share: Share, reign: int, content: tuple[str, ...], where: str) -> None:
+        assert len(set(content)) == len(content), f"{where}: something is there twice"
+        kept = "".join(f"{text}," for copy in self.users.copies_of(share) for text in copy.aside)
+        for write in self.users.written.get(share.id, ()):
+            if write.what in content or write.what in self.users.reverted:
+                continue
+            lost_by = self._lost_by(share, write, reign)
+            assert lost_by is not None, f"{where}: {write} was acknowledged and is lost"
+            is_aside = any(write.what in text.replace(",", " ").split() for text in kept.replace(":", " ").split(","))
+            is_gone = write.instance_id in self.users.gone or self._was_gone(share, write)
+            assert is_aside or is_gone, f"{where}: {write} is neither in the share nor kept aside (lost by {lost_by})"
+
+    def _was_gone(self, share: Share, write: Write) -> bool:
+        """Was the copy that took it deleted by its owner? Then what only it had went with it."""
+        return all(write.instance_id != one.instance.id for one in self.users.replicas(share.id))
+
+    def _lost_by(self, share: Share, write: Write, reign: int) -> int | None:
+        """The reign that began without it, and said so; None when none did."""
+        for (share_id, epoch), (section, promotion) in sorted(
+            self.world.promotions.items(), key=lambda item: item[0][1]
+        ):
+            if share_id != share.id or not write.epoch < epoch <= reign:
+                continue
+            if promotion.kind is PromotionKind.PLANNED:
+                continue
+            assert promotion.recovery_point is not None
+            clock = self.world.clocks[section]
+            skew = timedelta(seconds=clock.offset_s if isinstance(clock, Skewed) else 0)
+            widest = timedelta(
+                seconds=max(abs(c.offset_s) for c in self.world.clocks.values() if isinstance(c, Skewed)) * 2
+            )
+            if write.at >= promotion.recovery_point - skew - widest:
+                return epoch
+        # Taken by a copy whose reign had ended already, unknown to it: it was cut off, and its host said so to nobody.
+        ended = [e for (s, e), (_, p) in self.world.promotions.items() if s == share.id and e > write.epoch]
+        begun = min(ended, default=None)
+        if begun is not None and self.world.promotions[share.id, begun][1].kind is PromotionKind.UNPLANNED:
+            return begun if write.at >= self._promoted_at(share, begun) else None
+        return None
+
+    def _promoted_at(self, share: Share, epoch: int) -> object:
+        point = self.world.promotions[share.id, epoch][1].recovery_point
+        assert point is not None
+        return point
+
+    # --- snapshots ----------------------------------------------------------------------------------------------
+
+    def _check_snapshots(self, share: Share, where: str) -> None:
+        copies = {copy.instance_id: copy for copy in self.users.copies_of(share)}
+        with self.world.database.read() as tx:
+            status = {one.instance.id: one.status for one in replicas.of_share(tx, share.id)}
+            found = {one.id: snapshots.instances_of(tx, one.id) for one in self.users_snapshots(tx, share)}
+        for snapshot_id, instances in found.items():
+            for instance in instances:
+                if status.get(instance.share_instance_id) is not ShareStatus.AVAILABLE:
+                    continue
+                is_there = snapshot_id in copies[instance.share_instance_id].snapshots
+                if instance.status is SnapshotStatus.AVAILABLE:
+                    assert is_there, (
+                        f"{where}: snapshot {snapshot_id} is not on {copies[instance.share_instance_id].section}"
+                    )
+                elif instance.status in (SnapshotStatus.CREATING, SnapshotStatus.DELETING):
+                    raise AssertionError(f"{where}: snapshot {snapshot_id} is stuck in {instance.status}")
+        for copy in copies.values():
+            if status.get(copy.instance_id) is ShareStatus.AVAILABLE:
+                orphans = copy.snapshots - set(found)
+                assert not orphans, f"{where}: snapshots {orphans} on {copy.section} are nobody's"
+
+    def users_snapshots(self, tx: object, share: Share) -> list[object]:
+        return snapshots.list_snapshots(tx, snapshots.SnapshotFilter(share_id=share.id))  # type: ignore[arg-type, return-value]
+
+    def _check_no_orphan(self) -> None:
+        rows = {one.instance.id for share in self.users.shares() for one in self.users.replicas(share.id)}
+        for copy in self.world.site.copies():
+            assert copy.instance_id in rows, f"{copy.section} has an orphan: {copy}"
+
+
+def anything_cut(world: World) -> bool:
+    return bool(world.trouble.cut or world.trouble.down)
+
+
+ALL = SECTIONS

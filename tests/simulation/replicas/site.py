@@ -1,0 +1,84 @@
+"""The storage of three backends as the simulation needs it: what outlives the daemons, and what clients do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from penstock.clock import Clock
+from penstock.config.backend import BackendConfiguration
+from penstock.share.driver import ShareDriver
+from penstock.share.drivers.dummy import DummyDriver
+from penstock.share.drivers.dummy_records import DummyStorage, Filesystem
+from penstock.share.replication import Role
+from tests.simulation.replicas.trouble import ReplicaTrouble
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy on a backend's storage: whose it is, and whether it would take a write now."""
+
+    section: str
+    instance_id: str
+    epoch: int
+    role: str
+    takes_writes: bool
+    content: tuple[str, ...]
+    aside: tuple[str, ...]
+    snapshots: frozenset[str]
+
+
+class Site(Protocol):
+    """Storage of several backends."""
+
+    def driver(self, configuration: BackendConfiguration, clock: Clock) -> ShareDriver: ...
+
+    def write(self, section: str, instance_id: str, what: str) -> None:
+        """A client writes. OSError when it is refused."""
+
+    def copies(self) -> Iterator[Copy]:
+        """All that is ours, on all hosts, whether they answer or not."""
+
+    def reboot(self, section: str) -> None:
+        """A host comes back after a power cut."""
+
+
+class DummySite:
+    """Records of the dummy driver."""
+
+    def __init__(self, trouble: ReplicaTrouble) -> None:
+        self.storage = DummyStorage()
+        self.storage.before = trouble.at_step
+
+    def driver(self, configuration: BackendConfiguration, clock: Clock) -> ShareDriver:
+        return DummyDriver(configuration=configuration, storage=self.storage, clock=clock)
+
+    def write(self, section: str, instance_id: str, what: str) -> None:
+        record = self.storage.find(section, instance_id)
+        if record is None or not _takes_writes(record):
+            raise OSError(30, "read-only, or not there")
+        record.written.append(what)
+
+    def copies(self) -> Iterator[Copy]:
+        for section, records in self.storage.backends.items():
+            for record in records.values():
+                if record.owner is None:
+                    continue
+                yield Copy(
+                    section,
+                    record.owner,
+                    record.epoch,
+                    record.role,
+                    _takes_writes(record),
+                    tuple(record.written),
+                    tuple(record.set_aside),
+                    frozenset(item.snapshot_id or "" for item in record.snapshots.values()),
+                )
+
+    def reboot(self, section: str) -> None:
+        self.storage.reboot(section)
+
+
+def _takes_writes(record: Filesystem) -> bool:
+    return record.role == Role.ACTIVE and record.is_served

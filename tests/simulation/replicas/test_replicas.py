@@ -1,0 +1,133 @@
+"""Thousands of seeds on three backends: promotions, syncs, snapshots, and all that can go wrong between them.
+
+How many: ``PENSTOCK_SEEDS``. A failing seed is named; play it again with
+``PENSTOCK_SEED=<n> pytest tests/simulation/replicas``.
+"""
+
+from __future__ import annotations
+
+import os
+from random import Random
+from unittest import mock
+from uuid import UUID
+
+import pytest
+import structlog
+
+from tests.simulation.replicas.invariants import Truth, check_reigns
+from tests.simulation.replicas.trouble import CONTROL
+from tests.simulation.replicas.users import Users
+from tests.simulation.replicas.world import SECTIONS, World
+from tests.simulation.trouble import Died
+
+SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
+CHUNK = 20
+ROUNDS = 3
+
+
+def _seeds() -> list[range]:
+    if "PENSTOCK_SEED" in os.environ:
+        seed = int(os.environ["PENSTOCK_SEED"])
+        return [range(seed, seed + 1)]
+    return [range(start, min(start + CHUNK, SEEDS)) for start in range(0, SEEDS, CHUNK)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+
+
+@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+def test_whatever_happens_no_acknowledged_write_is_lost_unsaid(seeds: range) -> None:
+    for seed in seeds:
+        try:
+            run(seed)
+        except Exception as err:
+            raise AssertionError(f"seed {seed}: {type(err).__name__}: {err}") from err
+
+
+def run(seed: int) -> World:
+    """One life of three backends; the same seed is the same life."""
+    source = Random(seed)
+
+    def seeded_uuid() -> UUID:
+        return UUID(int=source.getrandbits(128), version=4)
+
+    with mock.patch("uuid.uuid4", seeded_uuid):
+        return _live(World(seed))
+
+
+def _live(world: World) -> World:
+    users = Users(world)
+    share_of: dict[str, str] = {}
+
+    def watch() -> None:
+        for share in users.shares():
+            share_of.update({one.instance.id: share.id for one in users.replicas(share.id)})
+        check_reigns(world, share_of)
+
+    world.trouble.meanwhile = lambda: _meanwhile(world, users)
+    for _ in range(ROUNDS):
+        _stir(world)
+        for _ in range(world.random.randint(4, 20)):
+            _weather(world)
+            _survive(users)
+            watch()
+            if world.random.random() < 0.6:
+                world.work(world.random.choice(SECTIONS))
+                watch()
+            if world.random.random() < 0.3:
+                world.clock.advance(world.random.choice((1, 5, 60, 400)))
+        world.settle()
+        watch()
+        Truth(world, users).check()
+    return world
+
+
+def _stir(world: World) -> None:
+    """The weather of the next round."""
+    trouble, random = world.trouble, world.random
+    weather = random.choice(("fair", "deadly", "flaky", "both", "broken"))
+    trouble.dies = random.choice((0.01, 0.05, 0.15)) if weather in ("deadly", "both") else 0.0
+    trouble.hangs = random.choice((0.01, 0.05, 0.2)) if weather in ("flaky", "both") else 0.0
+    trouble.breaks = random.choice((0.02, 0.1)) if weather == "broken" else 0.0
+    trouble.meddles = random.choice((0.0, 0.05, 0.3))
+
+
+def _weather(world: World) -> None:
+    """Hosts go down and come back, lines are cut and mended, pools fill up."""
+    random, trouble = world.random, world.trouble
+    section = random.choice(SECTIONS)
+    if section in trouble.down:
+        if random.random() < 0.3:
+            trouble.down.discard(section)
+            world.site.reboot(section)
+    elif random.random() < 0.08:
+        trouble.down.add(section)
+    line = frozenset((section, random.choice([CONTROL, *(s for s in SECTIONS if s != section)])))
+    if line in trouble.cut:
+        if random.random() < 0.3:
+            trouble.cut.discard(line)
+    elif random.random() < 0.1:
+        trouble.cut.add(line)
+    if random.random() < 0.05:
+        trouble.full.symmetric_difference_update({section})
+
+
+def _meanwhile(world: World, users: Users) -> None:
+    """In the middle of a step of one daemon: users act, another daemon works, a host goes."""
+    choice = world.random.random()
+    if choice < 0.5:
+        _survive(users)
+    elif choice < 0.9:
+        world.work(world.random.choice(SECTIONS))
+    else:
+        _weather(world)
+
+
+def _survive(users: Users) -> None:
+    """The API's process dies too; nothing of it is needed any more."""
+    try:
+        users.act()
+    except Died:
+        return

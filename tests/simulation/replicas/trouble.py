@@ -1,0 +1,83 @@
+"""What goes wrong between three backends, and when: all drawn from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+from penstock.errors import BackendFault, InsufficientCapacity, Unavailable, UnknownResult
+from tests.simulation.trouble import Died
+
+CONTROL = "control"
+
+
+@dataclass
+class ReplicaTrouble:
+    """Chances per step and commit; hosts that are down; lines that are cut, by the names of both ends."""
+
+    random: Random
+    dies: float = 0.0
+    hangs: float = 0.0
+    breaks: float = 0.0
+    meddles: float = 0.0
+    down: set[str] = field(default_factory=set)
+    cut: set[frozenset[str]] = field(default_factory=set)
+    full: set[str] = field(default_factory=set)
+    told: int = 0  # final failures handed out: only then may anything end in error
+    steps: int = 0
+    meanwhile: Callable[[], None] | None = None
+    _depth: int = 0
+
+    def clear(self) -> None:
+        """Fair weather, and everybody is there."""
+        self.dies = self.hangs = self.breaks = self.meddles = 0.0
+        self.down.clear()
+        self.cut.clear()
+        self.full.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing new goes wrong within the block; who is away stays away."""
+        kept = (self.dies, self.hangs, self.breaks, self.meddles)
+        self.dies = self.hangs = self.breaks = self.meddles = 0.0
+        yield
+        self.dies, self.hangs, self.breaks, self.meddles = kept
+
+    def at_step(self, section: str, what: str) -> None:
+        """Called before each step that is taken on a backend's storage."""
+        self.steps += 1
+        if self.meanwhile is not None and self._depth == 0 and self._happens(self.meddles):
+            self._depth += 1
+            try:
+                self.meanwhile()
+            finally:
+                self._depth -= 1
+        if self._happens(self.dies):
+            raise Died(f"before {what} on {section}")
+        if not self.reaches(CONTROL, section):
+            raise Unavailable(f"{section} does not answer.")
+        source = what.removeprefix("copy from ")
+        if source != what:
+            if not self.reaches(section, source) or not self.reaches(CONTROL, source):
+                raise Unavailable(f"{section} does not reach {source}.")
+            if section in self.full:
+                self.told += 1
+                raise InsufficientCapacity(f"{section} is full.")
+        if self._happens(self.hangs):
+            raise UnknownResult(f"{what} on {section} hung.")
+        if self._happens(self.breaks):
+            self.told += 1
+            raise BackendFault(f"{what} on {section} broke.")
+
+    def reaches(self, one: str, other: str) -> bool:
+        """Is there a line between the two, and somebody at its end?"""
+        return other not in self.down and frozenset((one, other)) not in self.cut
+
+    def at_commit(self, when: str) -> None:
+        if self._happens(self.dies / 3):
+            raise Died(f"{when} a commit")
+
+    def _happens(self, chance: float) -> bool:
+        return chance > 0 and self.random.random() < chance

@@ -1,0 +1,219 @@
+"""Three daemons, each with its backend, on one database; hosts, lines and clocks of their own."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from oslo_config import cfg
+
+from penstock.backend_service import Dispatch
+from penstock.clock import Clock, ManualClock
+from penstock.config.backend import BackendConfiguration
+from penstock.config.loading import load
+from penstock.context import admin_context
+from penstock.domain.operations import OperationState
+from penstock.domain.shares import ReplicaState, ShareStatus
+from penstock.errors import Fault
+from penstock.operations.queue import OperationQueue
+from penstock.operations.worker import Worker
+from penstock.services.control_plane import ControlPlane
+from penstock.share.interface.values import Updates
+from penstock.share.manager import ShareManager
+from penstock.share.manager.replicated_snapshots import ON_THEIR_WAY
+from penstock.share.replication import PROMOTION, Promotion
+from penstock.store import operations, replicas, snapshots
+from tests.simulation.replicas.site import DummySite, Site
+from tests.simulation.replicas.trouble import ReplicaTrouble
+from tests.simulation.trouble import Died, MortalDatabase
+from tests.simulation.world import _raw, _schema
+
+SECTIONS = ("east", "west", "north")
+CONTEXT = admin_context("req-sim")
+SETTLED_AFTER = 60
+CONFIG = """
+[DEFAULT]
+host = sim
+enabled_share_backends = east,west,north
+enabled_share_protocols = NFS
+default_share_type = readable
+replica_state_update_interval = 60
+""" + "".join(
+    f"[{name}]\nshare_backend_name = {name}\ndriver_handles_share_servers = False\nreplication_domain = d\n"
+    for name in SECTIONS
+)
+
+
+@functools.cache
+def configuration() -> cfg.ConfigOpts:
+    """The configuration of every world; read once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "penstock.conf"
+        path.write_text(CONFIG)
+        return load([path])
+
+
+class Skewed:
+    """A clock that is wrong by `offset_s`, and otherwise the world's."""
+
+    def __init__(self, clock: ManualClock, offset_s: float) -> None:
+        self._clock = clock
+        self.offset_s = offset_s
+
+    def utc(self) -> datetime:
+        return self._clock.utc() + timedelta(seconds=self.offset_s)
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
+
+    def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
+
+
+class Daemon:
+    """One process serving one backend. It dies with all it knows and begins anew."""
+
+    def __init__(self, world: World, section: str) -> None:
+        conf = configuration()
+        backend = BackendConfiguration(conf, section)
+        self.section = section
+        self.clock = world.clocks[section]
+        self.queue = OperationQueue(self.clock)
+        self.driver = world.site.driver(backend, self.clock)
+        world.listen(section, self.driver)
+        self.manager = ShareManager(
+            self.driver,
+            section,
+            configuration=backend,
+            database=world.database,
+            clock=self.clock,
+            host=f"sim@{section}",
+            conf=conf,
+            queue=self.queue,
+        )
+        self.worker = Worker(world.database, self.queue, self.clock, f"sim@{section}", Dispatch(self.manager))
+
+    def start(self) -> None:
+        """What a daemon does before it works. Raises the Fault that keeps it from it."""
+        self.manager.init_host()
+        self.worker.resume_interrupted()
+
+    def turn(self) -> None:
+        """One round of everything it does."""
+        if not self.manager.is_service_ready():
+            self.start()
+        self.manager.heartbeat()
+        self.worker.run_pending()
+        self.manager.periodic_share_replica_update(CONTEXT)
+        self.manager.periodic_share_replica_snapshot_update(CONTEXT)
+
+
+class World:
+    """What outlives the daemons: hosts, database, time; and how promotions went, by share and epoch."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.clock = ManualClock()
+        skew = self.random.choice((0, 0, 2, 20, 90))
+        self.clocks: dict[str, Clock] = {
+            name: Skewed(self.clock, self.random.uniform(-skew, skew)) for name in SECTIONS
+        }
+        self.trouble = ReplicaTrouble(self.random)
+        self.site: Site = DummySite(self.trouble)
+        self.database = MortalDatabase("sqlite://")
+        _schema().backup(_raw(self.database))
+        self.database.trouble = self.trouble  # type: ignore[assignment]
+        self.promotions: dict[tuple[str, int], tuple[str, Promotion]] = {}
+        self.queue = OperationQueue(self.clock)
+        self.plane = ControlPlane(self.database, self.queue, self.clock, configuration())
+        self.daemons = {name: Daemon(self, name) for name in SECTIONS}
+        for daemon in self.daemons.values():
+            daemon.start()
+
+    def listen(self, section: str, driver: Any) -> None:
+        """Note how promotions went, whoever survives to write it down."""
+        promote = driver.promote_replica
+
+        def noted(context: Any, replica_list: Any, replica: Any, *args: Any, **kwargs: Any) -> list[Updates]:
+            answer: list[Updates] = promote(context, replica_list, replica, *args, **kwargs)
+            for item in answer:
+                if PROMOTION in item:
+                    self.promotions.setdefault((replica.share_id, item[PROMOTION].epoch), (section, item[PROMOTION]))
+            return answer
+
+        driver.promote_replica = noted
+
+    @property
+    def pending(self) -> list[Any]:
+        """Operations that are not finished."""
+        with self.database.read() as tx:
+            return operations.pending(tx)
+
+    def work(self, section: str) -> None:
+        """One daemon's turn; when it dies a new one is started, as often as it takes."""
+        try:
+            self.daemons[section].turn()
+        except Fault:
+            return  # its host is away: it tries again
+        except Died:
+            self.restart(section)
+
+    def restart(self, section: str) -> None:
+        """A new process."""
+        for _ in range(3):
+            self.daemons[section] = Daemon(self, section)
+            try:
+                self.daemons[section].start()
+            except Died:
+                continue
+            except Fault:
+                return
+            else:
+                return
+        with self.trouble.paused():
+            self.daemons[section] = Daemon(self, section)
+            try:
+                self.daemons[section].start()
+            except Fault:
+                return
+
+    def settle(self) -> None:
+        """Everybody is there again and nothing new goes wrong: let the daemons work until nothing is left to do."""
+        for section in sorted(self.trouble.down):
+            self.site.reboot(section)
+        self.trouble.clear()
+        quiet = 0
+        for _ in range(SETTLED_AFTER):
+            for section in SECTIONS:
+                if self.random.random() < 0.1:
+                    self.restart(section)
+                self.work(section)
+            quiet = quiet + 1 if self._is_quiet() else 0
+            if quiet == 2:  # looks that mend, syncs that follow, and snapshots that arrive with them
+                return
+            self.clock.advance(61)
+        if self.pending:
+            raise AssertionError(f"operations never end: {[(o.call, o.state, o.error) for o in self.pending]}")
+
+    def _is_quiet(self) -> bool:
+        """Is nothing asked for, out of sync, or on its way?"""
+        if self.pending:
+            return False
+        with self.database.read() as tx:
+            rows = [row for name in SECTIONS for row in replicas.on(tx, f"sim@{name}")]
+            on_their_way = [
+                one for name in SECTIONS for one in snapshots.of_backend(tx, f"sim@{name}", statuses=ON_THEIR_WAY)
+            ]
+        well = (ReplicaState.ACTIVE, ReplicaState.IN_SYNC)
+        failed = (ShareStatus.ERROR, ShareStatus.ERROR_DELETING)
+        return not on_their_way and all(row.replica_state in well or row.status in failed for row in rows)
+
+    def is_running(self, resource_key: str) -> bool:
+        """Is an operation about that running or waiting?"""
+        with self.database.read() as tx:
+            pending = operations.pending(tx, resource_key=resource_key)
+        return any(operation.state in (OperationState.RUNNING, OperationState.QUEUED) for operation in pending)
