@@ -36,9 +36,9 @@ _BY_INSTANCE = _EACH.where(share_instances.c.id == bindparam("id"))
 _EACH_INSTANCE = _EACH.where(shares.c.id == bindparam("id")).order_by(
     share_instances.c.created_at, share_instances.c.id
 )
-_ON_BACKEND = _EACH.where(
-    IS_ON_BACKEND, share_instances.c.status.in_(bindparam("statuses", expanding=True))
-).order_by(shares.c.created_at, shares.c.id)
+_ON_BACKEND = _EACH.where(IS_ON_BACKEND, share_instances.c.status.in_(bindparam("statuses", expanding=True))).order_by(
+    shares.c.created_at, shares.c.id
+)
 _METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {

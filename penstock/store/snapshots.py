@@ -13,12 +13,8 @@ from penstock.domain.lifecycle import Event, advance_snapshot
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
-<<<<<<< HEAD
 from penstock.store.aggregates import replicas_snapshot_status, snapshot_status
-from penstock.store.instances import on_backend
-=======
 from penstock.store.instances import IS_ON_BACKEND, prefix_of
->>>>>>> e928188 (Simulation of three backends with replicas; hosts that were restarted are told what to serve)
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.shares import Page, like
 from penstock.store.statements import insert_into, update_row
