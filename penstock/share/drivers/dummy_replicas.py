@@ -113,6 +113,10 @@ class DummyReplicas:
         with self._changing() as records:
             own = self._own(replica)
             path = self._path_of(records, replica) or ""
+            is_it = replica.replica_state == "active"
+            if own.role == Role.ACTIVE and own.epoch < replica.epoch:
+                # Its reign ended while it was away: what it has of its own is not the share's. Unless nobody's began.
+                own.role, own.epoch = (Role.ACTIVE, replica.epoch) if is_it else (Role.DEMOTED, own.epoch)
         if own.role != Role.ACTIVE:
             self._take_over(own, replica, replica_list)
         with self._changing():
@@ -136,12 +140,12 @@ class DummyReplicas:
         seen, away = self._others(replica, replica_list)
         rows_active = next((model.id for model in replica_list if model.replica_state == "active"), None)
         epoch = max([replica.epoch, own.epoch, *(r.epoch + 1 for r in seen.values() if r.epoch > replica.epoch)])
-        source = seen.get(rows_active or "")
+        source = seen.get(rows_active or "") or max(
+            (record for record in seen.values() if record.role == Role.ACTIVE), key=lambda r: r.epoch, default=None
+        )
         for model in replica_list:
             record = seen.get(model.id)
             if record is not None and record.role == Role.ACTIVE:
-                if source is None or source.role != Role.ACTIVE or record.epoch > source.epoch:
-                    source = record
                 self._step_at(model, "fence")
                 record.role, record.epoch = Role.DEMOTED, epoch
                 self._step_at(model, "fenced")

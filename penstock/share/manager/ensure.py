@@ -25,6 +25,7 @@ from penstock.share.manager.models import share_models
 from penstock.share.manager.notices import tell_owner
 from penstock.share.models import ShareModel
 from penstock.store import backends, instances, shares
+from penstock.store.database import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,15 @@ def ensure_if_changed(backend: Backend, context: RequestContext) -> bool:
     log.warning("backend.changed", backend=backend.host)
     ensure_all(backend, context, even_if_unchanged=True)
     return True
+
+
+def ask_again(tx: Transaction, host: str) -> None:
+    """Let the backend `host` ensure its shares at its next look, though nothing about it has changed.
+
+    For a share that is to be served again after a time in which `ensure_all` passed it over.
+    """
+    for service in backends.list_services(tx, binary=BINARY, host=host):
+        backends.update_service(tx, service.id, backend_info_hash=None)
 
 
 def _ask(backend: Backend, context: RequestContext, models: Sequence[ShareModel]) -> Mapping[str, Mapping[str, Any]]:

@@ -32,7 +32,7 @@ from penstock.share.manager.notices import tell_owner
 from penstock.share.manager.syncs import Syncs
 from penstock.share.models import ShareModel
 from penstock.share.replication import HasReplicaReports, ReplicaReport, Role
-from penstock.store import operations, replicas, shares
+from penstock.store import instances, operations, replicas, shares
 from penstock.store.database import Transaction
 
 log = structlog.get_logger(__name__)
@@ -193,6 +193,8 @@ class Looks:
 
     def _mend(self, context: RequestContext, one: _Seen) -> None:
         """Where rows and storage say different things about who is active, bring them together."""
+        if one.row.status is ShareStatus.REPLICATION_CHANGE:
+            self._end_change(one)
         if one.report is None or one.active is None or one.row.status not in RESTORABLE:
             return
         if one.row.status is ShareStatus.ERROR and one.is_active is (one.report.role is Role.ACTIVE):
@@ -204,11 +206,20 @@ class Looks:
             # A promotion reached the storage, and not the rows.
             self._promote(context, one, "promoted")
 
+    def _end_change(self, one: _Seen) -> None:
+        """A promotion whose end could not be written: it is open how far it came, and the next look sees that."""
+        with self.backend.database.begin() as tx:
+            row = instances.get(tx, one.row.id)
+            if row is not None and row.status is ShareStatus.REPLICATION_CHANGE and not self._is_busy(tx, one.share):
+                shares.move(tx, row, Event.FAILED, now=self.backend.now())
+                log.warning("replica.stranded", replica=row.id)
+
     def _heal(self, one: _Seen) -> None:
         try:
             with self.backend.database.begin() as tx:
                 if not self._is_busy(tx, one.share):
                     shares.move(tx, one.row, Event.HEALED, now=self.backend.now())
+                    ensure.ask_again(tx, self.backend.host)
                     log.info("replica.healed", replica=one.row.id)
         except Conflict as fault:
             log.info("replica.changed_meanwhile", replica=one.row.id, fault=str(fault))
@@ -322,7 +333,10 @@ def _rows(tx: Transaction, backend: Backend) -> _Rows | None:
     if not mine:
         return None
     share_ids = sorted({row.share_id for row in mine})
-    siblings = replicas.siblings(tx, share_ids)
+    siblings = {
+        share_id: [row for row in rows if row.host is not None]
+        for share_id, rows in replicas.siblings(tx, share_ids).items()
+    }
     by_id = shares.by_ids(tx, share_ids)
     whole = [replace(by_id[i], instance=row) for i in share_ids if i in by_id for row in siblings.get(i, [])]
     models = {model.id: model for model in share_models(tx, backend, whole)}

@@ -17,9 +17,10 @@ from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.operations import OperationState
+from penstock.domain.pools import service_host
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.errors import BackendFault, Conflict, Fault, Unavailable
-from penstock.share.manager import replica_rows, syncing
+from penstock.share.manager import ensure, replica_rows, syncing
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
 from penstock.share.manager.moved import FOLLOWING
@@ -198,6 +199,8 @@ def _end(backend: Backend, context: RequestContext, copies: Copies, event: Event
     with backend.database.begin() as tx:
         for share in copies.shares:
             _end_change(tx, backend, share, event)
+            if share.instance.host is not None:
+                ensure.ask_again(tx, service_host(share.instance.host))
         if event is Event.FAILED:
             for share in copies.shares:
                 if share.instance.replica_state is not ReplicaState.ACTIVE:

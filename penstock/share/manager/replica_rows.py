@@ -51,17 +51,22 @@ class Copies:
 
 
 def load(tx: Transaction, backend: Backend, share_id: str | None, replica_id: str) -> Copies | None:
-    """The replicas of the share that `replica_id` is one of; None when it is not there or not a replica."""
-    found = replicas.of_share(tx, share_id) if share_id else replicas.of_share_with(tx, replica_id)
+    """The replicas of the share that `replica_id` is one of; None when it is not there, on a pool, and one."""
+    found = _placed(replicas.of_share(tx, share_id) if share_id else replicas.of_share_with(tx, replica_id))
     place = next((n for n, share in enumerate(found) if share.instance.id == replica_id), None)
     return None if place is None else Copies(found, share_models(tx, backend, found), place)
 
 
 def load_active(tx: Transaction, backend: Backend, share_id: str) -> Copies | None:
     """The same, about the active replica; None when the share has none."""
-    found = replicas.of_share(tx, share_id)
+    found = _placed(replicas.of_share(tx, share_id))
     place = next((n for n, s in enumerate(found) if s.instance.replica_state is ReplicaState.ACTIVE), None)
     return None if place is None else Copies(found, share_models(tx, backend, found), place)
+
+
+def _placed(found: Sequence[Share]) -> list[Share]:
+    """Without those that no pool could take: they are nowhere."""
+    return [share for share in found if share.instance.host is not None]
 
 
 def rules_of(tx: Transaction, share: Share, *, is_read_only: bool) -> list[AccessModel]:

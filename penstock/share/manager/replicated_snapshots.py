@@ -178,7 +178,8 @@ def _update(backend: Backend, queue: OperationQueue, context: RequestContext, sn
         raise
     if is_active and (answer or {}).get("status") != SnapshotStatus.AVAILABLE:
         # It was promoted before a sync brought the snapshot, and nobody will.
-        _lost(backend, context, snapshot, Fault("It is on the replica that was active before."))
+        gone = Fault("It is on the replica that was active before.")
+        _lost(backend, context, snapshot, gone, is_everywhere=True)
         return
     with backend.database.begin() as tx:
         _write(tx, backend, snapshot.instance, answer or {})
@@ -218,12 +219,23 @@ def _finish_deletion(
         queue.enqueue(tx, context, call)
 
 
-def _lost(backend: Backend, context: RequestContext, snapshot: Snapshot, fault: Fault) -> None:
+def _write_lost(tx: Transaction, backend: Backend, instance: SnapshotInstance) -> None:
+    if instance.status in ON_THEIR_WAY:
+        snapshots.move(tx, instance, Event.FAILED, now=backend.now())
+    elif instance.status is SnapshotStatus.AVAILABLE:
+        snapshots.move(tx, instance, Event.LOST, now=backend.now())
+
+
+def _lost(
+    backend: Backend, context: RequestContext, snapshot: Snapshot, fault: Fault, *, is_everywhere: bool = False
+) -> None:
+    """It is not there and will not be; with `is_everywhere` on no replica, once they are in sync again."""
     with backend.database.begin() as tx:
         present = snapshots.get_by_instance(tx, snapshot.instance.id)
         if present is None or present.status is not snapshot.status:
             return
-        snapshots.move(tx, snapshot.instance, Event.FAILED, now=backend.now())
+        for instance in snapshots.instances_of(tx, snapshot.id) if is_everywhere else [present.instance]:
+            _write_lost(tx, backend, instance)
         action = MessageAction.CREATE if snapshot.status is SnapshotStatus.CREATING else MessageAction.DELETE
         detail = MessageDetail.SNAPSHOT_NOT_REPLICATED if action is MessageAction.CREATE else None
         tell_owner(tx, backend, context, snapshot, action, fault, detail=detail)

@@ -19,7 +19,7 @@ from penstock.share.manager import instances as instance_theme
 from penstock.share.manager import snapshots as snapshot_theme
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.ensure import SERVED
-from penstock.store import operations, share_migrations, shares, snapshots
+from penstock.store import operations, replicas, share_migrations, shares, snapshots
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +49,11 @@ def settle(backend: Backend, context: RequestContext) -> None:
         late_snapshots = snapshots.of_backend(tx, backend.host, statuses=list(SNAPSHOTS))
         moved = {instance.id for instance in share_migrations.left_over(tx, backend.host)}  # `migrating` sees to them
         served = shares.of_backend(tx, backend.host, statuses=SERVED)
+        # What is on its way to or from replicas is looked at again and again, with or without an operation.
+        replicated = {replica.share_id for replica in replicas.on(tx, backend.host)}
     fault = BackendFault("The operation was interrupted and its end is not known.")
     for snapshot in late_snapshots:
-        if f"share:{snapshot.share_id}" not in awaited:
+        if f"share:{snapshot.share_id}" not in awaited and snapshot.share_id not in replicated:
             action = SNAPSHOTS[snapshot.status]
             log.warning("snapshot.stranded", snapshot=snapshot.id, status=snapshot.status.value)
             snapshot_theme.fail(backend, context, snapshot, Event.FAILED, action, fault)

@@ -24,6 +24,9 @@ def check_reigns(world: World, share_of: dict[str, str]) -> None:
     assert not twice, f"two copies take writes under one epoch: {twice}"
 
 
+WELL = (ShareStatus.AVAILABLE, ShareStatus.REVERTING_ERROR)
+
+
 class Truth:
     """Rows, storage and what users were told, side by side."""
 
@@ -48,19 +51,22 @@ class Truth:
         )
         active = rows[share.instance.id]
         assert active.replica_state is ReplicaState.ACTIVE, f"{where}: nobody is active"
-        assert active.status is ShareStatus.AVAILABLE, f"{where}: the active one is not available"
+        assert active.status in WELL, f"{where}: the active one is not available"
         writable = [copy.instance_id for copy in copies.values() if copy.takes_writes]
         assert writable == [active.id], f"{where}: writable are {[copies[i].section for i in writable]}"
         assert copies[active.id].epoch == active.epoch, f"{where}: on storage it is {copies[active.id].epoch}"
         content = copies[active.id].content
         for row in rows.values():
-            assert row.status in (ShareStatus.AVAILABLE, ShareStatus.ERROR, ShareStatus.ERROR_DELETING), where
-            if row.status is ShareStatus.AVAILABLE and row.id != active.id:
+            if row.id == active.id:
+                continue
+            if row.status is ShareStatus.AVAILABLE:
                 assert row.replica_state is ReplicaState.IN_SYNC, f"{where}: {row.host} is {row.replica_state}"
                 assert not row.lag_alarm, f"{where}: {row.host} still says it is behind"
                 assert copies[row.id].content == content, f"{where}: {row.host} says it is in sync, and is not"
                 assert copies[row.id].role == Role.REPLICA, where
-            elif row.status is ShareStatus.ERROR:
+            else:
+                assert row.status in (ShareStatus.ERROR, ShareStatus.ERROR_DELETING), where
+            if row.status is ShareStatus.ERROR:
                 assert row.id not in copies, f"{where}: {row.host} is there, and could be well again"
         self._check_writes(share, active.epoch, content, where)
         self._check_snapshots(share, where)

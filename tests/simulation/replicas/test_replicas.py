@@ -67,6 +67,7 @@ def _live(world: World) -> World:
         check_reigns(world, share_of)
 
     world.trouble.meanwhile = lambda: _meanwhile(world, users)
+    users.begin()
     for _ in range(ROUNDS):
         _stir(world)
         for _ in range(world.random.randint(4, 20)):

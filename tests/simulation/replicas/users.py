@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from penstock.domain.shares import ReplicaState, Share
+from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.domain.snapshots import Snapshot
 from penstock.errors import Fault
 from penstock.store import replicas, snapshots
@@ -15,7 +15,7 @@ from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from tests.simulation.replicas import requests
 from tests.simulation.replicas.site import Copy
-from tests.simulation.replicas.world import SECTIONS, World
+from tests.simulation.replicas.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class Users:
     count: int = 0
     refusals: int = 0
 
+    def begin(self) -> None:
+        """A share with two replicas: most of what is of interest needs them."""
+        requests.create(self.world)
+        self.world.work_all()
+        requests.allow(self.world, self.shares()[0].id, "10.0.0.1")
+        for _ in range(self.world.random.choice((1, 2, 2))):
+            requests.create_replica(self.world, self.shares()[0].id)
+        self.world.work_all()
+        self.world.work_all()
+
     def act(self) -> None:
         """One random request or write."""
         actions: tuple[tuple[int, Callable[[], object]], ...] = (
@@ -51,6 +61,7 @@ class Users:
             (3, self._snapshot),
             (1, self._delete_snapshot),
             (1, self._revert),
+            (1, self._allow),
             (14, self._write),
         )
         ((_, action),) = self.world.random.choices(actions, [weight for weight, _ in actions])
@@ -82,27 +93,28 @@ class Users:
 
     def _create(self) -> None:
         if len(self.shares()) < 2:
-            requests.create(self.world, self.world.random.choice(SECTIONS))
+            requests.create(self.world)
 
     def _create_replica(self) -> None:
-        requests.create_replica(self.world, self._share().id, self.world.random.choice(SECTIONS))
+        requests.create_replica(self.world, self._share().id)
 
     def _delete_replica(self) -> None:
         share = self._replica()
         self.gone.add(share.instance.id)
         try:
-            requests.delete_replica(self.world, share.id, share.instance.id)
+            requests.delete_replica(self.world, share.instance.id)
         except Fault:
             self.gone.discard(share.instance.id)
             raise
 
     def _promote(self) -> None:
-        share = self._replica()
-        requests.promote(self.world, share.id, share.instance.id)
+        requests.promote(self.world, self._replica().instance.id)
 
     def _resync(self) -> None:
-        share = self._replica()
-        requests.resync(self.world, share.id, share.instance.id)
+        requests.resync(self.world, self._replica().instance.id)
+
+    def _allow(self) -> None:
+        requests.allow(self.world, self._share().id, f"10.0.1.{self.world.random.randint(1, 9)}")
 
     def _snapshot(self) -> None:
         requests.snapshot(self.world, self._share().id)
@@ -138,6 +150,8 @@ class Users:
             self.world.site.write(section, instance_id, what)
         except OSError as err:
             raise Fault(str(err)) from err
+        if share.status is ShareStatus.REVERTING:
+            self.reverted.add(what)
         epoch = next(copy.epoch for copy in self.world.site.copies() if copy.instance_id == instance_id)
         self.written.setdefault(share.id, []).append(Write(what, self.world.clock.utc(), epoch, instance_id))
 

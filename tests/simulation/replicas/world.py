@@ -16,9 +16,10 @@ from penstock.clock import Clock, ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.config.loading import load
 from penstock.context import admin_context
-from penstock.domain.operations import OperationState
 from penstock.domain.shares import ReplicaState, ShareStatus
+from penstock.domain.types import ShareType
 from penstock.errors import Fault
+from penstock.ids import ShareTypeId, new_id
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
@@ -26,7 +27,7 @@ from penstock.share.interface.values import Updates
 from penstock.share.manager import ShareManager
 from penstock.share.manager.replicated_snapshots import ON_THEIR_WAY
 from penstock.share.replication import PROMOTION, Promotion
-from penstock.store import operations, replicas, snapshots
+from penstock.store import operations, replicas, snapshots, types
 from tests.simulation.replicas.site import DummySite, Site
 from tests.simulation.replicas.trouble import ReplicaTrouble
 from tests.simulation.trouble import Died, MortalDatabase
@@ -46,6 +47,14 @@ replica_state_update_interval = 60
     f"[{name}]\nshare_backend_name = {name}\ndriver_handles_share_servers = False\nreplication_domain = d\n"
     for name in SECTIONS
 )
+
+
+SPECS = {
+    "driver_handles_share_servers": "False",
+    "snapshot_support": "True",
+    "revert_to_snapshot_support": "True",
+    "replication_type": "readable",
+}
 
 
 @functools.cache
@@ -131,6 +140,9 @@ class World:
         self.queue = OperationQueue(self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, configuration())
         self.daemons = {name: Daemon(self, name) for name in SECTIONS}
+        with self.database.begin() as tx:
+            share_type = ShareType(ShareTypeId(new_id()), "readable", None, True, self.clock.utc(), None, SPECS)
+            types.insert_type(tx, share_type)
         for daemon in self.daemons.values():
             daemon.start()
 
@@ -161,6 +173,11 @@ class World:
             return  # its host is away: it tries again
         except Died:
             self.restart(section)
+
+    def work_all(self) -> None:
+        """A turn of each daemon."""
+        for section in SECTIONS:
+            self.work(section)
 
     def restart(self, section: str) -> None:
         """A new process."""
@@ -210,10 +227,9 @@ class World:
             ]
         well = (ReplicaState.ACTIVE, ReplicaState.IN_SYNC)
         failed = (ShareStatus.ERROR, ShareStatus.ERROR_DELETING)
-        return not on_their_way and all(row.replica_state in well or row.status in failed for row in rows)
-
-    def is_running(self, resource_key: str) -> bool:
-        """Is an operation about that running or waiting?"""
-        with self.database.read() as tx:
-            pending = operations.pending(tx, resource_key=resource_key)
-        return any(operation.state in (OperationState.RUNNING, OperationState.QUEUED) for operation in pending)
+        followed = all(
+            (row.replica_state in well and not row.lag_alarm and row.status not in failed)
+            or (row.launched_at is None and row.status in failed)
+            for row in rows
+        )
+        return followed and not on_their_way
