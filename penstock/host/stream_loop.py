@@ -15,7 +15,7 @@ from penstock.host.stream_scripts import BEAT_S
 
 TICK_S = 0.5
 # After its lifeline was cut: how long an end may take before what is local of it is killed.
-CUT_GRACE_S = 3.0
+CUT_GRACE_S = 8.0
 LINGER_S = 0.2
 
 

@@ -18,7 +18,9 @@ BEAT_S = 5.0
 SILENCE_S = 30
 
 # $1 the program of the group, the others its arguments.
-_WATCH = f"""run=$1
+# Nobody may die of a word to a reader that is gone before the rest is ended: so all ignore SIGPIPE, and see an error.
+_WATCH = f"""trap '' PIPE
+run=$1
 shift
 exec 3<&0 </dev/null
 setsid sh -c "$run" penstock-run "$@" 3<&- &
@@ -26,11 +28,17 @@ job=$!
 (
     exec >/dev/null 2>&1
     while [ -n "$(timeout {SILENCE_S} head -c 1 <&3)" ]; do :; done
-    kill -s KILL -- "-$job" || kill -s KILL "$job" # dash knows no `kill -KILL --`
+    kill -s TERM -- "-$job" || kill -s TERM "$job" # dash knows no `kill -TERM --`
+    left=20
+    while [ "$left" -gt 0 ] && kill -s 0 -- "-$job"; do
+        sleep 0.1
+        left=$((left - 1))
+    done
+    kill -s KILL -- "-$job"
 ) &
 watch=$!
 exec 3<&-
-wait "$job"
+wait "$job" 2>/dev/null
 kill "$watch" 2>/dev/null
 exit 0
 """
@@ -38,6 +46,8 @@ exit 0
 # $1 $2 $3: how many of the words that follow are the source, what stands between, and the sink (those two may be 0).
 # Words are picked by rotating the positional parameters, so none of them is ever program text. The source's stderr and
 # end go to stderr; the sink's output, stderr and end to stdout, which without a sink is the stream.
+# The source itself outlives the rest by its last words: zfs-fuse's `zfs send -I` holds the snapshot it starts from, and
+# killed it would do so until the pool is imported anew. So it ends because nobody reads, and is killed only if not.
 _RUN = f"""a=$1 b=$2 c=$3
 shift 3
 words() {{
@@ -53,8 +63,10 @@ words() {{
     shift "$rest"
     exec "$@"
 }}
+trap : TERM
 first() {{
-    (words 0 "$a" "$@")
+    trap : TERM
+    (trap '' TERM; words 0 "$a" "$@")
     printf '\\n{MARK} source %s\\n' "$?" >&2
 }}
 between() {{ words "$a" "$b" "$@"; }}
