@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import operations, scale
+from bench import operations, scale, transfer
 from bench.rows import Row
 from bench.stage import Stage, stage
 
 QUOTA = ("[quota]", "shares = -1", "gigabytes = -1", "snapshots = -1", "snapshot_gigabytes = -1")
-PARTS = ("latency", "single", "deletion", "cloning", "together", "restart", "exports", "lists", "idle")
+PARTS = ("latency", "single", "deletion", "cloning", "together", "restart", "exports", "lists", "idle", "copies")
 
 
 def main() -> int:
@@ -27,10 +27,16 @@ def main() -> int:
     arguments = parser.parse_args()
     console = Console(highlight=False)
     rows: list[Row] = []
-    with stage(QUOTA) as found:
-        for part in arguments.only or PARTS:
-            console.print(f"  {part} ...")
-            rows.extend(_rows(part, found, arguments.restart_shares))
+    parts = arguments.only or PARTS
+    if "copies" in parts:  # on hosts of their own, and with no daemon beside
+        console.print("  copies ...")
+        rows.extend(transfer.copies())
+    if set(parts) - {"copies"}:
+        with stage(QUOTA) as found:
+            for part in parts:
+                if part != "copies":
+                    console.print(f"  {part} ...")
+                    rows.extend(_rows(part, found, arguments.restart_shares))
     console.print(_table(rows))
     return 0 if all(row.is_met for row in rows) else 1
 

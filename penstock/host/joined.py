@@ -25,6 +25,7 @@ from penstock.host.streaming import UNWATCHED, StreamHost, Watching
 GUARD_TIMEOUT_S = 20.0
 LOOK_TIMEOUT_S = 20.0
 NOT_FOUND = 127
+BROKEN_PIPE = 128 + 13
 
 _COUNT = re.compile(rb"\d+")
 
@@ -145,6 +146,9 @@ class Joined:
         codes, said_by_source = stream_scripts.ends(bytes(strands[0].stderr))
         told = strands[-1].stderr if len(strands) > 1 else strands[0].stdout
         heard, said_by_target = stream_scripts.ends(bytes(told))
+        if "source" not in codes and len(strands) > 1 and heard.get("target", 0) != 0:
+            # ssh whose output breaks sometimes drops what comes after, its last words too: they would be "broken pipe"
+            codes["source"] = BROKEN_PIPE
         if "source" not in codes:
             ends.of.suspect_stream()
             raise _lost(ends.source.name, source[0], said_by_source)

@@ -28,6 +28,9 @@ class Machine(Protocol):
     def write(self, dataset: Dataset, name: str, size_mib: int) -> bool:
         """Write a new file of random bytes; False when it does not fit or may not be written."""
 
+    def remove_all(self, dataset: Dataset) -> None:
+        """Remove every file."""
+
     def content(self, dataset: Dataset) -> object:
         """Equal for filesystems with equal files."""
 
@@ -57,6 +60,9 @@ class SimulatedMachine:
             return False
         return True
 
+    def remove_all(self, dataset: Dataset) -> None:
+        self.host.empty(str(dataset))
+
     def content(self, dataset: Dataset) -> object:
         return self.host.content(str(dataset))
 
@@ -83,6 +89,10 @@ class RealMachine:
         done = self.host.run(argv, timeout_s=TIMEOUT_S)
         self.host.run(["sync"], timeout_s=TIMEOUT_S)
         return done.exit_code == 0
+
+    def remove_all(self, dataset: Dataset) -> None:
+        argv = ["find", self._mountpoint(dataset), "-type", "f", "-delete"]
+        assert self.host.run(argv, timeout_s=TIMEOUT_S).exit_code == 0
 
     def content(self, dataset: Dataset) -> object:
         top = self._mountpoint(dataset)

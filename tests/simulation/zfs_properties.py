@@ -64,6 +64,16 @@ NEW_ONLY = frozenset(
     }
 )
 
+METADATA_BYTES = 4096
+
+
+def _written(filesystem: Filesystem) -> int:
+    """Removing something writes too."""
+    before = filesystem.last or filesystem.origin
+    lost = before is not None and any(number not in filesystem.blocks for number in before.blocks)
+    return filesystem.written + (METADATA_BYTES if lost else 0)
+
+
 _FILESYSTEM: dict[str, Callable[[Filesystem], object]] = {
     "type": lambda _fs: "filesystem",
     "used": lambda fs: fs.used,
@@ -74,13 +84,13 @@ _FILESYSTEM: dict[str, Callable[[Filesystem], object]] = {
     "usedbydataset": lambda fs: fs.live,
     "usedbysnapshots": lambda fs: fs.own - fs.live,
     "usedbyrefreservation": lambda fs: fs.unkept,
-    "written": lambda fs: fs.written,
+    "written": lambda fs: _written(fs),
     "creation": lambda fs: fs.created,
     "guid": lambda fs: fs.guid,
     "createtxg": lambda fs: fs.txg,
     "origin": lambda fs: fs.origin.path if fs.origin else "-",
     "mounted": lambda fs: "yes" if fs.is_mounted else "no",
-    "unique": lambda fs: fs.written,
+    "unique": lambda fs: _written(fs),
     "encryption": lambda _fs: "off",
     "receive_resume_token": lambda fs: token_of(fs.partial) if fs.partial else "-",
 }
