@@ -132,16 +132,23 @@ class BackendService:
                 self._bring_up()
                 if not self._claim.can_be_lost:
                     return
-                while not self._stopping.wait(WATCH_S):
-                    if self._claim.look() is Standing.DISPLACED:
-                        break
-                else:
-                    return
-                self._stand_by()
+                while not self._stopping.wait(WATCH_S) and self._is_ours():
+                    pass
+                if not self._stopping.is_set():
+                    self._stand_by()
+
+    def _is_ours(self) -> bool:
+        """Has nobody else begun to serve the backend?"""
+        try:
+            return self._claim.look() is not Standing.DISPLACED
+        except Exception:
+            # The outermost frame of this thread: without it nobody would look again. Writes are refused by themselves.
+            log.exception("backend.claim_unknown")
+            return True
 
     def _bring_up(self) -> None:
         """Begin to work, as soon as the host lets us; returns early when others serve the backend, or at a stop."""
-        while not self._stopping.is_set() and self._claim.look() is not Standing.DISPLACED:
+        while not self._stopping.is_set() and self._is_ours():
             try:
                 self.manager.init_host()
                 self._begin_work()

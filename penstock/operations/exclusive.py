@@ -108,6 +108,9 @@ class Claim:
         except Unavailable:
             session.drop()
             return Standing.LOST
+        except BaseException:
+            session.drop()  # held, but perhaps too late: the next look has to compare again
+            raise
         if not is_ours:
             session.drop()
             self._epoch = None

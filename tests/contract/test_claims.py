@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from penstock import backend_service
 from penstock.clock import ManualClock
@@ -50,6 +51,12 @@ def cut(database: Database) -> None:
     """End the sessions that hold advisory locks, as a fail-over does."""
     with database.begin() as tx:
         assert tx.execute(text(CUT)).scalar()
+
+
+def _locks(database: Database) -> int:
+    """How many locks of sessions there are."""
+    with database.read() as tx:
+        return int(tx.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar() or 0)
 
 
 def enqueue(database: Database) -> str:
@@ -163,3 +170,25 @@ def test_a_daemon_that_was_displaced_stands_by_and_serves_again(
     finally:
         theirs.let_go()
         ours.service.stop()
+
+
+def test_a_look_that_fails_oddly_is_not_the_last(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_service, "WATCH_S", 0.05)
+    site = Site(database, tmp_path)
+    site.service.start()
+    try:
+        eventually(site.is_up)
+        with database.begin() as tx:
+            tx.execute(text("ALTER TABLE worker_claims RENAME TO elsewhere"))
+        cut(database)
+        with capture_logs() as told:
+            eventually(lambda: any(line["event"] == "backend.claim_unknown" for line in list(told)))
+        with database.begin() as tx:
+            tx.execute(text("ALTER TABLE elsewhere RENAME TO worker_claims"))
+        eventually(lambda: _locks(database) == 1)
+        share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
+        eventually(site.available(share.id))
+    finally:
+        site.service.stop()
