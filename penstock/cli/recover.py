@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,17 +37,25 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
     """
     from penstock.backend_site import open_site
     from penstock.recovery.recover import recover as rebuild_rows
+    from penstock.recovery.recover import reigns_of
 
     quiet_logs(ctx)
     conf = load_config(ctx)
     database = open_database(conf)
     with_identity = conf.auth_strategy == "builtin"
+    sites = {section: open_site(conf, section, database) for section in sections or conf.enabled_share_backends}
+    recover_one = partial(rebuild_rows, dry_run=dry_run, with_identity=with_identity, reigns=reigns_of(sites.values()))
     found: dict[str, Rebuilt] = {}
-    for section in sections or conf.enabled_share_backends:
-        site = open_site(conf, section, database)
-        found[section] = rebuild_rows(site, merge=merge, dry_run=dry_run, with_identity=with_identity)
+    for section, site in sites.items():
+        found[section] = recover_one(site, merge=merge)
         if not as_json:
             _print(section, found[section], dry_run=dry_run)
+    for section, site in sites.items() if not dry_run else ():  # replicas, now that all active copies are known
+        again = recover_one(site, merge=True)
+        if again.replicas:
+            found[section] = replace(found[section], replicas=again.replicas, left_out=again.left_out)
+            if not as_json:
+                click.echo(f"{section}  {len(again.replicas)} replicas recovered")
     if as_json:
         print_json({section: _summary(rebuilt) for section, rebuilt in found.items()})
 
@@ -58,6 +68,7 @@ def _summary(rebuilt: Rebuilt) -> dict[str, Any]:
         "types": [share_type.name for share_type in rebuilt.types],
         "projects": rebuilt.project_ids,
         "users": rebuilt.user_ids,
+        "replicas": [replica.id for replica in rebuilt.replicas],
         "left_out": rebuilt.left_out,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -9,30 +10,52 @@ import structlog
 
 from penstock.backend_site import BackendSite
 from penstock.domain.identity import Project, User
-from penstock.domain.shares import ShareStatus
+from penstock.domain.shares import AccessRulesStatus, ReplicaState, ShareInstance, ShareStatus
 from penstock.errors import Conflict
 from penstock.ids import ProjectId, UserId
 from penstock.recovery.rebuilding import Known, Rebuilt, rebuild
 from penstock.recovery.rows import Place
+from penstock.services.snapshots import new_copy
+from penstock.share.replication import Role
 from penstock.store import access, identity, instances, shares, snapshots, types
 from penstock.store.database import Transaction
+from penstock.store.snapshots import SnapshotFilter
 
 log = structlog.get_logger(__name__)
 
 
-def recover(site: BackendSite, *, merge: bool, dry_run: bool, with_identity: bool) -> Rebuilt:
+def reigns_of(sites: Iterable[BackendSite]) -> dict[str, int]:
+    """The latest reign of each replicated share that a copy on any of these backends was active in. Raises as
+    `BackendSite.inventory`."""
+    found: dict[str, int] = {}
+    for site in sites:
+        for share in site.inventory().shares:
+            if share.role is Role.ACTIVE:
+                found[share.share_id] = max(share.epoch, found.get(share.share_id, 0))
+    return found
+
+
+def recover(
+    site: BackendSite,
+    *,
+    merge: bool,
+    dry_run: bool,
+    with_identity: bool,
+    reigns: Mapping[str, int] | None = None,
+) -> Rebuilt:
     """Insert what the storage holds and the database does not; with `dry_run` only say what that is.
 
     All or nothing, and safe to repeat. `with_identity`: also make the projects and users that are referenced, for the
-    built-in identity. Raises Conflict when the database has shares of this backend and would get more, unless `merge`,
-    and when a daemon serves the backend; else as `BackendSite.inventory`.
+    built-in identity. `reigns` (of `reigns_of`) keeps a copy that was active once from being taken for the share.
+    Raises Conflict when the database has shares of this backend and would get more, unless `merge`, and when a daemon
+    serves the backend; else as `BackendSite.inventory`.
     """
     backend = site.backend
     place = Place(backend.host, backend.zone, backend.now())
     with nullcontext() if dry_run else site.alone():
         inventory = site.inventory()
         with backend.database.read() as tx:
-            known, count = _known(tx, site, with_identity=with_identity)
+            known, count = _known(tx, site, with_identity=with_identity, reigns=reigns or {})
         rebuilt = rebuild(inventory, known, place)
         if count and not merge and not rebuilt.is_empty:
             raise Conflict(
@@ -47,12 +70,13 @@ def recover(site: BackendSite, *, merge: bool, dry_run: bool, with_identity: boo
                 backend=backend.host,
                 shares=len(rebuilt.shares),
                 snapshots=len(rebuilt.snapshots),
+                replicas=len(rebuilt.replicas),
                 left_out=len(rebuilt.left_out),
             )
     return rebuilt
 
 
-def _known(tx: Transaction, site: BackendSite, *, with_identity: bool) -> tuple[Known, int]:
+def _known(tx: Transaction, site: BackendSite, *, with_identity: bool, reigns: Mapping[str, int]) -> tuple[Known, int]:
     """What there is, and how many shares of the backend. Ids of other backends' shares count as well."""
     placed = instances.list_all(tx)
     ids: set[str] = {instance.id for instance in placed} | {instance.share_id for instance in placed}
@@ -67,6 +91,8 @@ def _known(tx: Transaction, site: BackendSite, *, with_identity: bool) -> tuple[
         types=tuple(types.list_types(tx)),
         project_ids=frozenset(project.id for project in projects),
         user_ids=frozenset(user.id for user in users),
+        reigns=reigns,
+        active={one.share_id: one for one in placed if one.replica_state is ReplicaState.ACTIVE},
     )
     return known, len(shares.of_backend(tx, site.backend.host, statuses=list(ShareStatus)))
 
@@ -88,6 +114,18 @@ def _insert(tx: Transaction, site: BackendSite, rebuilt: Rebuilt, *, with_identi
             access.insert_rule(tx, rule, [item.share.instance.id])
     for snapshot in rebuilt.snapshots:
         snapshots.insert_snapshot(tx, snapshot)
+    for replica in rebuilt.replicas:
+        _insert_replica(tx, site, replica)
+
+
+def _insert_replica(tx: Transaction, site: BackendSite, replica: ShareInstance) -> None:
+    """With the share's rules and snapshots, which the daemon applies and looks for."""
+    now = site.backend.now()
+    instances.insert_instance(tx, replica)
+    if access.add_instance(tx, replica.share_id, replica.id, now=now):
+        instances.update_instance(tx, replica.id, now=now, access_rules_status=AccessRulesStatus.SYNCING)
+    for snapshot in snapshots.list_snapshots(tx, SnapshotFilter(share_id=replica.share_id)):
+        snapshots.insert_instance(tx, new_copy(snapshot.instance, replica.id, now))
 
 
 def _insert_owners(tx: Transaction, site: BackendSite, rebuilt: Rebuilt) -> None:

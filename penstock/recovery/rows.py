@@ -8,7 +8,8 @@ from datetime import datetime
 
 from penstock.domain.access import AccessRule, AccessState
 from penstock.domain.new_shares import share_with
-from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
+from penstock.domain.replication import TYPE_SPEC, ReplicationType
+from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareInstance, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.first_start import DEFAULT_EXTRA_SPECS
@@ -46,7 +47,7 @@ def share_rows(
     created_at = found.created_at or place.now
     specs = share_type or ShareType(ShareTypeId(""), "", None, True, created_at, None, DEFAULT_EXTRA_SPECS)
     share = share_with(
-        _instance(found, share_type, created_at, place),
+        _instance(found, specs, created_at, place),
         specs,
         name=found.name,
         description=None,
@@ -54,7 +55,7 @@ def share_rows(
         project_id=found.project_id,
         user_id=found.user_id,
         protocol=found.protocol,
-        replication_type=specs.extra_specs.get("replication_type"),
+        replication_type=_replication_type(found, specs),
         snapshot_id=origins.get(found.source_snapshot or ""),
     )
     share = replace(share, is_soft_deleted=found.is_soft_deleted, scheduled_to_be_deleted_at=found.deletion_due)
@@ -62,18 +63,42 @@ def share_rows(
     return RebuiltShare(share, rules, found.export_locations)
 
 
-def _instance(found: FoundShare, share_type: ShareType | None, created_at: datetime, place: Place) -> ShareInstance:
+def _replication_type(found: FoundShare, specs: ShareType) -> str | None:
+    """A copy that has a role is of a replicated share, also where its type is lost."""
+    return specs.extra_specs.get(TYPE_SPEC) or (None if found.role is None else ReplicationType.READABLE)
+
+
+def replica_row(found: FoundShare, active: ShareInstance, place: Place) -> ShareInstance:
+    """The row of a replica of a share whose `active` replica is known: it is seen and synced by the next look."""
+    return replace(
+        active,
+        id=found.id,
+        host=f"{place.host}#{found.pool}",
+        status=ShareStatus.AVAILABLE,
+        replica_state=ReplicaState.OUT_OF_SYNC,
+        availability_zone=place.zone,
+        cast_rules_to_readonly=True,
+        provider_location=found.provider_location,
+        created_at=found.created_at or place.now,
+        updated_at=None,
+        synced_at=found.synced_at,
+        lag_alarm=False,
+        epoch=found.epoch,
+    )
+
+
+def _instance(found: FoundShare, specs: ShareType, created_at: datetime, place: Place) -> ShareInstance:
     return ShareInstance(
         id=found.id,
         share_id=found.share_id,
         host=f"{place.host}#{found.pool}",
         status=ShareStatus.AVAILABLE,
         access_rules_status=AccessRulesStatus.ACTIVE,
-        replica_state=None,
+        replica_state=None if _replication_type(found, specs) is None else ReplicaState.ACTIVE,
         availability_zone=place.zone,
         share_network_id=None,
         share_server_id=None,
-        share_type_id=None if share_type is None else share_type.id,
+        share_type_id=specs.id or None,
         cast_rules_to_readonly=False,
         progress="100%",
         provider_location=found.provider_location,
@@ -82,6 +107,7 @@ def _instance(found: FoundShare, share_type: ShareType | None, created_at: datet
         terminated_at=None,
         created_at=created_at,
         updated_at=None,
+        epoch=found.epoch,
     )
 
 

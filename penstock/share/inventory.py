@@ -23,6 +23,7 @@ from penstock.ids import (
     UserId,
 )
 from penstock.share.models import AccessModel, ExportLocationModel, ShareModel
+from penstock.share.replication import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,14 @@ class FoundShare:
     export_locations: tuple[ExportLocationModel, ...]
     is_soft_deleted: bool = False
     deletion_due: datetime | None = None
+    role: Role | None = None  # of a copy of a replicated share, with the reign it has seen and how far it is
+    epoch: int = 1
+    synced_at: datetime | None = None
+
+    @property
+    def is_follower(self) -> bool:
+        """Is it a copy that follows another, and must not be taken for the share itself?"""
+        return self.role in (Role.REPLICA, Role.DEMOTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ EDGES: dict[str, set[str]] = {
     "exports": {"host", "errors", "clock"},
     "share.locks": set(),
     "share.models": {"domain", "ids"},
-    "share.inventory": {"domain", "ids", "share.models"},
+    "share.inventory": {"domain", "ids", "share.models", "share.replication"},
     "share.migrating": set(),
     "share.data_mover": {"errors"},
     "share.replication": {"domain", "ids", "share.models"},

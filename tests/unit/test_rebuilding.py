@@ -9,6 +9,7 @@ from penstock.ids import ShareTypeId, SnapshotId, SnapshotInstanceId, new_id
 from penstock.recovery.rebuilding import Known, rebuild
 from penstock.recovery.rows import Place
 from penstock.share.inventory import FoundSnapshot, Inventory, Tombstone
+from penstock.share.replication import Role
 from tests.factories import NOW, a_share
 from tests.unit.test_drift import found_of
 
@@ -89,3 +90,46 @@ def test_owners_are_named_once() -> None:
     shares = tuple(found_of(a_share()) for _ in range(2))
     rebuilt = rebuild(Inventory(("tank",), shares, (), (), ()), NOTHING, PLACE)
     assert (rebuilt.project_ids, rebuilt.user_ids) == (("p1",), ("u1",))
+
+
+def test_a_replica_is_never_taken_for_its_share() -> None:
+    share = a_share()
+    for copy in (
+        replace(found_of(share), role=Role.REPLICA, epoch=2),
+        replace(found_of(share), role=Role.DEMOTED, epoch=2),
+        replace(found_of(share), role=Role.ACTIVE, epoch=1),  # and became it again elsewhere
+    ):
+        known = replace(NOTHING, reigns={share.id: 2})
+        rebuilt = rebuild(Inventory(("tank",), (copy,), (), (), ()), known, PLACE)
+        assert (rebuilt.shares, rebuilt.replicas) == ((), ())
+        assert "is a replica of share" in rebuilt.left_out[0]
+
+
+def test_the_active_copy_is_the_share_and_others_become_its_replicas() -> None:
+    share = a_share()
+    found = replace(found_of(share), role=Role.ACTIVE, epoch=2)
+    (rebuilt,) = rebuild(Inventory(("tank",), (found,), (), (), ()), NOTHING, PLACE).shares
+    active = rebuilt.share.instance
+    assert (rebuilt.share.replication_type, active.replica_state, active.epoch) == ("readable", "active", 2)
+    known = replace(NOTHING, ids=frozenset({share.id, active.id}), active={share.id: active}, reigns={share.id: 2})
+    old = replace(found, id=a_share().instance.id, role=Role.ACTIVE, epoch=1, synced_at=NOW)
+    other = Place("host@other", "east", NOW)
+    again = rebuild(Inventory(("tank",), (old,), (), (), ()), known, other)
+    (replica,) = again.replicas
+    assert again.shares == ()
+    assert (replica.id, replica.share_id, replica.host) == (old.id, share.id, "host@other#tank")
+    assert (replica.replica_state, replica.epoch, replica.synced_at) == ("out_of_sync", 1, NOW)
+    assert replica.cast_rules_to_readonly
+    assert rebuild(Inventory(("tank",), (old,), (), (), ()), replace(known, ids=known.ids | {old.id}), other).is_empty
+
+
+def test_two_copies_that_were_active_in_one_reign_are_for_a_person_to_judge() -> None:
+    share = a_share()
+    found = replace(found_of(share), role=Role.ACTIVE, epoch=2)
+    (rebuilt,) = rebuild(Inventory(("tank",), (found,), (), (), ()), NOTHING, PLACE).shares
+    active = rebuilt.share.instance
+    known = replace(NOTHING, ids=frozenset({share.id, active.id}), active={share.id: active}, reigns={share.id: 2})
+    twin = replace(found, id=a_share().instance.id)
+    again = rebuild(Inventory(("tank",), (twin,), (), (), ()), known, PLACE)
+    assert (again.shares, again.replicas) == ((), ())
+    assert "was active in reign 2" in again.left_out[0]

@@ -133,6 +133,9 @@ def _share(pool: str, seen: SeenShare, created_s: int, settings: Settings) -> Fo
         export_locations=tuple(ExportLocationModel(**location) for location in locations),
         is_soft_deleted=seen.deletion is not None,
         deletion_due=_due(seen.deletion),
+        role=seen.marks.role,
+        epoch=identity.epoch,
+        synced_at=seen.marks.synced_at,
     )
 
 
