@@ -15,13 +15,13 @@ def of(session: Session, share: str | None) -> list[Document]:
     Raises NotFound, Conflict (several shares have that name).
     """
     share_id = find(session, "shares", share)["id"] if share else None
-    found: list[Document] = session.get("share-replicas/detail", share_id=share_id)["share_replicas"]
+    found: list[Document] = session.get("share-replicas/detail", share_id=share_id, with_lag="true")["share_replicas"]
     return sorted(found, key=lambda one: (one["share_id"], one["replica_state"] != "active", one["created_at"]))
 
 
 def get(session: Session, replica_id: str) -> Document:
     """One replica. Raises NotFound."""
-    return dict(session.get(f"share-replicas/{replica_id}")["share_replica"])
+    return dict(session.get(f"share-replicas/{replica_id}", with_lag="true")["share_replica"])
 
 
 def settled(session: Session, replica_id: str, *, timeout_s: float, progress: Progress) -> Document | None:

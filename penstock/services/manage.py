@@ -95,9 +95,9 @@ def unmanage_share(plane: ControlPlane, context: RequestContext, share_id: str) 
     """
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, share_id)
+        refuse_replicas(share, "unmanaged")
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; unmanage or delete them first.")
-        refuse_replicas(share, "unmanaged")
         try:
             shares.move(tx, share.instance, Event.UNMANAGE, now=plane.clock.utc())
         except InvalidShare as err:

@@ -32,9 +32,9 @@ def put(plane: ControlPlane, context: RequestContext, share_id: str) -> None:
         share = changeable_share(tx, context, share_id)
         if share.status not in TAKEN:
             raise Forbidden(f"Share {share.id} is '{share.status}'; it can be soft-deleted in {', '.join(TAKEN)}.")
+        refuse_replicas(share, "soft-deleted")
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; delete them first.")
-        refuse_replicas(share, "soft-deleted")
         now = plane.clock.utc()
         due = now + timedelta(seconds=plane.conf.soft_deleted_share_retention_time)
         shares.update_share(tx, share.id, now=now, is_soft_deleted=True, scheduled_to_be_deleted_at=due)

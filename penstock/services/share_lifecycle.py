@@ -45,9 +45,9 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, *, group
             raise Invalid("A share of a share group is deleted with 'share_group_id' in the query.")
         if share.status is ShareStatus.MANAGE_ERROR:
             raise Forbidden(f"Share {share.id} was never taken over; unmanage it instead of deleting it.")
+        refuse_replicas(share, "deleted")
         if shares.has_snapshots(tx, share.id):
             raise Forbidden(f"Share {share.id} has snapshots; delete them first.")
-        refuse_replicas(share, "deleted")
         try:
             remove(tx, plane, context, share, Event.DELETE)
         except InvalidShare as err:
@@ -58,9 +58,9 @@ def force_delete(plane: ControlPlane, context: RequestContext, share_id: str) ->
     """The same in any state, for administrators. Raises NotFound, Invalid (snapshots), Conflict (replicas)."""
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
+        refuse_replicas(share, "deleted")
         if shares.has_snapshots(tx, share.id):
             raise InvalidShare(f"Share {share.id} has snapshots; delete them first.")
-        refuse_replicas(share, "deleted")
         remove(tx, plane, context, share, Event.FORCE_DELETE)
 
 

@@ -19,7 +19,8 @@ from penstock.store.database import Transaction
 def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size_gib: int, *, force: bool) -> None:
     """Accept a larger size. When the pool has no room the share stays as it is and its owner gets a message.
 
-    `force` does not ask whether there is room. Raises NotFound, Forbidden (also over quota, as published), Invalid.
+    `force` does not ask whether there is room. Raises NotFound, Forbidden (also over quota, as published), Invalid,
+    QuotaExceeded (that of replicas).
     """
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, share_id)
@@ -69,12 +70,14 @@ def _check_quota(
         QuotaResource.GIGABYTES: new_size_gib - share.size_gib,
         QuotaResource.PER_SHARE_GIGABYTES: new_size_gib,
     }
-    if share.instance.is_replica:
-        more[QuotaResource.REPLICA_GIGABYTES] = (new_size_gib - share.size_gib) * replicas.count(tx, share.id)
     try:
         quotas.check(tx, plane, context, share.project_id, share.user_id, share.share_type_id, more)
     except QuotaExceeded as err:
         raise Forbidden(err.message) from err
+    if share.instance.is_replica:  # as published, this one is not wrapped
+        grown_gib = (new_size_gib - share.size_gib) * replicas.count(tx, share.id)
+        more = {QuotaResource.REPLICA_GIGABYTES: grown_gib}
+        quotas.check(tx, plane, context, share.project_id, share.user_id, share.share_type_id, more)
 
 
 def _no_room_anywhere(

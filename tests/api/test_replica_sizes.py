@@ -33,7 +33,7 @@ def test_quotas(plane: ControlPlane, admin: Client, member: Client, share: str) 
     finish_replica(plane, replica)
     assert ask_for_replica(member, share).status_code == 413
     refused = act(member, share, "extend", {"new_size": 3})  # one more GiB on each of two replicas is one too many
-    assert refused.status_code == 403
+    assert refused.status_code == 413
     assert "replica_gigabytes" in message(refused)
     fields = {"share_proto": "NFS", "size": 1, "share_type": "gold"}
     assert member.post("shares", {"share": fields}).status_code == 413

@@ -26,11 +26,8 @@ from tests.api.replicated import (
 )
 
 SUMMARY = {"id", "share_id", "status", "replica_state"}
-DETAIL = SUMMARY | {
-    "availability_zone",
-    "created_at",
-    "updated_at",
-    "share_network_id",
+DETAIL = SUMMARY | {"availability_zone", "created_at", "updated_at", "share_network_id"}
+LAG = {
     "synced_at",
     "lag_seconds",
     "recovery_point_objective_seconds",
@@ -70,7 +67,7 @@ def test_create_and_show(plane: ControlPlane, admin: Client, member: Client, sha
     assert set(made) == DETAIL
     assert (made["status"], made["replica_state"], made["share_id"]) == ("creating", "out_of_sync", share)
     seen = admin.get(f"share-replicas/{made['id']}").json()["share_replica"]
-    assert set(seen) == DETAIL | {"host", "share_server_id", "cast_rules_to_readonly"}
+    assert set(seen) == DETAIL | LAG | {"host", "share_server_id", "cast_rules_to_readonly"}
     assert seen["cast_rules_to_readonly"] is True
     backend, key, method, arguments = calls(plane)[-1]
     assert (backend, key) == (seen["host"].partition("#")[0], f"share:{share}")
@@ -89,6 +86,9 @@ def test_lists(plane: ControlPlane, clock: ManualClock, member: Client, share: s
     assert all(set(item) == SUMMARY for item in found)
     mine = member.get("share-replicas/detail", share_id=share).json()["share_replicas"]
     assert [set(item) for item in mine] == [DETAIL, DETAIL]
+    asked = member.get("share-replicas/detail", share_id=share, with_lag="true").json()["share_replicas"]
+    assert [set(item) for item in asked] == [DETAIL | LAG] * 2
+    assert member.get("share-replicas/detail", with_lag="soon").status_code == 400
     assert [item["id"] for item in mine][1] == made["id"]
     page = member.get("share-replicas", share_id=share, limit=1, offset=1).json()["share_replicas"]
     assert [item["id"] for item in page] == [made["id"]]
@@ -104,14 +104,19 @@ def test_lag_is_shown_against_the_objective(
     clock.advance(1)
     replica = make_replica(plane, member, share)["id"]
     clock.advance(90)
-    shown = member.get(f"share-replicas/{replica}").json()["share_replica"]
+    shown = member.get(f"share-replicas/{replica}", with_lag="true").json()["share_replica"]
     assert (shown["lag_seconds"], shown["recovery_point_objective_seconds"], shown["epoch"]) == (90, 300, 1)
     assert shown["synced_at"] is not None
     type_id = member.get(f"shares/{share}").json()["share"]["share_type"]
     assert admin.post(f"types/{type_id}/extra_specs", {"extra_specs": {"replication_rpo_seconds": "60"}}).is_success
-    assert member.get(f"share-replicas/{replica}").json()["share_replica"]["recovery_point_objective_seconds"] == 60
+    assert (
+        member.get(f"share-replicas/{replica}", with_lag="true").json()["share_replica"][
+            "recovery_point_objective_seconds"
+        ]
+        == 60
+    )
     assert member.put(f"shares/{share}/metadata", {"metadata": {"replication_rpo_seconds": "15"}}).is_success
-    shown = member.get("share-replicas/detail", share_id=share).json()["share_replicas"]
+    shown = member.get("share-replicas/detail", share_id=share, with_lag=1).json()["share_replicas"]
     assert [item["recovery_point_objective_seconds"] for item in shown] == [15, 15]
     assert [item["lag_seconds"] for item in shown] == [None, 90]
 
@@ -476,4 +481,4 @@ def test_lag_is_never_negative(plane: ControlPlane, member: Client, share: str) 
     with plane.database.begin() as tx:
         ahead = plane.clock.utc() + timedelta(seconds=5)
         instances.update_instance(tx, replica, now=plane.clock.utc(), synced_at=ahead)
-    assert member.get(f"share-replicas/{replica}").json()["share_replica"]["lag_seconds"] == 0
+    assert member.get(f"share-replicas/{replica}", with_lag="true").json()["share_replica"]["lag_seconds"] == 0

@@ -20,7 +20,7 @@ from tests.places import take_place
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".work" / "conformance"
 PORT = 8796
-BACKENDS = {"alpha": "h1", "beta": "h2"}  # backend → host of the lab
+BACKENDS = {"alpha": "h1", "beta": "h2", "gamma": "h3"}  # backend → host of the lab
 
 
 def main() -> int:
@@ -77,6 +77,7 @@ def _backend(lab: Lab, host: str) -> tuple[str, ...]:
         "zfs_ssh_username = root",
         f"zfs_ssh_private_key_path = {lab.key_path}",
         f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
+        "replication_domain = ring",
     )
 
 

@@ -18,7 +18,6 @@ LATER_MODULES = (
     "backup",
     "migration",
     "qos_types",
-    "replication",
     "resource_locks",
     "security_services",
     "share_encryption",
@@ -108,7 +107,9 @@ def tempest_conf(workspace: Path, url: str, admin_password: str, backends: Seque
         "run_manage_unmanage_snapshot_tests": True,
         "run_mount_snapshot_tests": False,
         "run_share_group_tests": True,
-        "run_replication_tests": False,
+        "run_replication_tests": True,
+        "run_multiple_share_replicas_tests": True,
+        "backend_replication_type": "readable",
         "run_host_assisted_migration_tests": False,
         "run_driver_assisted_migration_tests": False,
     }

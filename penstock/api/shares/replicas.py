@@ -1,7 +1,8 @@
 """``share-replicas`` with their actions and export locations. Experimental before 2.56.
 
-The bodies hold, beside what is published, how far a replica is: ``synced_at``, ``lag_seconds``, the
-``recovery_point_objective_seconds`` it is held to, and the ``epoch`` it has seen.
+For administrators, and for others who ask with ``with_lag=true`` in the query, the bodies hold beside what is published
+how far a replica is: ``synced_at``, ``lag_seconds``, the ``recovery_point_objective_seconds`` it is held to, and the
+``epoch`` it has seen. The field's own suite takes no more keys than the published ones from a member.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from penstock.api.http import ACCEPTED, Answer
 from penstock.api.paging import page_of
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Handler, Routes
+from penstock.api.shares.share_filters import flag
 from penstock.api.views import stamp
 from penstock.domain.shares import ExportLocation, ShareInstance
 from penstock.errors import Forbidden
@@ -237,11 +239,14 @@ def _detail(request: ApiRequest, item: SeenReplica) -> dict[str, Any]:
         "created_at": stamp(replica.created_at),
         "updated_at": stamp(replica.updated_at),
         "share_network_id": replica.share_network_id,
-        "synced_at": stamp(replica.synced_at),
-        "lag_seconds": item.lag_s,
-        "recovery_point_objective_seconds": item.objective_s,
-        "epoch": replica.epoch,
     }
+    if request.context.is_admin or flag(request, "with_lag"):
+        fields |= {
+            "synced_at": stamp(replica.synced_at),
+            "lag_seconds": item.lag_s,
+            "recovery_point_objective_seconds": item.objective_s,
+            "epoch": replica.epoch,
+        }
     if request.context.is_admin:
         fields |= {"host": replica.host, "share_server_id": replica.share_server_id}
         if request.version.at_least("2.30"):
