@@ -1,12 +1,15 @@
 """Changes a few lines of the kernel server's ``etab`` and makes nfsd ask again. This file runs on the storage host.
 
 `nfs_kernel` sends this source and the request on stdin to the python3 there, so it imports nothing of ours and keeps to
-Python 3.6. Request: ``{"state": "/var/lib/nfs", "replace": {path: [line, ...]}}`` with escaped paths. Answer on stdout:
-``{"changed": bool, "threads": int}``. It does what exportfs does, in its order, with its locks (nfs-utils 2.6.2
-utils/exportfs/exportfs.c, support/export/xtab.c, support/nfs/xio.c), minus re-reading everything.
+Python 3.6. Request: ``{"state": "/var/lib/nfs", "replace": {path: [line, ...]}, "configured": {file: digest}}`` with
+escaped paths. Answer on stdout: ``{"changed": bool, "threads": int}``, or ``{"overtaken": file}``, with nothing done,
+when a file of configuration is no longer what the lines were made from. It does what exportfs does, in its order, with
+its locks (nfs-utils 2.6.2 utils/exportfs/exportfs.c, support/export/xtab.c, support/nfs/xio.c), minus re-reading
+everything.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -46,13 +49,28 @@ def edited(old: bytes, replace: "dict[str, list[str]]") -> bytes:
     return b"".join(line + b"\n" for line in kept + [line for path in sorted(wanted) for line in wanted[path]])
 
 
-def rewrite(state: str, replace: "dict[str, list[str]]") -> bool:
-    """Replace etab by rename (rpc.mountd notices the new inode). True when it changed."""
+def digest(file: str) -> str:
+    """See penstock/host/files.py."""
+    try:
+        return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return "absent"
+
+
+class Overtaken(Exception):
+    """Somebody else has changed the configuration, and will change etab after us, or has done so."""
+
+
+def rewrite(state: str, replace: "dict[str, list[str]]", configured: "dict[str, str]") -> bool:
+    """Replace etab by rename (rpc.mountd notices the new inode). True when it changed. Raises Overtaken."""
     directory = pathlib.Path(state)
     etab = directory / "etab"
     whole = locked(directory / "export-lock")  # exportfs holds it from reading to writing
     file = locked(directory / ".etab.lock")  # rpc.mountd holds it while reading
     try:
+        for name, expected in sorted(configured.items()):
+            if digest(name) != expected:
+                raise Overtaken(name)
         old = etab.read_bytes()
         new = edited(old, replace)
         if new == old:
@@ -80,7 +98,11 @@ def threads() -> int:
 def main(request: "dict[str, typing.Any]") -> None:
     """Change, flush, answer. Fails (non-zero, stderr) rather than answer something else."""
     signal.alarm(LOCK_TIMEOUT_S)
-    changed = rewrite(request["state"], request["replace"])
+    try:
+        changed = rewrite(request["state"], request["replace"], request["configured"])
+    except Overtaken as err:
+        json.dump({"overtaken": str(err)}, sys.stdout)
+        return
     # Always, also when nothing changed: whoever changed it may have died before this.
     subprocess.run(["exportfs", "-f"], check=True)
     json.dump({"changed": changed, "threads": threads()}, sys.stdout)

@@ -54,11 +54,12 @@ class GaneshaBus:
     def update(self, file: str, expression: str, expected: int) -> None:
         """Add or change the `expected` exports that `expression` selects in `file`. Safe to repeat.
 
-        Raises BackendFault when Ganesha took fewer, with its reason; Unavailable.
+        Another process may have added some to the file meanwhile. Raises BackendFault when Ganesha took fewer, with its
+        reason; Unavailable.
         """
         answer = self._call("UpdateExport", f"string:{file}", f"string:{expression}")
         found = UPDATED.search(answer)
-        if not found or int(found[1]) != expected:
+        if not found or int(found[1]) < expected:
             raise BackendFault(f"Ganesha on {self.host.name} did not take {file}: {answer.strip()}")
 
     def remove(self, export_id: int) -> None:

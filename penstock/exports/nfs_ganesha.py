@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from penstock.exports import ganesha_files, shards
 from penstock.exports.ganesha_bus import GaneshaBus, served_by
 from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import Export
-from penstock.exports.shards import Shards
+from penstock.exports.shards import Overtaken, Shards
 from penstock.host.runner import Host
 
 DIRECTORY = "/etc/ganesha/exports.d"
@@ -57,20 +57,20 @@ class GaneshaNfs:
         """
         for export in exports:
             ganesha_files.check_clients(export)
-        if exports:
-            with self._shards.changing:  # numbers are given out, too
-                self._put_in_force({export.path: export for export in exports}, {})
+        if exports:  # numbers are given out, too
+            self._shards.change(lambda: self._put_in_force({export.path: export for export in exports}, {}))
 
     def put_back(self, choose: Callable[[], Sequence[Export]]) -> None:
         """See NfsServer. An export that Ganesha still serves, and whose file was lost, keeps its number."""
-        with self._shards.changing:
-            exports = choose()
-            for export in exports:
-                ganesha_files.check_clients(export)
-            if exports:
-                ours = {one.export_id for one in self._everything().values()}
-                served = {path: number for number, path in self._bus.served_paths().items() if number not in ours}
-                self._put_in_force({export.path: export for export in exports}, served)
+        self._shards.change(lambda: self._put_back(choose()))
+
+    def _put_back(self, exports: Sequence[Export]) -> None:
+        for export in exports:
+            ganesha_files.check_clients(export)
+        if exports:
+            ours = {one.export_id for one in self._everything().values()}
+            served = {path: number for number, path in self._bus.served_paths().items() if number not in ours}
+            self._put_in_force({export.path: export for export in exports}, served)
 
     def _put_in_force(self, wanted: Mapping[str, Export], served: Mapping[str, int]) -> None:
         """`served` are numbers that Ganesha has for paths, which our files may not know."""
@@ -85,10 +85,11 @@ class GaneshaNfs:
 
     def _put(self, wanted: Mapping[str, Export], served: Mapping[str, int], refused: AbstractSet[int]) -> None:
         grouped = self._shards.files_of(wanted)
-        present = self._present(grouped)
+        texts = self._shards.texts(grouped)
+        present = ganesha_files.parse("".join(texts.values()))
         numbered = self._number(wanted, {**served, **{p: one.export_id for p, one in present.items()}}, refused)
         files = self._shards.files_of(present | numbered)
-        self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present)
+        self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present, texts)
         for file, paths in grouped.items():
             self._enforce(file, [numbered[path] for path in paths], len(files[file]))
 
@@ -97,33 +98,32 @@ class GaneshaNfs:
 
         A path that no file has is looked for in what the server serves (one command): the file may have been lost.
         """
-        if not paths:
-            return
-        with self._shards.changing:
-            grouped = self._shards.files_of(paths)
-            present = self._present(grouped)
-            for path in sorted(set(paths) & set(present)):
-                self._bus.remove(present[path].export_id)
-            unknown = set(paths) - set(present)
-            if unknown:
-                for export_id, path in self._bus.served_paths().items():
-                    if path in unknown:
-                        self._bus.remove(export_id)
-            files = self._shards.files_of(present)
-            self._write(
-                {
-                    file: [present[path] for path in files.get(file, ()) if path not in gone]
-                    for file, gone in grouped.items()
-                },
-                present,
-            )
+        if paths:
+            self._shards.change(lambda: self._remove(paths))
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        grouped = self._shards.files_of(paths)
+        texts = self._shards.texts(grouped)
+        present = ganesha_files.parse("".join(texts.values()))
+        for path in sorted(set(paths) & set(present)):
+            self._bus.remove(present[path].export_id)
+        unknown = set(paths) - set(present)
+        if unknown:
+            for export_id, path in self._bus.served_paths().items():
+                if path in unknown:
+                    self._bus.remove(export_id)
+        files = self._shards.files_of(present)
+        kept = {
+            file: [present[path] for path in files.get(file, ()) if path not in gone] for file, gone in grouped.items()
+        }
+        self._write(kept, present, texts)
 
     def let_go(self, path: str) -> None:
         """See NfsServer. Nothing to do: Ganesha closes all files of an export that it removes."""
 
     def get(self, path: str) -> Export | None:
         """See NfsServer."""
-        found = self._present([self._shards.file_of(path)]).get(path)
+        found = ganesha_files.parse("".join(self._shards.texts([self._shards.file_of(path)]).values())).get(path)
         return found.export if found else None
 
     def all(self) -> dict[str, Export]:
@@ -166,9 +166,6 @@ class GaneshaNfs:
             return direct
         return direct.union(*(INCLUDE.findall(self.host.read_file(file) or "") for file in sorted(direct)))
 
-    def _present(self, files: Collection[str]) -> dict[str, Numbered]:
-        return ganesha_files.parse(self._shards.text(files))
-
     def _everything(self) -> dict[str, Numbered]:
         return ganesha_files.parse(self._shards.all_text())
 
@@ -193,7 +190,9 @@ class GaneshaNfs:
             numbered[export.path] = Numbered(export_id, export)
         return numbered
 
-    def _write(self, wanted: Mapping[str, list[Numbered]], present: Mapping[str, Numbered]) -> None:
+    def _write(
+        self, wanted: Mapping[str, list[Numbered]], present: Mapping[str, Numbered], texts: Mapping[str, str]
+    ) -> None:
         """Write the files that differ. A new file is in the index after it exists, a lost one before it goes."""
         before = self._shards.files_of(present)
         changed = {
@@ -201,16 +200,20 @@ class GaneshaNfs:
             for file, blocks in wanted.items()
             if blocks != [present[path] for path in before.get(file, ())]
         }
-        indexed = set(INCLUDE.findall(self.host.read_file(INDEX) or ""))
         for file in (file for file, text in changed.items() if text):
-            self._shards.write(file, changed[file])
+            self._shards.swap(file, texts.get(file), changed[file])
+        self._index(wanted)
+        for file in (file for file, text in changed.items() if not text):
+            self._shards.swap(file, texts.get(file), "")
+
+    def _index(self, wanted: Mapping[str, list[Numbered]]) -> None:
+        text = self.host.read_file(INDEX)
+        indexed = set(INCLUDE.findall(text or ""))
         index = (indexed | {file for file, blocks in wanted.items() if blocks}) - {
             file for file, blocks in wanted.items() if not blocks
         }
-        if index != indexed:
-            self.host.write_file(INDEX, ganesha_files.render_index(index))
-        for file in (file for file, text in changed.items() if not text):
-            self._shards.write(file, "")
+        if index != indexed and not self.host.swap_file(INDEX, text, ganesha_files.render_index(index)):
+            raise Overtaken(INDEX)
 
     def _enforce(self, file: str, changed: Sequence[Numbered], in_file: int) -> None:
         try:

@@ -23,7 +23,8 @@ from pathlib import Path
 from penstock.errors import BackendFault, Unavailable, Unsupported
 from penstock.exports import etab_edit, held_state, kernel_files
 from penstock.exports.model import Export
-from penstock.exports.shards import Shards
+from penstock.exports.shards import Overtaken, Shards
+from penstock.host.files import digest
 from penstock.host.runner import Host
 
 STATE = "/var/lib/nfs"
@@ -68,7 +69,7 @@ class KernelNfs:
 
     def get(self, path: str) -> Export | None:
         """See NfsServer."""
-        return kernel_files.parse(self._shards.text([self._shards.file_of(path)])).get(path)
+        return kernel_files.parse("".join(self._shards.texts([self._shards.file_of(path)]).values())).get(path)
 
     def all(self) -> dict[str, Export]:
         """See NfsServer. One command."""
@@ -91,8 +92,7 @@ class KernelNfs:
 
     def put_back(self, choose: Callable[[], Sequence[Export]]) -> None:
         """See NfsServer."""
-        with self._shards.changing:
-            self._put_in_force({export.path: export for export in choose()})
+        self._shards.change(lambda: self._put_in_force({export.path: export for export in choose()}))
 
     def verify(self) -> None:
         """See NfsServer."""
@@ -107,35 +107,45 @@ class KernelNfs:
     def _change(self, wanted: Mapping[str, Export | None]) -> None:
         if not wanted:
             return
-        with self._shards.changing:
-            self._put_in_force(wanted)
+        self._shards.change(lambda: self._put_in_force(wanted))
 
     def _put_in_force(self, wanted: Mapping[str, Export | None]) -> None:
         if wanted:
-            self._configure(wanted)
-            self._enforce(wanted)
+            self._enforce(wanted, self._configure(wanted))
 
-    def _configure(self, wanted: Mapping[str, Export | None]) -> None:
+    def _configure(self, wanted: Mapping[str, Export | None]) -> dict[str, str]:
+        """Write the files that differ. Returns what all files concerned have now, as digests."""
         files = self._shards.files_of(wanted)
-        present = kernel_files.parse(self._shards.text(files))
+        texts = self._shards.texts(files)
+        present = kernel_files.parse("".join(texts.values()))
+        digests = {}
         before = self._shards.files_of(present)
         for file, paths in files.items():
             old = {path: present[path] for path in before.get(file, ())}
             new = {path: export for path, export in (old | {path: wanted[path] for path in paths}).items() if export}
+            text = texts.get(file)
             if old != new:
-                self._shards.write(file, kernel_files.render(new.values()))
+                rendered = kernel_files.render(new.values())
+                self._shards.swap(file, text, rendered)
+                text = rendered or None
+            digests[file] = digest(text)
+        return digests
 
-    def _enforce(self, wanted: Mapping[str, Export | None]) -> None:
+    def _enforce(self, wanted: Mapping[str, Export | None], configured: Mapping[str, str]) -> None:
+        """Raises Overtaken when somebody else changed those files: etab must not get what they no longer say."""
         replace = {
             kernel_files.escaped(path): list(kernel_files.etab_lines(export)) if export else []
             for path, export in wanted.items()
         }
         argv = ["python3", "-I", "-c", LOADER]
-        request = json.dumps({"program": PROGRAM, "state": STATE, "replace": replace})
+        request = json.dumps({"program": PROGRAM, "state": STATE, "replace": replace, "configured": configured})
         done = self.host.run(argv, timeout_s=TIMEOUT_S, stdin=request)
         if done.exit_code != 0:
             raise BackendFault(f"{STATE}/etab on {self.host.name} could not be changed: {done.stderr.strip()[-500:]}")
-        if json.loads(done.stdout)["threads"] == 0:
+        answer = json.loads(done.stdout)
+        if "overtaken" in answer:
+            raise Overtaken(answer["overtaken"])
+        if answer["threads"] == 0:
             raise Unavailable(f"exports are configured, but the kernel NFS server of {self.host.name} is down; {START}")
 
 

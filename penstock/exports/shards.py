@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -16,6 +17,7 @@ from penstock.host.runner import Host
 
 COUNT = 256
 READ_TIMEOUT_S = 30.0
+TRIES = 30  # each is lost to a change of somebody else that was made
 FEW = 8  # up to so many files are read one by one: cheaper than all of them
 
 
@@ -27,6 +29,10 @@ def hash_of(path: str) -> int:
 def shard_of(path: str) -> int:
     """Which of the `COUNT` files holds the export of `path`."""
     return hash_of(path) % COUNT
+
+
+class Overtaken(Exception):
+    """Another process changed this file after we read it: everything is to be done again."""
 
 
 @cache
@@ -45,7 +51,7 @@ class Shards:
 
     @property
     def changing(self) -> Lock:
-        """To be held from reading to writing: a file has exports of several backends, and none may be lost."""
+        """Held from reading to writing: a file has exports of several backends, and none may be lost."""
         return _change_lock(self.host.name, self.directory)
 
     def file_of(self, path: str) -> str:
@@ -59,27 +65,42 @@ class Shards:
             grouped.setdefault(self.file_of(path), []).append(path)
         return grouped
 
-    def text(self, files: Iterable[str]) -> str:
-        """The contents of at least these files, joined; nothing for those that do not exist. Raises Unavailable."""
+    def change(self, once: Callable[[], None]) -> None:
+        """Run `once`, which reads files, swaps some and tells the server; again when somebody else was quicker.
+
+        Threads of this process take turns; another process (the doctor beside the daemon, a second daemon) is noticed
+        by `swap`. Raises Unavailable when it is always quicker, and what `once` raises.
+        """
+        with self.changing:
+            for _ in range(TRIES):
+                try:
+                    return once()
+                except Overtaken:
+                    continue
+        raise Unavailable(f"somebody else changes {self.directory} on {self.host.name} all the time")
+
+    def texts(self, files: Iterable[str]) -> dict[str, str]:
+        """The contents of these files by their names, without those that do not exist. Raises Unavailable."""
         wanted = list(files)
         if len(wanted) > FEW:
-            return self.all_text()
-        return "".join(self.host.read_file(file) or "" for file in wanted)
+            return self._many(set(wanted))
+        found = ((file, self.host.read_file(file)) for file in wanted)
+        return {file: text for file, text in found if text is not None}
+
+    def _many(self, wanted: AbstractSet[str]) -> dict[str, str]:
+        lines: dict[str, list[str]] = {}
+        for line in self._found("grep", "-aH", "").splitlines(keepends=True):
+            file, _, rest = line.partition(":")
+            lines.setdefault(file, []).append(rest)
+        return {file: "".join(rest) for file, rest in lines.items() if file in wanted}
 
     def all_text(self) -> str:
         """The contents of all our files, joined, by one command. Raises Unavailable."""
-        argv = (
-            "find",
-            self.directory,
-            "-maxdepth",
-            "1",
-            "-name",
-            f"penstock-??{self.suffix}",
-            "-exec",
-            "cat",
-            "{}",
-            "+",
-        )
+        return self._found("cat")
+
+    def _found(self, *command: str) -> str:
+        name = f"penstock-??{self.suffix}"
+        argv = ("find", self.directory, "-maxdepth", "1", "-name", name, "-exec", *command, "{}", "+")
         done = self.host.run(argv, timeout_s=READ_TIMEOUT_S)
         if done.exit_code == 0:
             return done.stdout
@@ -87,9 +108,7 @@ class Shards:
             return ""
         raise Unavailable(f"{self.directory} on {self.host.name} cannot be read: {done.stderr.strip()}")
 
-    def write(self, file: str, text: str) -> None:
-        """Replace one file; an empty one is removed. Raises Unavailable."""
-        if text:
-            self.host.write_file(file, text)
-        else:
-            self.host.remove_file(file)
+    def swap(self, file: str, old: str | None, text: str) -> None:
+        """Replace one file if it still is `old`; an empty one is removed. Raises Overtaken, Unavailable."""
+        if not self.host.swap_file(file, old, text or None):
+            raise Overtaken(file)

@@ -63,6 +63,16 @@ class AuditedHost:
             self._host.remove_file(path)
         self._log.info("host.file_removed", path=path, seconds=_since(started))
 
+    def swap_file(self, path: str, old: str | None, new: str | None, *, mode: int = 0o644) -> bool:
+        with self._fault_told(path=path):
+            started = time.perf_counter()
+            is_swapped = self._host.swap_file(path, old, new, mode=mode)
+        event = (
+            "host.file_overtaken" if not is_swapped else "host.file_written" if new is not None else "host.file_removed"
+        )
+        self._log.info(event, path=path, mode=f"{mode:04o}", seconds=_since(started))
+        return is_swapped
+
     def _tell(self, done: Completed) -> None:
         COMMAND_SECONDS.labels(self.name, done.argv[0]).observe(done.seconds)
         self._log.info("host.command", argv=list(done.argv), exit_code=done.exit_code, seconds=round(done.seconds, 4))

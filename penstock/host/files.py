@@ -1,11 +1,12 @@
 """Small files on a host, by commands: for hosts whose file system we reach only through a prefix or ssh.
 
 The script below is constant; paths and modes reach it as arguments, never as program text. One command instead of four
-keeps a write at one round trip.
+keeps a write at one round trip, and it starts few programs, for each costs a millisecond.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 from penstock.errors import BackendFault, Invalid, Unavailable
@@ -16,17 +17,38 @@ Execute = Callable[[Sequence[str], bytes], Ended]
 
 FILE_TIMEOUT_S = 30.0
 
+LOCK = ".penstock.lock"  # in each directory of files that are swapped; flock(2)
+LOCK_TIMEOUT_S = 20
+ABSENT = "absent"
+CHANGED = 75  # exit code: the file is not what it was
+
+_BEGIN = """set -eu
+directory=${1%/*}
+[ -d "$directory/" ] || mkdir -p -- "$directory/"
+"""
+_SWAP = """exec 9>"$directory/$4"
+flock -w "$5" 9
+found=absent
+if [ -e "$1" ]; then
+    found=$(sha256sum <"$1")
+    found=${found%% *}
+fi
+[ "$found" = "$3" ] || exit 75
+if [ "$2" = absent ]; then
+    rm -f -- "$1"
+    exit
+fi
+"""
 # A hidden name beside the target: exports.d and friends skip it, and rename within a directory is one step.
-_REPLACE = """set -eu
-directory=$(dirname -- "$1")
-mkdir -p -- "$directory"
-beside=$directory/.$(basename -- "$1").$$.new
+_REPLACE = """beside=$directory/.${1##*/}.$$.new
 trap 'rm -f -- "$beside"' EXIT
-(umask 077 && cat > "$beside")
+umask 077
+cat > "$beside"
 chmod -- "$2" "$beside"
 sync -- "$beside"
 mv -f -T -- "$beside" "$1"
-sync -- "$directory"
+trap - EXIT
+sync -- "$directory/"
 """
 
 
@@ -58,9 +80,24 @@ def read_text(execute: Execute, path: str) -> str | None:
 def replace_text(execute: Execute, path: str, text: str, mode: int) -> None:
     """Write beside, sync, rename, sync the directory; makes the directory when it is missing. Raises Unavailable."""
     check_path(path)
-    end = execute(("sh", "-c", _REPLACE, "penstock-write", path, f"{mode:04o}"), text.encode())
+    end = execute(("sh", "-c", _BEGIN + _REPLACE, "penstock-write", path, f"{mode:04o}"), text.encode())
     if end.exit_code != 0:
         raise Unavailable(f"{path} cannot be written: {_reason(end)}")
+
+
+def digest(text: str | None) -> str:
+    """What `swap` and others compare contents by."""
+    return ABSENT if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+
+def swap(execute: Execute, path: str, old: str | None, new: str | None, mode: int) -> bool:
+    """`replace_text` or `remove` under the host's lock, if the file still is `old`. Raises Unavailable."""
+    check_path(path)
+    words = (path, ABSENT if new is None else f"{mode:04o}", digest(old), LOCK, str(LOCK_TIMEOUT_S))
+    end = execute(("sh", "-c", _BEGIN + _SWAP + _REPLACE, "penstock-swap", *words), (new or "").encode())
+    if end.exit_code not in (0, CHANGED):
+        raise Unavailable(f"{path} cannot be changed: {_reason(end)}")
+    return end.exit_code == 0
 
 
 def remove(execute: Execute, path: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -104,6 +106,15 @@ class LocalHost:
         except OSError as err:
             raise Unavailable(f"{self.name}: {err}") from err
 
+    def swap_file(self, path: str, old: str | None, new: str | None, *, mode: int = 0o644) -> bool:
+        if self._prefix:
+            return files.swap(self._file_command, path, old, new, mode)
+        files.check_path(path)
+        try:
+            return _swap(Path(path), old, new, mode)
+        except OSError as err:
+            raise Unavailable(f"{self.name}: {err}") from err
+
     @functools.cached_property
     def _file_command(self) -> files.Execute:
         return lambda argv, stdin: self._execute(argv, stdin, timeout_s=files.FILE_TIMEOUT_S)
@@ -145,3 +156,34 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _swap(path: Path, old: str | None, new: str | None, mode: int) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / files.LOCK).open("ab") as lock:
+        _hold(lock.fileno())
+        try:
+            found: bytes | None = path.read_bytes()
+        except FileNotFoundError:
+            found = None
+        if found != (None if old is None else old.encode()):
+            return False
+        if new is None:
+            path.unlink(missing_ok=True)
+        else:
+            _replace(path, new.encode(), mode)
+        return True
+
+
+def _hold(lock: int) -> None:
+    """Wait for the lock, which nobody keeps for long; the kernel lets go of it when the file is closed."""
+    deadline = time.monotonic() + files.LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.002)
+        else:
+            return

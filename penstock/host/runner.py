@@ -56,3 +56,11 @@ class Host(Protocol):
     def remove_file(self, path: str) -> None:
         """Remove the file; it is fine when there is none. Raises Unavailable."""
         ...
+
+    def swap_file(self, path: str, old: str | None, new: str | None, *, mode: int = 0o644) -> bool:
+        """Make the file `new` as `write_file` does, if it still is `old`; None is no file. False when it is not `old`.
+
+        Whoever changes files by this, in whichever process and from whichever machine, does so one at a time. Raises
+        Unavailable.
+        """
+        ...

@@ -87,6 +87,9 @@ class SshHost:
     def remove_file(self, path: str) -> None:
         files.remove(self._file_command, path)
 
+    def swap_file(self, path: str, old: str | None, new: str | None, *, mode: int = 0o644) -> bool:
+        return files.swap(self._file_command, path, old, new, mode)
+
     def close(self) -> None:
         """Drop the connections. Safe to repeat; the next command makes a new one."""
         self._master.close()

@@ -49,6 +49,22 @@ class SmallHostContract:
         host.remove_file(path)
         assert host.read_file(path) is None
 
+    def test_file_is_swapped_only_when_it_is_what_was_seen(self, host: Host) -> None:
+        path = f"{self.directory}/swapped/it's ünï.conf"
+        host.remove_file(path)
+        assert not host.swap_file(path, "one", "two")
+        assert host.read_file(path) is None
+        assert host.swap_file(path, None, "one\nünï\n")
+        assert not host.swap_file(path, None, "two")
+        assert not host.swap_file(path, "one\n", None)
+        assert host.read_file(path) == "one\nünï\n"
+        assert host.swap_file(path, "one\nünï\n", "")
+        assert host.swap_file(path, "", "three", mode=0o600)
+        assert host.read_file(path) == "three"
+        assert host.swap_file(path, "three", None)
+        assert host.swap_file(path, None, None)
+        assert host.read_file(path) is None
+
 
 class HostContract(SmallHostContract):
     """Needs nothing on the host but coreutils and sh, and a directory to write in."""
@@ -155,12 +171,26 @@ class HostContract(SmallHostContract):
         host.write_file(f"{self.directory}/alone/file", "x" * 300_000)
         assert host.run(["ls", "-A", f"{self.directory}/alone"], timeout_s=20).stdout == "file\n"
 
+    def test_swaps_of_many_are_all_made(self, host: Host) -> None:
+        path = f"{self.directory}/counted/number"
+        host.remove_file(path)  # of another way to the same machine
+
+        def add_one(_: int) -> None:
+            while not host.swap_file(path, old := host.read_file(path), str(int(old or 0) + 1)):
+                pass
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add_one, range(12)))
+        assert host.read_file(path) == "12"
+        assert host.run(["ls", "-A", f"{self.directory}/counted"], timeout_s=20).stdout == ".penstock.lock\nnumber\n"
+
     def test_file_that_cannot_be_is_unavailable(self, host: Host) -> None:
         host.write_file(f"{self.directory}/plain", "x")
         for attempt in (
             lambda: host.write_file(f"{self.directory}/plain/below", "x"),
             lambda: host.read_file(self.directory),
             lambda: host.remove_file(self.directory),
+            lambda: host.swap_file(f"{self.directory}/plain/below", None, "x"),
         ):
             with pytest.raises(Unavailable):
                 attempt()

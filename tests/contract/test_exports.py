@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock.exports import ganesha_files, kernel_files
+from penstock.exports import ganesha_files, kernel_files, shards
 from penstock.exports.ganesha_bus import GaneshaBus
 from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import ClientRule, Export, Squash
@@ -166,6 +168,31 @@ def test_many_in_one_batch(site: Site) -> None:
     assert site.server.in_force() == set(paths)
     site.server.remove(paths[1:])
     assert site.server.in_force() == {paths[0]}
+
+
+def test_two_processes_lose_nothing(site: Site) -> None:
+    other_host = copy.copy(site.host)
+    other_host.name += ", for a process with locks of its own"
+    servers = (site.server, type(site.server)(other_host))  # type: ignore[call-arg]
+    top = site.directory()
+    paths = [f"{top}/n{index}" for index in range(16)]
+    if isinstance(site, RealSite):
+        site.ran("mkdir", *paths)
+
+    def put_one_by_one(number: int) -> None:
+        for path in paths[number::2]:
+            servers[number].put([Export(path, f"i{number}", (rule("10.9.0.1"),))])
+            servers[number].put([Export(path, f"i{number}", (rule("10.9.0.2"),))])
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        patch.setattr(shards, "COUNT", 1)  # all in one file
+        list(pool.map(put_one_by_one, range(2)))
+        assert set(site.server.all()) == site.server.in_force() == set(paths)
+        servers[1].remove(paths)
+        assert site.server.all() == {}
 
 
 def test_what_the_server_lost_is_visible_and_put_back(site: Site) -> None:

@@ -14,6 +14,7 @@ from posixpath import basename, dirname
 
 from penstock.exports import etab_edit, kernel_files
 from penstock.exports.nfs_kernel import DIRECTORY, LOADER, STATE, THREADS
+from penstock.host.files import digest
 from penstock.host.runner import Completed
 from tests.simulation.zfs_host import SimulatedHost
 
@@ -87,6 +88,10 @@ def _find(arguments: Sequence[str], stdin: str, files: dict[str, str]) -> Answer
             inside = sorted(name for name in files if dirname(name) == directory)
             chosen = [name for name in inside if fnmatch.fnmatchcase(basename(name), pattern)]
             return 0, "".join(files[name] for name in chosen), ""
+        case [directory, "-maxdepth", "1", "-name", pattern, "-exec", "grep", "-aH", "", "{}", "+"]:
+            inside = sorted(name for name in files if dirname(name) == directory)
+            chosen = [name for name in inside if fnmatch.fnmatchcase(basename(name), pattern)]
+            return 0, "".join(f"{name}:{line}\n" for name in chosen for line in files[name].splitlines()), ""
     return (0, "", "") if "-exec" not in arguments else None
 
 
@@ -114,6 +119,9 @@ def _python3(arguments: Sequence[str], stdin: str, files: dict[str, str]) -> Ans
             request = json.loads(stdin)
             if "clients" in request:
                 return 0, json.dumps({"expired": 0}), ""
+            for name, expected in request["configured"].items():
+                if digest(files.get(name)) != expected:
+                    return 0, json.dumps({"overtaken": name}), ""
             old = files.get(ETAB, "")
             new = etab_edit.edited(old.encode(), request["replace"]).decode()
             files[ETAB] = new

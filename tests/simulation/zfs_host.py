@@ -134,6 +134,15 @@ class SimulatedHost:
 
         self._completed(("remove_file", path), remove)
 
+    def swap_file(self, path: str, old: str | None, new: str | None, *, mode: int = 0o644) -> bool:
+        if self.state.files.get(path) != old:
+            return False
+        if new is None:
+            self.remove_file(path)
+        else:
+            self.write_file(path, new, mode=mode)
+        return True
+
     def _completed(self, words: tuple[str, ...], effect: Callable[[], Answer]) -> Completed:
         self.commands_run += 1
         if self.is_cut_off:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from penstock.errors import BackendFault, Invalid
 from penstock.exports import etab_edit, kernel_files
 from penstock.exports.model import ClientRule, Export, Squash, check_path
+from penstock.host.files import digest
 
 RULES = (
     ClientRule("10.0.0.5", writable=True),
@@ -89,23 +90,23 @@ def test_in_force_is_judged_by_what_we_choose_not_by_spelling() -> None:
 def test_etab_edit_leaves_others_alone(tmp_path: Path) -> None:
     others = "/srv/x\t*(rw)\n/tank/a\t10.9.9.9(ro)\n/tank/ab\t10.9.9.9(ro)\n"
     (tmp_path / "etab").write_text(others)
-    assert etab_edit.rewrite(str(tmp_path), {"/tank/a": ["/tank/a\t10.0.0.1/32(rw)"]})
+    assert etab_edit.rewrite(str(tmp_path), {"/tank/a": ["/tank/a\t10.0.0.1/32(rw)"]}, {})
     assert (tmp_path / "etab").read_text() == "/srv/x\t*(rw)\n/tank/ab\t10.9.9.9(ro)\n/tank/a\t10.0.0.1/32(rw)\n"
 
 
 def test_etab_edit_again_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "etab").write_text("")
     replace = {"/tank/a": ["/tank/a\t10.0.0.1/32(rw)", "/tank/a\t10.0.0.0/8(ro)"]}
-    assert etab_edit.rewrite(str(tmp_path), replace)
+    assert etab_edit.rewrite(str(tmp_path), replace, {})
     inode = (tmp_path / "etab").stat().st_ino
-    assert not etab_edit.rewrite(str(tmp_path), replace)
+    assert not etab_edit.rewrite(str(tmp_path), replace, {})
     assert (tmp_path / "etab").stat().st_ino == inode  # rpc.mountd does not read it again
-    assert etab_edit.rewrite(str(tmp_path), {"/tank/a": list(reversed(replace["/tank/a"]))})
+    assert etab_edit.rewrite(str(tmp_path), {"/tank/a": list(reversed(replace["/tank/a"]))}, {})
 
 
 def test_etab_edit_of_a_path_escaped_otherwise(tmp_path: Path) -> None:
     (tmp_path / "etab").write_bytes("/tank/ü\t10.0.0.1/32(rw)\n".encode())
-    assert etab_edit.rewrite(str(tmp_path), {"/tank/\\303\\274": []})
+    assert etab_edit.rewrite(str(tmp_path), {"/tank/\\303\\274": []}, {})
     assert (tmp_path / "etab").read_bytes() == b""
 
 
@@ -113,3 +114,15 @@ def test_the_program_uses_only_what_the_host_has() -> None:
     source = Path(etab_edit.__file__).read_text()
     assert "penstock." not in source
     assert os.path.basename(etab_edit.__file__) == "etab_edit.py"  # noqa: PTH119
+
+
+def test_etab_edit_does_nothing_when_the_configuration_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "etab").write_text("/srv/x\t*(rw)\n")
+    file = tmp_path / "penstock-00.exports"
+    lines = {"/tank/a": ["/tank/a\t10.0.0.1/32(rw)"]}
+    file.write_text("one")
+    for expected in (None, "two"):
+        with pytest.raises(etab_edit.Overtaken):
+            etab_edit.rewrite(str(tmp_path), lines, {str(file): digest(expected)})
+    assert (tmp_path / "etab").read_text() == "/srv/x\t*(rw)\n"
+    assert etab_edit.rewrite(str(tmp_path), lines, {str(file): digest("one"), str(tmp_path / "none"): digest(None)})
