@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from penstock.errors import BackendFault, Fault, NotFound, Unavailable
+from penstock.exports.ganesha_files import blocks_of
 from penstock.exports.model import Export, Squash
 from penstock.host.runner import Host
 
@@ -41,7 +42,7 @@ class Served:
 
 def served_by(export: Export) -> Served:
     """What `shown` answers when `export` is in force."""
-    rules = ((block, rule.writable, rule.squash) for rule in export.clients for block in rule.blocks)
+    rules = ((block, rule.writable, rule.squash) for rule in export.clients for block in blocks_of(rule))
     return Served(export.path, tuple(rules))
 
 

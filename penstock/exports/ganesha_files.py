@@ -10,6 +10,7 @@ could not change the file it just made.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ ALLOWED = re.compile(
     re.IGNORECASE,
 )
 CLOSING = "}"
+MOST_ADDRESSES = 256  # of a network that is said as addresses
 # The blocks of one file that one UpdateExport is about: all of them, since all of ours say this.
 EVERY_BLOCK = "EXPORT(Access_Type=NONE)"
 
@@ -71,16 +73,30 @@ def _spelled(template: str, shard: int) -> str:
 
 
 def check_clients(export: Export) -> None:
-    """Raises Unsupported for what Ganesha 4.3 cannot read: its grammar ends at two digits of prefix length."""
+    """Raises Unsupported for what Ganesha 4.3 cannot read: see `blocks_of`."""
     for rule in export.clients:
-        if 100 <= rule.network.prefixlen < 128:
-            raise Unsupported(
-                f"NFS-Ganesha cannot serve the network {rule.client}: give a prefix up to 99, or addresses"
-            )
+        blocks_of(rule)
+
+
+def blocks_of(rule: ClientRule) -> tuple[str, ...]:
+    """The rule's addresses as networks that Ganesha 4.3 reads, with prefix lengths, as it shows them.
+
+    Its grammar ends at two digits of prefix length (src/config_parsing/conf_lex.l). So networks of IPv6 with up to 256
+    addresses are those addresses. Its wildcards could say more, but it compares them with names from DNS, too. Raises
+    Unsupported for those between.
+    """
+    network = rule.network
+    if not 100 <= network.prefixlen < 128:
+        return rule.blocks
+    if network.num_addresses <= MOST_ADDRESSES:
+        return tuple(f"{address}/128" for address in network)
+    raise Unsupported(
+        f"NFS-Ganesha cannot serve the network {rule.client}: give a prefix up to 99 or from 120 on, or addresses"
+    )
 
 
 def _client(rule: ClientRule, shard: int) -> str:
-    blocks = ", ".join(block.removesuffix("/128") for block in rule.blocks)
+    blocks = ", ".join(block.removesuffix("/128") for block in blocks_of(rule))
     words = _spelled(f"{'RW' if rule.writable else 'RO'} {rule.squash}", shard).split(" ")
     return _spelled(CLIENT, shard) % (blocks, *words)
 
@@ -113,9 +129,12 @@ def _parse_client(line: str) -> ClientRule:
     found = ALLOWED.fullmatch(line)
     if not found or found["squash"].lower() not in set(Squash):
         raise BackendFault(f"a Ganesha export file of ours was changed by somebody else: {line!r}")
-    first, *rest = found["blocks"].split(", ")
-    client = re.sub("/1$", "/0", first) if rest else first
-    return ClientRule(normal_client(client), found["level"].upper() == "RW", Squash(found["squash"].lower()))
+    networks = [ClientRule(normal_client(block), writable=False).network for block in found["blocks"].split(", ")]
+    is_mixed = len({network.version for network in networks}) > 1
+    client, *others = networks if is_mixed else ipaddress.collapse_addresses(networks)  # type: ignore[type-var]
+    if others:
+        raise BackendFault(f"a Ganesha export file of ours was changed by somebody else: {line!r}")
+    return ClientRule(normal_client(str(client)), found["level"].upper() == "RW", Squash(found["squash"].lower()))
 
 
 def render_index(files: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ class GaneshaNfs:
     def put(self, exports: Sequence[Export]) -> None:
         """See NfsServer. The files first, so that a crash between leaves what a repeat completes.
 
-        Raises Unsupported for IPv6 networks of prefix length 100 to 127.
+        Raises Unsupported for IPv6 networks of prefix length 100 to 119.
         """
         for export in exports:
             ganesha_files.check_clients(export)

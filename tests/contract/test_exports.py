@@ -113,6 +113,7 @@ def test_what_was_put_is_what_is_shown(site: Site) -> None:
         rule("10.9.0.1", writable=False, squash=Squash.NO_ROOT_SQUASH),
         rule("fd00:9::/64"),
         rule("fd00:9::1", writable=False),
+        rule("fd00:9::10/124", writable=False),
     )
     first, second = Export(site.directory(), "i1", rules), Export(site.directory(), "i2", rules[:1])
     site.server.put([first, second])

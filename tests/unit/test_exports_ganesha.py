@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.errors import BackendFault
+from penstock.errors import BackendFault, Unsupported
 from penstock.exports import ganesha_files, shards
 from penstock.exports.ganesha_bus import Served, parse_list, parse_shown, served_by
 from penstock.exports.ganesha_files import Numbered
@@ -136,6 +136,23 @@ def test_what_we_write_we_read(paths: set[str], rules: set[ClientRule]) -> None:
     assert ganesha_files.parse(ganesha_files.render(numbered.values())) == numbered
 
 
+@pytest.mark.parametrize("prefix", [99, 120, 126, 127, 128])
+def test_small_networks_of_ipv6_are_their_addresses(prefix: int) -> None:
+    rule = ClientRule("fd00::100" if prefix == 128 else f"fd00::/{prefix}", writable=True)
+    text = ganesha_files.render([Numbered(7, Export("/tank/a", "i-1", (rule, RULES[0])))])
+    assert not re.search(r"/1\d\d", text), "Ganesha 4.3 reads two digits"
+    assert ganesha_files.parse(text)["/tank/a"].export.clients == (RULES[0], rule)
+    said = {block for block, *_ in served_by(Export("/tank/a", "i-1", (rule,))).rules}
+    assert said == ({f"fd00::/{prefix}"} if prefix == 99 else {f"{address}/128" for address in rule.network})
+
+
+@pytest.mark.parametrize("prefix", [100, 112, 119])
+def test_other_networks_of_ipv6_are_refused(prefix: int) -> None:
+    export = Export("/tank/a", "i-1", (ClientRule(f"fd00::/{prefix}", writable=True),))
+    with pytest.raises(Unsupported, match="up to 99 or from 120"):
+        ganesha_files.check_clients(export)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -143,6 +160,8 @@ def test_what_we_write_we_read(paths: set[str], rules: set[ClientRule]) -> None:
         (" { clients", "  { clients"),
         ("# penstock", "# by hand"),
         ("10.0.0.5", "*"),
+        ("10.0.0.5/32", "10.0.0.5/32, 10.0.0.9/32"),
+        ("10.0.0.5/32", "10.0.0.5/32, fd00::1"),
     ],
 )
 def test_foreign_lines_in_our_files_are_a_fault(change: tuple[str, str]) -> None:
