@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--restart-shares", type=int, default=900, help="shares at the restart; zfs-fuse mounts at most 1,000"
     )
+    parser.add_argument("--exports", type=int, default=10_000, help="exports present when access rules are changed")
     arguments = parser.parse_args()
     console = Console(highlight=False)
     rows: list[Row] = []
@@ -36,12 +37,12 @@ def main() -> int:
             for part in parts:
                 if part != "copies":
                     console.print(f"  {part} ...")
-                    rows.extend(_rows(part, found, arguments.restart_shares))
+                    rows.extend(_rows(part, found, arguments))
     console.print(_table(rows))
     return 0 if all(row.is_met for row in rows) else 1
 
 
-def _rows(part: str, found: Stage, restart_shares: int) -> Iterator[Row]:
+def _rows(part: str, found: Stage, arguments: argparse.Namespace) -> Iterator[Row]:
     if part == "idle":
         yield from operations.idle(found)
         return
@@ -49,9 +50,9 @@ def _rows(part: str, found: Stage, restart_shares: int) -> Iterator[Row]:
     if part == "lists":
         yield from scale.lists(found, api)
     elif part == "exports":
-        yield from scale.exports(found, api)
+        yield from scale.exports(found, api, arguments.exports)
     elif part == "restart":
-        yield from scale.restart(found, api, restart_shares)
+        yield from scale.restart(found, api, arguments.restart_shares)
     else:
         yield from getattr(operations, part)(found, api)
 

@@ -8,16 +8,28 @@ import time
 from dataclasses import replace
 
 from bench.http import Api
-from bench.rows import Row, median
+from bench.rows import Row, median, repeat
 from bench.stage import Stage
 from penstock.domain.shares import ShareStatus
 from penstock.exports.model import ClientRule, Export, Squash
-from penstock.exports.nfs_ganesha import GaneshaNfs
+from penstock.exports.ganesha_files import parse
+from penstock.exports.nfs_ganesha import DIRECTORY, GaneshaNfs
+from penstock.exports.shards import Shards
 from penstock.store import shares, types
 from penstock.store.database import Database
 from tests.factories import a_share
 
 MANY = 10_000
+BUS = "dbus-send --system --print-reply --dest=org.ganesha.nfsd /org/ganesha/nfsd/ExportMgr org.ganesha.nfsd.exportmgr."
+BY_HAND = (
+    f"cp {{file}} {{file}}.new; sync {{file}}.new; mv {{file}}.new {{file}}\n"
+    f"{BUS}{{method}} string:{{file}} 'string:EXPORT(Export_Id={{number}})' >/dev/null"
+)
+RESTART = f"""pid=$(cat /run/ganesha/ganesha.pid)
+kill -9 $pid
+while [ -e /proc/$pid ]; do sleep 0.01; done
+LD_PRELOAD={{clamp}} ganesha.nfsd -f /etc/ganesha/ganesha.conf -L /dev/null -p /run/ganesha/ganesha.pid
+until {BUS}ShowExports >/dev/null 2>&1; do sleep 0.1; done"""
 PAGE = 1000
 
 
@@ -60,16 +72,20 @@ def restart(stage: Stage, api: Api, count: int) -> list[Row]:
     ]
 
 
-def exports(stage: Stage, api: Api, count: int = 1000) -> list[Row]:
-    """Access rule to active with `count` exports to different clients in the server, beside the daemon's own."""
+def exports(stage: Stage, api: Api, count: int) -> list[Row]:
+    """Access rule to active with `count` exports to different clients in the server, beside the daemon's own.
+
+    Those others are plain directories that the bench makes: zfs-fuse mounts at most 1,000 filesystems.
+    """
     share_id = api.create("exports")
     api.until_share(share_id)
     stage.script(f"zfs create tank/many\nmkdir $(seq -f /tank/many/%g {count})")
     clients = [f"10.{100 + n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(count)]
     rules = [(ClientRule(client, writable=True, squash=Squash.ROOT_SQUASH),) for client in clients]
+    others = [Export(f"/tank/many/{n + 1}", f"many-{n}", rule) for n, rule in enumerate(rules)]
     stage.daemon.down()
     started = time.monotonic()
-    GaneshaNfs(stage.host).put([Export(f"/tank/many/{n + 1}", f"many-{n}", rule) for n, rule in enumerate(rules)])
+    GaneshaNfs(stage.host).put(others)
     filled = time.monotonic() - started
     stage.daemon.up()
     api = api.another()
@@ -78,9 +94,15 @@ def exports(stage: Stage, api: Api, count: int = 1000) -> list[Row]:
         started = time.time()
         api.until_rule(api.allow(share_id, f"10.89.0.{110 + n}"))
         seconds.append(stage.ended(share_id) - started)
+    file = Shards(stage.host, DIRECTORY, ".conf").file_of(others[0].path)
+    number = parse(stage.host.read_file(file) or "")[others[0].path].export_id
+    by_hand = repeat(5, lambda _: stage.script(BY_HAND.format(method="UpdateExport", file=file, number=number)))
+    restarted = stage.script(RESTART.format(clamp=stage.lab.directory / "clamp.so"))
     return [
         Row(f"access rule to active, {count} exports present", median(seconds), "s", 0.5),
-        Row(f"put {count} exports in force in one batch", filled, "s", 60),
+        Row("  the same, by hand: file and dbus-send", by_hand, "s", None),
+        Row(f"put {count} exports in force in one batch", filled, "s", None),
+        Row(f"NFS-Ganesha killed and started with {count} exports, until all are served", restarted, "s", None),
     ]
 
 
