@@ -11,8 +11,8 @@ from bench.http import Api
 from bench.rows import Row, median, repeat
 from bench.stage import Stage
 from penstock.domain.shares import ShareStatus
-from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.ganesha_files import parse
+from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs_ganesha import DIRECTORY, GaneshaNfs
 from penstock.exports.shards import Shards
 from penstock.store import shares, types
