@@ -36,6 +36,7 @@ from penstock.share.drivers.zfsonlinux.ensuring import FOLLOWING, Ensuring
 from penstock.share.drivers.zfsonlinux.exporting import export_of, rules_for, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import Kind
+from penstock.share.drivers.zfsonlinux.migration import MigrationMethods
 from penstock.share.drivers.zfsonlinux.observe import (
     SeenShare,
     observe_share,
@@ -85,7 +86,7 @@ def get_backend_configuration(backend_name: str, paths: Sequence[Path] = DEFAULT
     return configuration
 
 
-class ZFSonLinuxShareDriver(ReplicationMethods, UpkeepMethods, ExecuteMixin, ShareDriver):
+class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods, ExecuteMixin, ShareDriver):
     """See the module. `host`, `nfs`, `clock`, `peers` and `routes` replace the machine, its NFS server, the time, the
     other backends and the ways to them, for tests."""
 
@@ -110,6 +111,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, UpkeepMethods, ExecuteMixin, Sha
         self._nfs = nfs
         self._peers = peers
         self._routes = routes
+        self._progress = {}
 
     # --- setting up, reporting ---------------------------------------------------------------------------------------
 

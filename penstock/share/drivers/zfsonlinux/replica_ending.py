@@ -57,7 +57,7 @@ def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
         raise Conflict(f"{copy.dataset} is the active replica of reign {copy.epoch}: promote another one before")
     rehearsing.end(copy)
     finish_leaving(copy)
-    _destroy_placeholder(copy)
+    destroy_placeholder(copy)
     seen = copy.seen
     if seen is None:
         return
@@ -70,7 +70,8 @@ def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
         lineage.destroy_share(copy.zfs, seen)
 
 
-def _destroy_placeholder(copy: Copy) -> None:
+def destroy_placeholder(copy: Copy) -> None:
+    """Destroy what its first copy arrived in, with what is half received. Fine when there is none."""
     place = receiving(copy.dataset)
     found = copy.zfs.get_many([place], (KIND, OF)).get(str(place))
     if found is None or (found[KIND].value, found[OF].value) != (Kind.RECEIVING.value, copy.id):
@@ -149,5 +150,5 @@ def end_replication(copy: Copy, replica_ids: Sequence[str]) -> None:
         HOSTS,
         ROLE,
     )  # the role last: it is what says "replicated"
-    if seen.marks.is_replicated:
+    if seen.marks.is_replicated or seen.marks.hosts:
         carry_out((Forget(copy.dataset, marks),), zfs)

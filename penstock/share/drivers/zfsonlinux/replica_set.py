@@ -86,6 +86,8 @@ def observe(peer: Peer, model: ShareModel) -> Copy:
     seen = observe_share(peer.storage.zfs, place)
     if seen is None or not seen.belongs_to(model.id):
         seen = finder.share(model)
+        if seen is not None and seen.dataset == arriving(place):
+            seen = None  # whole and marked, but not in its place yet: `bring` completes it
     return Copy(model, peer, seen.dataset if seen is not None else place, seen)
 
 
