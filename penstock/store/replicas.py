@@ -166,6 +166,23 @@ def snapshot_instances_on(
     return [instance_in(row) for row in rows]
 
 
+def awaiting_snapshots(tx: Connection, instance_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the replicas that are yet to get a snapshot which is available where it speaks."""
+    spoken = snapshot_instances.alias("spoken")
+    query = (
+        select(snapshot_instances.c.share_instance_id)
+        .join(snapshots, snapshots.c.id == snapshot_instances.c.snapshot_id)
+        .join(spoken, spoken.c.id == snapshots.c.instance_id)
+        .where(
+            snapshot_instances.c.status == SnapshotStatus.CREATING,
+            snapshot_instances.c.id != snapshots.c.instance_id,
+            spoken.c.status == SnapshotStatus.AVAILABLE,
+        )
+    )
+    found = set(tx.execute(query).scalars())
+    return frozenset(found.intersection(instance_ids))
+
+
 def snapshot_instances_by_replica(tx: Connection, snapshot_id: SnapshotId | str) -> dict[InstanceId, SnapshotInstance]:
     """The instances of one snapshot by the replica they are of."""
     query = select(snapshot_instances).where(snapshot_instances.c.snapshot_id == snapshot_id)

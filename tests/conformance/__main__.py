@@ -41,7 +41,7 @@ def main() -> int:
         WORK / "run",
         {name: _backend(lab, host) for name, host in BACKENDS.items()},
         port=PORT,
-        options=("periodic_interval = 5",),
+        options=("periodic_interval = 5", "replica_state_update_interval = 10"),
     )
     try:
         lab.down()  # what a crashed run left here

@@ -380,3 +380,15 @@ def test_epochs_never_repeat(bench: ReplicaBench, share: Share) -> None:
         assert replicas.keep_epoch(tx, share.id, west, now=bench.clock.utc()) == 2
         assert replicas.keep_epoch(tx, share.id, west, now=bench.clock.utc()) == 2
         assert replicas.keep_epoch(tx, share.id, north, now=bench.clock.utc()) == 3
+
+
+def test_a_snapshot_is_carried_to_the_replicas_by_the_next_look(bench: ReplicaBench, share: Share) -> None:
+    snapshot = bench.begin_snapshot(share)
+    bench.managers["east"].create_replicated_snapshot(CONTEXT, snapshot_id=snapshot.id, share_id=share.id)
+    assert bench.queue.look_wanted("host@west").is_set()
+    bench.look()
+    bench.look()
+    with bench.database.read() as tx:
+        found = snapshots.get(tx, snapshot.id)
+    assert found is not None
+    assert found.aggregate_status is SnapshotStatus.AVAILABLE

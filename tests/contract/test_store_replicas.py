@@ -231,3 +231,17 @@ def test_a_snapshot_is_available_when_all_in_sync_have_it(
         assert (found.status, found.aggregate_status) == (SnapshotStatus.AVAILABLE, shown)
         listed = snapshots.list_snapshots(tx, SnapshotFilter(share_id=share.id, status=shown), Page(sort_key="status"))
         assert [one.id for one in listed] == [snapshot.id]
+
+
+def test_replicas_that_wait_for_a_snapshot_are_those_that_can_get_it(database: Database) -> None:
+    share, replica = a_replicated_share(database)
+    snapshot = a_replicated_snapshot(database, share, replica)
+    ids = [share.instance.id, replica.id]
+    with database.begin() as tx:
+        assert replicas.awaiting_snapshots(tx, ids) == frozenset()
+        copy = replicas.snapshot_instances_by_replica(tx, snapshot.id)[replica.id]
+        snapshots.reset_status(tx, copy.id, SnapshotStatus.CREATING, now=NOW)
+        assert replicas.awaiting_snapshots(tx, ids) == {replica.id}
+        assert replicas.awaiting_snapshots(tx, [share.instance.id]) == frozenset()
+        snapshots.reset_status(tx, snapshot.instance.id, SnapshotStatus.CREATING, now=NOW)
+        assert replicas.awaiting_snapshots(tx, ids) == frozenset()  # it is not there yet to be copied

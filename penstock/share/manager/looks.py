@@ -61,6 +61,7 @@ class _Seen:
     report: ReplicaReport | None
     active: ShareInstance | None
     objective_s: float
+    awaits_snapshot: bool
 
     @property
     def row(self) -> ShareInstance:
@@ -107,6 +108,7 @@ class Looks:
                 reports.get(share.instance.id),
                 next((i for i in found.siblings[share.id] if i.replica_state is ReplicaState.ACTIVE), None),
                 objective_s(share.metadata, specs[share.instance.id], self.default_objective_s),
+                share.instance.id in found.awaiting,
             )
             for share in seen
         ]
@@ -274,6 +276,8 @@ class Looks:
         known = Known(synced_at, state, one.objective_s, pace.seconds, pace.failures, pace.failed_at)
         if state is None and synced_at is not None and pace.failed_at is None:
             return 0.0  # out of sync: not until it is late, but now
+        if one.awaits_snapshot and pace.failed_at is None:
+            return 0.0  # its owner waits for a snapshot that is there on the active one
         return slack_s(known, now, every_s=every_s)
 
     def _run(self, replica_id: str) -> None:
@@ -323,6 +327,7 @@ class _Rows:
     models: list[ShareModel]
     lists: dict[str, list[ShareModel]]
     siblings: dict[str, list[ShareInstance]]
+    awaiting: frozenset[str]  # those that are to get a snapshot, by instance id
 
 
 def _rows(tx: Transaction, backend: Backend) -> _Rows | None:
@@ -346,4 +351,5 @@ def _rows(tx: Transaction, backend: Backend) -> _Rows | None:
         [models[share.instance.id] for share in found],
         {share_id: [models[row.id] for row in rows if row.id in models] for share_id, rows in siblings.items()},
         siblings,
+        replicas.awaiting_snapshots(tx, [row.id for row in mine]),
     )

@@ -69,7 +69,7 @@ class ReplicaMethods:
         self._want_looks(share_id)
 
     def _want_looks(self, share_id: str | None) -> None:
-        """A first copy, and that of the old active one, do not wait for the next look, which may be a minute away."""
+        """What is to be copied soon does not wait for the next look, which may be a minute away."""
         with self.backend.database.read() as tx:
             found = replicas.of_share(tx, share_id or "")
         for share in found:
@@ -90,6 +90,7 @@ class ReplicaMethods:
         """Take the snapshot `snapshot_id` of a share with replicas, at the active one; a fault that is final leaves
         all its instances in ``error``."""
         replicated_snapshots.create(self.backend, context, snapshot_id)
+        self._want_looks(share_id)
 
     @locked_share_replica_operation
     def delete_replicated_snapshot(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault
-from penstock.share.drivers.zfsonlinux.fencing import fence_copy, plan_activation, serve_stored
+from penstock.share.drivers.zfsonlinux.fencing import fence_copy, plan_activation, serve_stored, stop_serving
 from penstock.share.drivers.zfsonlinux.identity import (
     EPOCH,
     FENCED,
@@ -30,6 +30,7 @@ from penstock.share.drivers.zfsonlinux.steps import Forget, Mount, SetProperties
 from penstock.share.drivers.zfsonlinux.syncing import Brought, Sending, bring
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
+from penstock.zfs.faults import Busy
 from penstock.zfs.holds import hold, release
 
 log = structlog.get_logger(__name__)
@@ -158,7 +159,14 @@ def _activate(own: Copy, told: Promotion) -> None:
         steps = plan_activation(seen, told.epoch, told.kind, zfs.flavour)
         return steps if seen.is_mounted or any(isinstance(s, Mount) for s in steps) else (*steps, Mount(seen.dataset))
 
-    settle(planned, zfs)
+    try:
+        settle(planned, zfs)
+    except Busy:
+        # zfs-fuse unmounts it to make it writable, and the NFS server that serves it for reading has it open (seen).
+        stop_serving(own)
+        if own.seen is not None and own.seen.mountpoint is not None:
+            own.peer.storage.nfs.let_go(own.seen.mountpoint)
+        settle(planned, zfs)
 
 
 def _reverse(head: Copy, brought: Brought, told: Promotion, sending: Sending) -> None:
