@@ -147,7 +147,7 @@ class GaneshaNfs:
             if not installed(self.host, program):
                 raise Unsupported(f"{self.host.name} has no {program}; install it with: apt install {package}")
         if self.host.read_file(INDEX) is None:
-            self.host.write_file(INDEX, "")
+            self.host.swap_file(INDEX, None, "")
         if INDEX not in self._included():
             raise Unavailable(f'a restarted Ganesha would serve nothing: add this line to {MAIN}: %include "{INDEX}"')
         try:

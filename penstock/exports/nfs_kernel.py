@@ -8,8 +8,8 @@ suite).
 
 What stays: rpc.mountd reads all of etab again at the first question after a change, everybody waits for it meanwhile,
 and that reading is quadratic in the number of *distinct* clients. Measured with 10,000 exports: 0.06 s of CPU natively
-with one client in all rules, 0.23 s with 1,000 different ones, 6 to 7 s with 10,000; in user-mode Linux, from the flush to
-a fresh mount, 0.6 to 1.1 s, 1 to 2 s, and 24 to 38 s. So prefer networks in rules, or NFS-Ganesha, on a host with
+with one client in all rules, 0.23 s with 1,000 different ones, 6 to 7 s with 10,000; in user-mode Linux, from the flush
+to a fresh mount, 0.6 to 1.1 s, 1 to 2 s, and 24 to 38 s. So prefer networks in rules, or NFS-Ganesha, on a host with
 thousands of different clients (docs/decisions/0003).
 """
 

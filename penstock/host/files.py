@@ -27,7 +27,7 @@ directory=${1%/*}
 [ -d "$directory/" ] || mkdir -p -- "$directory/"
 """
 _SWAP = """exec 9>"$directory/$4"
-flock -w "$5" 9
+flock -w "$5" 9 || { echo "$directory/$4 is locked all the time" >&2; exit 1; }
 found=absent
 if [ -e "$1" ]; then
     found=$(sha256sum <"$1")
