@@ -23,7 +23,7 @@ from penstock.host.runner import Completed, Host
 PORT = 8797
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
-LOOK_AGAIN_S = 0.0005
+LOOK_AGAIN_S = 0.001
 SETTLE_TIMEOUT_S = 120.0
 LAST_LOG = Path(__file__).resolve().parents[1] / ".work" / "bench" / "penstock.log"
 
@@ -72,7 +72,7 @@ class Stage:
     def settled(self, *share_ids: str) -> float:
         """Wait until nothing is queued or running for the shares; when that was so (Unix time).
 
-        Reads the committed rows, every half millisecond and outside of the daemon: what a user could see at that
+        Reads the committed rows, every millisecond and outside of the daemon: what a user could see at that
         moment, without the work of answering a user who asks all the time.
         """
         marks = ",".join("?" * len(share_ids))

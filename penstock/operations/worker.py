@@ -148,7 +148,7 @@ class Worker:
         with self._lock:
             busy = set(self._busy)
         now = self._clock.utc()
-        with self._database.begin() as tx:
+        with self._database.begin(durable=False) as tx:
             taken = rows.claim(
                 tx, self.backend, limit=limit, busy_keys=busy, now=now, down_since=now - self._service_down
             )

@@ -1,7 +1,7 @@
 """Connections and transactions: SQLite in WAL mode that loses nothing, or PostgreSQL.
 
 Default SQLAlchemy with pysqlite begins late and so loses concurrent updates; here every writing transaction begins with
-BEGIN IMMEDIATE and every commit is synced (``synchronous=FULL``).
+BEGIN IMMEDIATE and every commit is synced (``synchronous=FULL``) unless it says that it may be lost.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from penstock.errors import Conflict, Unavailable
 Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
 
 AFTER_COMMIT = "penstock_after_commit"
+SYNCHRONOUS = "penstock_synchronous"
 BUSY_TIMEOUT_MS = 30_000
 
 # A server that vanished without a word is noticed in some 15 seconds; by default TCP waits a quarter of an hour.
@@ -74,14 +75,17 @@ class Database:
         return engine
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, durable: bool = True) -> Iterator[Connection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises.
 
-        What `after_commit` was given runs once the commit is on disk. Raises Unavailable when the database cannot be
-        reached or stays locked, Conflict when a row another transaction wrote meanwhile forbids this one.
+        Without `durable` a power cut may take it back, and so it does not wait for the disk (on SQLite): for marks of
+        what is being done, which is then done again anyhow. What `after_commit` was given runs after the commit.
+
+        Raises Unavailable when the database cannot be reached or stays locked, Conflict when a row another transaction
+        wrote meanwhile forbids this one.
         """
         callbacks: list[Callable[[], None]] = []
-        with translated(), self._serial, self._writing, self._write_connection() as tx, tx.begin():
+        with translated(), self._serial, self._writing, self._write_connection(durable=durable) as tx, tx.begin():
             tx.info[AFTER_COMMIT] = callbacks
             if self._guard is not None:
                 self._guard(tx)
@@ -89,8 +93,8 @@ class Database:
         for callback in callbacks:
             callback()
 
-    def _write_connection(self) -> Connection:
-        return self.engine.connect().execution_options(penstock_write=True)
+    def _write_connection(self, *, durable: bool) -> Connection:
+        return self.engine.connect().execution_options(penstock_write=True, penstock_durable=durable)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -174,5 +178,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("penstock_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("penstock_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    synchronous = "FULL" if options["penstock_durable"] else "NORMAL"
+    if connection.info.get(SYNCHRONOUS, "FULL") != synchronous:  # as `_prepare_sqlite` set it
+        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+        connection.info[SYNCHRONOUS] = synchronous
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -37,11 +37,11 @@ class Forgetful(Database):
     refusals = 0
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
+    def begin(self, *, durable: bool = True) -> Iterator[Transaction]:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable("The database did not answer.")
-        with super().begin() as tx:
+        with super().begin(durable=durable) as tx:
             yield tx
 
 

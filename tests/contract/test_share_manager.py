@@ -249,8 +249,8 @@ class MortalDatabase(Database):
         self.spared: int | None = None
 
     @contextmanager
-    def begin(self) -> Iterator[Any]:
-        with super().begin() as tx:
+    def begin(self, *, durable: bool = True) -> Iterator[Any]:
+        with super().begin(durable=durable) as tx:
             yield tx
             if self.spared is not None:
                 self.spared -= 1

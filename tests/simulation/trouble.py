@@ -76,8 +76,8 @@ class MortalDatabase(Database):
     trouble: Trouble | None = None
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        with super().begin() as tx:
+    def begin(self, *, durable: bool = True) -> Iterator[Connection]:
+        with super().begin(durable=durable) as tx:
             yield tx
             if self.trouble:
                 self.trouble.at_commit("before")

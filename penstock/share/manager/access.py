@@ -77,7 +77,7 @@ def remove_all(backend: Backend, context: RequestContext, share: Share, model: S
 
 def _take(backend: Backend, instance_id: str, *, reapply: bool) -> _Change | None:
     """Move what is queued to applying and denying. None when there is nothing to do."""
-    with backend.database.begin() as tx:
+    with backend.database.begin(durable=False) as tx:
         share = shares.get_by_instance(tx, instance_id)
         if share is None or share.status in NOT_SERVED:
             return None
