@@ -78,8 +78,10 @@ class Database:
     def begin(self, *, durable: bool = True) -> Iterator[Connection]:
         """One writing transaction: committed at the end of the block, rolled back when it raises.
 
-        Without `durable` a power cut may take it back, and so it does not wait for the disk (on SQLite): for marks of
-        what is being done, which is then done again anyhow. What `after_commit` was given runs after the commit.
+        Without `durable` a power cut may take it back, and so it does not wait for the disk (on SQLite). For marks of
+        what is being done, and results of what may be done again: whatever was accepted on the strength of them is in
+        a later transaction, and brings them to the disk with it. Not for results that must not come about twice (a
+        revert loses what was written since). What `after_commit` was given runs after the commit.
 
         Raises Unavailable when the database cannot be reached or stays locked, Conflict when a row another transaction
         wrote meanwhile forbids this one.

@@ -136,7 +136,7 @@ def _finish(
     share = change.share
     refused = [rule for rule in change.whole if verdicts.get(rule.id, {}).get("state") == AccessState.ERROR]
     granted = [rule for rule in change.add if rule not in refused]
-    with backend.database.begin() as tx:
+    with backend.database.begin(durable=False) as tx:
         done_with(tx, "update_access")
         _move(tx, backend, share, granted, [AccessState.APPLYING], AccessState.ACTIVE)
         _move(tx, backend, share, refused, [AccessState.APPLYING, AccessState.ACTIVE], AccessState.ERROR)

@@ -97,7 +97,7 @@ def finish_creation(
 ) -> None:
     """Write that the share is there, or that its creation goes on (`status` CREATING_FROM_SNAPSHOT)."""
     now = backend.now()
-    with backend.database.begin() as tx:
+    with backend.database.begin(durable=False) as tx:
         done_with(tx, "create_share_instance")
         if status is ShareStatus.CREATING_FROM_SNAPSHOT:
             shares.move(tx, share.instance, Event.CONTINUES, now=now, progress=progress or "0%")
@@ -174,7 +174,7 @@ def shrink(backend: Backend, context: RequestContext, share_id: str, new_size: i
 
 def _resized(backend: Backend, share: Share, new_size: int) -> None:
     now = backend.now()
-    with backend.database.begin() as tx:
+    with backend.database.begin(durable=False) as tx:
         done_with(tx, "extend_share", "shrink_share")
         shares.move(tx, share.instance, Event.DONE, now=now)
         shares.update_share(tx, share.id, now=now, size_gib=new_size, size_target_gib=None)

@@ -39,7 +39,7 @@ def create(backend: Backend, context: RequestContext, snapshot_id: str) -> None:
         if is_final(fault):
             fail(backend, context, snapshot, Event.FAILED, MessageAction.CREATE, fault)
         raise
-    with backend.database.begin() as tx:
+    with backend.database.begin(durable=False) as tx:
         done_with(tx, "create_snapshot")
         snapshots.move(tx, snapshot.instance, Event.DONE, now=backend.now(), progress="100%", **location_in(answer))
 
