@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -28,6 +29,10 @@ METADATA_VALUE_LENGTH = 1023
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>.*)`)?$", re.DOTALL)
 
 
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_making = threading.Lock()  # for _decoders
+
+
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
     """A body whose unknown fields are refused."""
 
@@ -41,13 +46,26 @@ def parse(payload: bytes, wanted: type[Body]) -> Body:
     if not payload.strip():
         raise Invalid("The request needs a JSON body.")
     try:
-        return msgspec.json.decode(payload, type=wanted)
+        return _decoder(wanted).decode(payload)
     except msgspec.ValidationError as err:
         raise Invalid(_sentence(str(err))) from err
     except RecursionError as err:
         raise Invalid("The request body is nested too deeply.") from err
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise Invalid(f"The request body is not JSON: {err}.") from err
+
+
+def _decoder(wanted: type[Body]) -> msgspec.json.Decoder[Body]:
+    """The decoder of a type, made by one thread at a time.
+
+    msgspec 0.22 looks into a Struct class when it first decodes one, and lets other threads use what it has found so
+    far: ten first requests at once have crashed the process.
+    """
+    found = _decoders.get(wanted)
+    if found is None:
+        with _making:
+            found = _decoders.setdefault(wanted, msgspec.json.Decoder(wanted))
+    return found
 
 
 def parse_flag(name: str, value: object) -> bool:
