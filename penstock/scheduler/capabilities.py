@@ -14,7 +14,7 @@ NOT_FOR_POOLS = frozenset(
         "snapshot_support",
         "create_share_from_snapshot_support",
         "availability_zones",
-        "replication_type",  # placement compares it
+        "replication_type",  # see `unlike`
         "replication_rpo_seconds",
     }
 )
@@ -52,6 +52,17 @@ def unmet(extra_specs: Mapping[str, str], capabilities: Mapping[str, Any]) -> st
         if not _fits(capabilities[name], wanted):
             return f"its '{name}' is '{capabilities[name]}', not '{wanted}'"
     return None
+
+
+def unlike(kind: str | None, capabilities: Mapping[str, Any]) -> str | None:
+    """Why the pool does not replicate as a type asks (`kind`: its ``replication_type``), as a sentence; None if so."""
+    if kind is None:
+        return None
+    offered = capabilities.get("replication_type")
+    kinds = offered if isinstance(offered, (list, tuple)) else [offered] if offered else []
+    if kind in kinds:
+        return None
+    return f"it replicates as {', '.join(kinds)}, not as {kind}" if kinds else "it does not replicate"
 
 
 def _fits(has: Any, wanted: str) -> bool:

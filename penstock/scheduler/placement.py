@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.errors import InsufficientCapacity
-from penstock.scheduler.capabilities import unmet
+from penstock.scheduler.capabilities import unlike, unmet
 from penstock.scheduler.functions import goodness, unfit
 from penstock.scheduler.requirements import Requirements
 
@@ -102,15 +102,9 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
 
 def _cannot_replicate(wanted: Requirements, report: PoolReport) -> str | None:
     """Why the pool cannot have the share, or the replica, with the replication its type asks for."""
-    kind = wanted.replication_type
-    if kind is None:
-        return None
-    offered = report.capabilities.get("replication_type")
-    kinds = offered if isinstance(offered, (list, tuple)) else [offered] if offered else []
-    if kind not in kinds:
-        return f"it replicates as {', '.join(kinds)}, not as {kind}" if kinds else "it does not replicate"
-    if wanted.replica_of is None:
-        return None
+    reason = unlike(wanted.replication_type, report.capabilities)
+    if reason is not None or wanted.replica_of is None:
+        return reason
     domain = report.capabilities.get("replication_domain")
     if domain != wanted.replica_of.domain:
         return f"it is in replication domain '{domain}', the share in '{wanted.replica_of.domain}'"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from penstock.domain.pools import PoolReport
+from penstock.domain.replication import TYPE_SPEC
 from penstock.errors import Invalid, NotFound
-from penstock.scheduler.capabilities import unmet
+from penstock.scheduler.capabilities import unlike, unmet
 from penstock.services import type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.store import backends as rows
@@ -82,8 +84,13 @@ def list_pools(plane: ControlPlane, wanted: PoolFilter) -> list[PoolReport]:
         report
         for report in reports
         if all(pattern is None or pattern.search(getattr(report.ref, name)) for name, pattern in patterns.items())
-        and (specs is None or unmet(specs, report.capabilities) is None)
+        and (specs is None or _suits(specs, report))
     ]
+
+
+def _suits(specs: Mapping[str, str], report: PoolReport) -> bool:
+    kind = specs.get(TYPE_SPEC)
+    return unmet(specs, report.capabilities) is None and unlike(kind, report.capabilities) is None
 
 
 def _fits(item: SeenService, wanted: ServiceFilter) -> bool:

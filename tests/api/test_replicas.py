@@ -482,3 +482,10 @@ def test_lag_is_never_negative(plane: ControlPlane, member: Client, share: str) 
         ahead = plane.clock.utc() + timedelta(seconds=5)
         instances.update_instance(tx, replica, now=plane.clock.utc(), synced_at=ahead)
     assert member.get(f"share-replicas/{replica}", with_lag="true").json()["share_replica"]["lag_seconds"] == 0
+
+
+def test_pools_for_a_replicated_type(plane: ControlPlane, admin: Client, share: str) -> None:
+    add_type(plane, "distant", replication_type="dr")
+    pools = "scheduler-stats/pools"
+    assert len(admin.get(pools, share_type="gold").json()["pools"]) == len(POOLS)
+    assert admin.get(pools, share_type="distant").json()["pools"] == []
