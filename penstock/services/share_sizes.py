@@ -87,7 +87,9 @@ def _no_room_anywhere(
     pools = [share_calls.placed_on(share.instance)]
     if share.has_replicas:
         hosts = {one.instance.host for one in replicas.of_share(tx, share.id)}
-        pools += sorted(host for host in hosts if host is not None and host not in pools)
+        # A replica whose backend is away must not keep the share small: it follows when it is back.
+        asked = {str(one.report.ref) for one in placement.candidates(tx, plane) if one.is_up and one.is_enabled}
+        pools += sorted(asked.intersection(hosts).difference(pools))
     reasons = (_no_room(tx, plane, share, new_size_gib, extra_specs, pool) for pool in pools)
     return next((reason for reason in reasons if reason is not None), None)
 

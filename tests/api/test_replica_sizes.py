@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.clock import ManualClock
 from penstock.domain.lifecycle import Event
 from penstock.services.control_plane import ControlPlane
+from penstock.store import backends
 from tests.api.arranging import act, add_type, calls, finish_share, make_share, message, methods
 from tests.api.conftest import Client
 from tests.api.replicated import add_backends, ask_for_replica, finish_replica, make_replica
@@ -53,3 +55,15 @@ def test_extend_needs_room_for_every_replica(plane: ControlPlane, member: Client
     assert act(member, share, "extend", {"new_size": 5}).status_code == 202
     assert methods(plane).count("extend_share") == 1
     assert member.get("messages", resource_id=share).json()["messages"]
+
+
+def test_a_replica_whose_backend_is_away_does_not_keep_the_share_small(
+    plane: ControlPlane, clock: ManualClock, member: Client, share: str
+) -> None:
+    make_replica(plane, member, share)
+    clock.advance(plane.conf.service_down_time + 1)
+    with plane.database.begin() as tx:
+        now = plane.clock.utc()
+        backends.heartbeat(tx, binary="manila-share", host="store1@alpha", zone="nova", ready=True, now=now)
+    assert act(member, share, "extend", {"new_size": 3}).status_code == 202
+    assert methods(plane)[-1] == "extend_share"
