@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from penstock.cli.lazy import Later, LazyGroup
 from penstock.cli.options import config_option, debug_option, json_option, load_config, open_database, quiet_logs
 from penstock.cli.output import print_json, print_table
 
@@ -33,7 +34,14 @@ class Step:
     problem: str | None
 
 
-@click.group()
+COMMANDS = {
+    "list": Later("penstock.cli.backend:list_backends", "List the enabled backends with what they last reported."),
+    "check": Later("penstock.cli.backend:check", "Say what a backend lacks, and how to install it."),
+    "drain": Later("penstock.cli.backend_drain:drain", "Move every share off a backend."),
+}
+
+
+@click.group(cls=LazyGroup, later=COMMANDS)
 def backend() -> None:
     """The backends of this configuration."""
 

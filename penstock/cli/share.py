@@ -18,6 +18,8 @@ COMMANDS = {
     "rules": Later("penstock.cli.share_access:rules", "List a share's access rules."),
     "snapshot": Later("penstock.cli.share_snapshot:snapshot", "Take, list and delete snapshots."),
     "revert": Later("penstock.cli.share_sizes:revert", "Put a share back to its latest snapshot."),
+    "migrate": Later("penstock.cli.share_migration:migrate", "Move a share to another pool, backend or type."),
+    "migration": Later("penstock.cli.share_migration:migration", "Show, complete or cancel the migration of a share."),
     "types": Later("penstock.cli.share_basics:types", "List the share types on offer."),
 }
 

@@ -25,6 +25,7 @@ from penstock.errors import (
 
 VERSION = "2.75"
 VERSION_HEADER = "X-OpenStack-Manila-API-Version"
+EXPERIMENTS = {"X-OpenStack-Manila-API-Experimental": "true"}  # migration is one in the versions we speak
 SERVICE_TYPES = ("shared-file-system", "sharev2")
 TIMEOUT_S = 60.0
 MEANING: dict[int, type[Fault]] = {
@@ -100,7 +101,7 @@ class Session:
             return self._send(method, f"{self._endpoint}/{quote(path)}{tail}", body)
 
     def _send(self, method: str, url: str, body: Any) -> Any:
-        return _exchange(method, url, body, {"X-Auth-Token": self._token, VERSION_HEADER: VERSION})[0]
+        return _exchange(method, url, body, {"X-Auth-Token": self._token, VERSION_HEADER: VERSION, **EXPERIMENTS})[0]
 
     def _log_in(self) -> None:
         credentials = self._credentials

@@ -71,11 +71,13 @@ def start(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
             return False
         _check_movable(tx, share, wanted)
         refusal = _refusal(tx, plane, share, pool, share_type)
+        destination = _destination(tx, plane, share, pool, share_type)
+        migration = _migration(share, destination, wanted, share_type)
         if refusal is not None:
+            share_migrations.put(tx, replace(migration, is_unfinished=False, note=refusal))
             shares.update_share(tx, share.id, now=now, task_state=TaskState.ERROR)
             _tell_owner(tx, plane, context, share, refusal)
             return True
-        destination = _destination(tx, plane, share, pool, share_type)
         instances.insert_instance(tx, destination)
         for snapshot_id in share_migrations.snapshots_of(tx, share.id):
             snapshot = snapshots.get(tx, snapshot_id)
@@ -85,7 +87,6 @@ def start(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
             snapshots.insert_instance(tx, new)
         shares.move(tx, share.instance, Event.MIGRATE, now=now)
         shares.update_share(tx, share.id, now=now, task_state=TaskState.STARTING)
-        migration = _migration(share, destination, wanted, share_type)
         share_migrations.put(tx, migration)
         _enqueue(tx, plane, context, share, migration, Turn.START)
         return True
