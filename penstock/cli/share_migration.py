@@ -76,7 +76,12 @@ def migration() -> None:
 @click.argument("share")
 @with_session
 def show(session: Session, *, share: str) -> None:
-    """Say how far the migration of SHARE is."""
+    """Say how far the migration of SHARE is.
+
+    \b
+    Example:
+      penstock share migration show docs
+    """
     from penstock.client import migrations, shares
 
     found = migrations.progress(session, shares.find(session, "shares", share)["id"])
@@ -89,7 +94,12 @@ def show(session: Session, *, share: str) -> None:
 @wait_options
 @with_session
 def complete(session: Session, *, share: str, is_waiting: bool, timeout_s: float) -> None:
-    """Switch SHARE over to where it was copied: its clients mount it there from then on."""
+    """Switch SHARE over to where it was copied: its clients mount it there from then on.
+
+    \b
+    Example:
+      penstock share migration complete docs
+    """
     from penstock.client import migrations, shares
 
     share_id = shares.find(session, "shares", share)["id"]
@@ -103,7 +113,12 @@ def complete(session: Session, *, share: str, is_waiting: bool, timeout_s: float
 @wait_options
 @with_session
 def cancel(session: Session, *, share: str, is_waiting: bool, timeout_s: float) -> None:
-    """End the migration of SHARE, which stays where it is."""
+    """End the migration of SHARE, which stays where it is.
+
+    \b
+    Example:
+      penstock share migration cancel docs
+    """
     from penstock.client import migrations, shares
 
     share_id = shares.find(session, "shares", share)["id"]
