@@ -163,6 +163,17 @@ class Replicated:
         mine = [item[name] for item in self.snapshots if name in item]
         self.driver(name).delete_replica(CONTEXT, self.list, mine, model)
 
+    def settle(self) -> None:
+        """What the pump and a restart do afterwards: each replica is synced, the active one ensured."""
+        for name in [name for name in self.models if name != self.active and name not in self.sites.away]:
+            self.sync(name)
+        if self.active not in self.sites.away:
+            self.driver(self.active).ensure_shares(CONTEXT, [self.models[self.active]])
+
+    def gone(self, name: str) -> None:
+        """The row of a deleted replica goes."""
+        del self.models[name]
+
     def reports(self, name: str) -> ReplicaReport | None:
         lists = {self.models[name].share_id: self.list}
         return self.driver(name).replica_reports([self.models[name]], lists).get(self.models[name].id)

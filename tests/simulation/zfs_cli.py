@@ -210,12 +210,15 @@ class Cli:
         self._model.rollback(words.rest[0], destroy_newer="r" in words.flags)
 
     def _zfs_set(self, args: Sequence[str]) -> None:
-        pairs, path = args[:-1], args[-1]
+        pairs = [word for word in args if "=" in word and "/" not in word.partition("=")[0]]
+        paths = args[len(pairs) :]
         if self._model.is_old and len(pairs) > 1:
             # what zfs-fuse does: the first word is the property, all others are datasets, and those that exist get it
-            self._model.set(path, dict([pairs[0].split("=", 1)]))
+            for path in paths:
+                self._model.set(path, dict([pairs[0].split("=", 1)]))
             raise Refused(f"cannot open '{pairs[1]}': invalid dataset name")
-        self._model.set(path, dict(pair.split("=", 1) for pair in pairs))
+        for path in paths:
+            self._model.set(path, dict(pair.split("=", 1) for pair in pairs))
 
     def _zfs_inherit(self, args: Sequence[str]) -> None:
         name, path = args

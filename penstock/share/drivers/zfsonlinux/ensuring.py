@@ -22,6 +22,7 @@ from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, KIND, SHARE_ID, Fence, Kind, kind_of
 from penstock.share.drivers.zfsonlinux.observe import SeenShare
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
+from penstock.share.drivers.zfsonlinux.replica_ending import end_replication
 from penstock.share.drivers.zfsonlinux.replica_set import Copy
 from penstock.share.drivers.zfsonlinux.steps import carry_out
 from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
@@ -68,8 +69,7 @@ class Ensuring:
 
     def ensure_one(self, share: ShareModel, seen: SeenShare) -> list[dict[str, Any]]:
         """See `ensure_share`. Raises what keeps it from being mounted."""
-        known_epoch = self._epochs_elsewhere([seen]).get(share["share_id"], 0)
-        update, export = self._ensure(share, seen, known_epoch)
+        update, export = self._ensure(share, seen, self._elsewhere([seen]).epoch_of(share["share_id"]))
         self.helper.serve_again([export] if export is not None else [])
         return cast("list[dict[str, Any]]", update["export_locations"])
 
@@ -81,14 +81,15 @@ class Ensuring:
         updates: Updates = {}
         wanted: list[Export] = []
         unserved: list[str] = []
-        epochs = self._epochs_elsewhere(seen for _, seen in found if seen is not None)
+        elsewhere = self._elsewhere(seen for _, seen in found if seen is not None)
         for share, seen in found:
             if seen is None:
                 log.error("share.dataset_missing", share=share["id"])
                 updates[share["id"]] = {"status": "error"}
                 continue
             try:
-                update, export = self._ensure(share, seen, epochs.get(share["share_id"], 0))
+                update, export = self._ensure(share, seen, elsewhere.epoch_of(share["share_id"]))
+                self._end_if_alone(share, seen, elsewhere)
             except Fault as fault:  # one that cannot be served must not keep the others waiting
                 log.warning("share.not_mounted", share=share["id"], reason=fault.message)
                 unserved += [seen.mountpoint] if seen.mountpoint else []
@@ -121,27 +122,53 @@ class Ensuring:
             raise InvalidShare(f"{seen.dataset} has no mountpoint of its own, so there is no path to export")
         return self.helper.locations(seen.mountpoint)
 
-    def _epochs_elsewhere(self, seen: Iterable[SeenShare]) -> Mapping[str, int]:
-        """The latest reign by share id, as the backends that hold replicas of our active shares tell."""
-        hosts = {
-            host for one in seen if one.marks.is_replicated and one.role is Role.ACTIVE for host in one.marks.hosts
-        }
-        latest: dict[str, int] = {}
-        for host in sorted(hosts):
-            try:
-                for share_id, epoch in _epochs_at(self.peers, host):
-                    latest[share_id] = max(epoch, latest.get(share_id, 0))
-            except (Unavailable, NotFound, Invalid) as fault:
-                log.warning("peer.not_asked", host=host, reason=fault.message)
-        return latest
+    def _end_if_alone(self, share: ShareModel, seen: SeenShare, elsewhere: Elsewhere) -> None:
+        """The last replica was deleted while we could not be told: then the marks of replication go now."""
+        if share["replica_state"] == Role.ACTIVE and is_alone(seen, elsewhere):
+            end_replication(Copy(share, self.own, seen.dataset, seen))
+
+    def _elsewhere(self, seen: Iterable[SeenShare]) -> Elsewhere:
+        return look_elsewhere(self.peers, seen)
 
 
-def _epochs_at(peers: Peers, host: str) -> list[tuple[str, int]]:
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What backends with replicas of our active shares hold: the latest reign by share id, for each that answered."""
+
+    epochs: Mapping[str, Mapping[str, int]]
+
+    def epoch_of(self, share_id: str) -> int:
+        """The latest reign of the share that any other copy is of; 0 for none."""
+        return max((epochs.get(share_id, 0) for epochs in self.epochs.values()), default=0)
+
+
+def is_alone(seen: SeenShare, elsewhere: Elsewhere) -> bool:
+    """Is the active copy known to be the only one left?"""
+    if seen.identity is None or not seen.marks.hosts or seen.role is not Role.ACTIVE:
+        return False
+    share_id = seen.identity.share_id
+    return all(host in elsewhere.epochs and share_id not in elsewhere.epochs[host] for host in seen.marks.hosts)
+
+
+def look_elsewhere(peers: Peers, seen: Iterable[SeenShare]) -> Elsewhere:
+    """One command per backend that holds replicas of those of them that are active."""
+    active = [one for one in seen if one.marks.is_replicated and one.role is Role.ACTIVE]
+    epochs: dict[str, Mapping[str, int]] = {}
+    for host in sorted({host for one in active for host in one.marks.hosts}):
+        try:
+            epochs[host] = _epochs_at(peers, host)
+        except (Unavailable, NotFound, Invalid) as fault:
+            log.warning("peer.not_asked", host=host, reason=fault.message)
+    return Elsewhere(epochs)
+
+
+def _epochs_at(peers: Peers, host: str) -> Mapping[str, int]:
+    """By share id; 0 for a copy that has not arrived yet."""
     peer = peers.storage_of(host)
     tree = peer.storage.zfs.tree(spec.root_of(host, peer.settings), (KIND, SHARE_ID, EPOCH))
-    found = []
+    found: dict[str, int] = {}
     for properties in tree.values():
-        share_id, epoch = local_value(properties, SHARE_ID), local_value(properties, EPOCH)
-        if kind_of(properties) is Kind.SHARE and share_id and epoch and epoch.isdecimal():
-            found.append((share_id, int(epoch)))
+        share_id, epoch = local_value(properties, SHARE_ID), local_value(properties, EPOCH) or "0"
+        if kind_of(properties) in (Kind.SHARE, Kind.RECEIVING) and share_id:
+            found[share_id] = max(int(epoch) if epoch.isdecimal() else 0, found.get(share_id, 0))
     return found

@@ -57,12 +57,14 @@ def fence_copy(copy: Copy, fence: Fence) -> Copy:
     seen = copy.seen
     if seen is None:
         return copy
-    stop_serving(copy)
+    is_unserved = stop_serving(copy)
     try:
         carry_out(plan_fence(seen, fence), copy.zfs)
     except Busy:
         copy.peer.storage.nfs.let_go(str(seen.mountpoint))
         _unmount_if_it_lets(copy, seen)
+    if not is_unserved:
+        stop_serving(copy)
     after = observe_share(copy.zfs, copy.dataset)
     if after is None or not is_fenced(after, fence, copy.zfs.flavour):
         raise BackendFault(f"{copy.dataset} on {copy.peer.section} was to be fenced, and is not")
@@ -79,14 +81,16 @@ def _unmount_if_it_lets(copy: Copy, seen: SeenShare) -> None:
             raise
 
 
-def stop_serving(copy: Copy) -> None:
-    """Take its exports away. A server that is down serves nobody, and must not keep us from fencing at ZFS' level."""
+def stop_serving(copy: Copy) -> bool:
+    """Take its exports away; whether that is certain. A server that is down must not keep us from fencing."""
     if copy.seen is None or copy.seen.mountpoint is None:
-        return
+        return True
     try:
         copy.peer.storage.nfs.remove([copy.seen.mountpoint])
     except Unavailable as fault:
         log.warning("replica.exports_not_removed", replica=copy.id, reason=fault.message)
+        return False
+    return True
 
 
 def serve_stored(copy: Copy) -> None:

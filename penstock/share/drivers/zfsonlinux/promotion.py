@@ -81,10 +81,9 @@ def _planned(
     decision: Planned, own: Copy, replica_list: Sequence[ShareModel], sending: Sending, quiesce_s: float
 ) -> Promoted:
     head = decision.head
-    if not decision.is_fenced:
-        if head.role is Role.ACTIVE:
-            own = _catch_up(head, own, replica_list, sending, quiesce_s)
-        head = _fenced_or_serving(head, decision.fence)
+    if head.role is Role.ACTIVE:
+        own = _catch_up(head, own, replica_list, sending, quiesce_s)
+    head = _fenced_or_serving(head, decision.fence)
     try:
         brought = bring(head, own, replica_list, sending)
     except Fault:

@@ -27,14 +27,13 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Fence the head, bring its last changes, go on from there. `is_fenced`: an earlier attempt fenced it.
+    """Fence the head, bring its last changes, go on from there. The `fence` may be what an earlier attempt began.
 
     `zombies` are active copies of older reigns, to be fenced first.
     """
 
     head: Copy
     fence: Fence
-    is_fenced: bool
     zombies: tuple[Copy, ...]
 
 
@@ -88,8 +87,8 @@ def _planned(head: Copy, own: Copy, reserved: int, newest: int, others: Sequence
     fence = head.fence
     zombies = tuple(copy for copy in others if copy.role is Role.ACTIVE and copy is not head)
     if head.role is Role.DEMOTED and fence is not None and fence.successor == own.id and fence.epoch == newest:
-        return Planned(head, fence, is_fenced=True, zombies=zombies)
-    return Planned(head, Fence(max(reserved, newest + 1), own.id), is_fenced=False, zombies=zombies)
+        return Planned(head, fence, zombies=zombies)
+    return Planned(head, Fence(max(reserved, newest + 1), own.id), zombies=zombies)
 
 
 def _told_again(own: Copy, reserved: int, head: Copy | None) -> Promotion:

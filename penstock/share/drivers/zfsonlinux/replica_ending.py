@@ -8,7 +8,6 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import lineage, rehearsing
-from penstock.share.drivers.zfsonlinux.fencing import stop_serving
 from penstock.share.drivers.zfsonlinux.identity import (
     FENCED,
     HOSTS,
@@ -27,6 +26,7 @@ from penstock.share.drivers.zfsonlinux.replica_set import (
     Copy,
     Line,
     Taken,
+    drop,
     hold_tag,
     if_it_answers,
     observe,
@@ -61,7 +61,7 @@ def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
     seen = copy.seen
     if seen is None:
         return
-    stop_serving(copy)
+    copy.peer.storage.nfs.remove([seen.mountpoint] if seen.mountpoint else [])
     release_all(copy.zfs, copy.dataset)
     try:
         lineage.destroy_share(copy.zfs, seen)
@@ -104,7 +104,7 @@ def _forget_at(peers: Peers, model: ShareModel, remaining: Sequence[ShareModel],
     if copy.seen is None:
         return
     if len(remaining) == 1 and copy.role is Role.ACTIVE:
-        end_replication(copy, [gone_id])
+        end_replication(copy)
         return
     ids = [*(other["id"] for other in remaining), gone_id]
     line = observe_line(copy.zfs, copy.dataset, ids)
@@ -113,32 +113,24 @@ def _forget_at(peers: Peers, model: ShareModel, remaining: Sequence[ShareModel],
             forget_base(copy.zfs, line, taken, gone_id)
 
 
-def drop_base(zfs: Zfs, line: Line, taken: Taken, replica_list: Sequence[ShareModel]) -> None:
-    """Destroy a sync snapshot whoever needs it: they find an older base, or copy everything again."""
-    for model in replica_list:
-        release(zfs, [line.name(taken)], hold_tag(model["id"]))
-    zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
-
-
 def forget_base(zfs: Zfs, line: Line, taken: Taken, replica_id: str) -> None:
     """No increment of this replica starts from it any more; it goes when it was the last that needed it."""
     name = line.name(taken)
     release(zfs, [name], hold_tag(replica_id))
     if taken.bases <= {replica_id}:
-        zfs.destroy_snapshots(line.dataset, [name.name], deferred=True)
+        drop(zfs, line, taken)
     else:
         carry_out((Forget(name, (base_for(replica_id),)),), zfs)
 
 
-def end_replication(copy: Copy, replica_ids: Sequence[str]) -> None:
+def end_replication(copy: Copy) -> None:
     """The share's only copy: no sync snapshots, no marks of replication, mounted by ZFS itself at boot again."""
     zfs, seen = copy.zfs, copy.seen
     if seen is None:
         return
-    line = observe_line(zfs, copy.dataset, replica_ids)
-    syncs = [line.name(taken) for taken in line.syncs]
+    line = observe_line(zfs, copy.dataset, ())
     release_all(zfs, copy.dataset)
-    zfs.destroy_snapshots(copy.dataset, [name.name for name in syncs], deferred=True)
+    zfs.destroy_snapshots(copy.dataset, [taken.point.name for taken in line.syncs], deferred=True)
     if seen.is_boot_safe:
         carry_out((SetProperties(copy.dataset, (("canmount", "on"),)),), zfs)
     marks = (
@@ -147,8 +139,8 @@ def end_replication(copy: Copy, replica_ids: Sequence[str]) -> None:
         SYNCED_GUID,
         PROMOTED,
         REVERTED_TO,
-        HOSTS,
         ROLE,
-    )  # the role last: it is what says "replicated"
+        HOSTS,
+    )  # hosts last: who finds them goes on
     if seen.marks.is_replicated or seen.marks.hosts:
         carry_out((Forget(copy.dataset, marks),), zfs)

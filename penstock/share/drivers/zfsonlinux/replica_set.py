@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from penstock.clock import Clock
 from penstock.errors import Fault, NotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.finding import Finder
@@ -14,10 +15,14 @@ from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
+from penstock.zfs.holds import holds, release
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.properties import Properties, bytes_of, local_value
 from penstock.zfs.snapshots import point_of
+
+LOOKS = 3
+PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +116,24 @@ class CopySet:
         return tuple(copy for copy in self.copies if copy.id != instance_id)
 
 
-def observe_all(peers: Peers, models: Iterable[ShareModel]) -> CopySet:
-    """Every copy whose host can be asked."""
+def observe_all(peers: Peers, models: Sequence[ShareModel], clock: Clock) -> CopySet:
+    """Every copy whose host can be asked; one that does not answer is asked again before it counts as away.
+
+    A moment's trouble must not make a promotion an unplanned one.
+    """
     copies: list[Copy] = []
     away: dict[str, str] = {}
-    for model in models:
-        try:
-            copies.append(observe(peers.storage_of(model["host"]), model))
-        except Unavailable as fault:
-            away[model["id"]] = fault.message
+    for look in range(LOOKS):
+        if look and away:
+            clock.sleep(PAUSE_S)
+        for model in models:
+            if look and model["id"] not in away:
+                continue
+            try:
+                copies.append(observe(peers.storage_of(model["host"]), model))
+                away.pop(model["id"], None)
+            except Unavailable as fault:
+                away[model["id"]] = fault.message
     return CopySet(tuple(copies), away)
 
 
@@ -206,6 +220,15 @@ def _taken(name: str, properties: Properties, marks: Mapping[str, str]) -> Taken
 def hold_tag(instance_id: str) -> str:
     """The tag of the holds that a replica's base has."""
     return f"penstock:{instance_id}"
+
+
+def drop(zfs: Zfs, line: Line, taken: Taken) -> None:
+    """Destroy a sync snapshot with all holds of ours; what has a clone, or somebody else's hold, goes with the last."""
+    name = line.name(taken)
+    for tag in holds(zfs, [name]).get(name, ()):
+        if tag.startswith(hold_tag("")):
+            release(zfs, [name], tag)
+    zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
 
 
 def roots_of(peer: Peer, model: ShareModel) -> Dataset:

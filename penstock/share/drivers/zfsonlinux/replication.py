@@ -30,7 +30,7 @@ from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.promotion import make_active
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe, observe_all, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, drop, observe, observe_all, observe_line
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import SnapshotPair
 from penstock.share.drivers.zfsonlinux.steps import SetProperties, Unmount, carry_out, settle
 from penstock.share.drivers.zfsonlinux.storage import Storage
@@ -190,7 +190,8 @@ class ReplicationMethods:
 
         ``replica["epoch"]`` may be the number kept for its reign. Its answer has ``promotion``, a `Promotion`.
         """
-        found = observe_all(self.peers, [model for model in replica_list if model["id"] != replica["id"]])
+        others = [model for model in replica_list if model["id"] != replica["id"]]
+        found = observe_all(self.peers, others, self.clock)
         found = found.having(observe(self.own, replica))
         sending = Sending(self.routes, self.clock, watch)
         promoted = make_active(found, replica_list, replica["id"], sending, quiesce_wait_time)
@@ -207,8 +208,7 @@ class ReplicationMethods:
             "export_locations": self.helper.locations(own.seen.mountpoint),
             PROMOTION: promoted.told,
         }
-        others = [model["id"] for model in replica_list if model["id"] != replica["id"]]
-        return [answer, *({"id": i, "replica_state": OUT_OF_SYNC} for i in others)]
+        return [answer, *({"id": model["id"], "replica_state": OUT_OF_SYNC} for model in others)]
 
     # --- snapshots ---------------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class ReplicationMethods:
             raise Conflict("newer snapshots exist: reverting would destroy them")
         carry_out((SetProperties(copy.dataset, ((REVERTED_TO, str(to.point.guid)),)),), copy.zfs)
         for taken in newer:
-            replica_ending.drop_base(copy.zfs, line, taken, replica_list)
+            drop(copy.zfs, line, taken)
         self.revert_to_snapshot(context, active_replica_snapshot, share_access_rules, snapshot_access_rules)
 
     def revert_to_snapshot(

@@ -78,6 +78,8 @@ def unfinished(copy: Copy) -> SeenShare | None:
         steps: Steps = (Forget(here.dataset, (ID,)), Rename(here.dataset, _free_name(copy)))
         carry_out(((Unmount(here.dataset), *steps) if here.is_mounted else steps), copy.zfs)
         here = None
+    if here is not None and here.kind is Kind.RECEIVING and here.of == copy.id:
+        return None  # its first copy has just arrived
     if here is not None and here.belongs_to(copy.id):
         origin = observe_share(copy.zfs, here.origin.dataset) if here.origin is not None else None
         is_ours = origin is not None and origin.kind is Kind.DIVERGED and origin.of == copy.id

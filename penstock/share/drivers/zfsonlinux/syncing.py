@@ -23,11 +23,13 @@ from penstock.share.drivers.zfsonlinux.identity import (
     EPOCH,
     FENCED,
     HOSTS,
+    ID,
     KIND,
     OF,
     PROMOTED,
     REVERTED_TO,
     ROLE,
+    SHARE_ID,
     SYNCED_AT,
     SYNCED_GUID,
     Fence,
@@ -39,12 +41,13 @@ from penstock.share.drivers.zfsonlinux.replica_set import (
     Line,
     Taken,
     arriving,
+    drop,
     hold_tag,
     observe_line,
     receiving,
 )
 from penstock.share.drivers.zfsonlinux.setting_aside import set_aside
-from penstock.share.drivers.zfsonlinux.steps import Forget, Rename, SetProperties, TakeSnapshot, carry_out
+from penstock.share.drivers.zfsonlinux.steps import Forget, Pairs, Rename, SetProperties, TakeSnapshot, carry_out
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role, Watch
 from penstock.units import gib_to_bytes
@@ -52,9 +55,9 @@ from penstock.zfs.changes import flush
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Diverged as DivergedFault
 from penstock.zfs.faults import NewerSnapshots
-from penstock.zfs.holds import hold, release
+from penstock.zfs.holds import hold, holds, release
 from penstock.zfs.incremental import Diverged, SnapshotPoint, plan_transfer
-from penstock.zfs.names import Dataset
+from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.transfer import Transfer
 
 log = structlog.get_logger(__name__)
@@ -167,29 +170,23 @@ def _forget_unsent(zfs: Zfs, line: Line, target: Copy) -> None:
     unsent = [t for t in line.syncs if target.id in t.bases and (base is None or t.point > base.point)]
     for taken in unsent[1:]:
         if taken.bases == {target.id}:
-            _drop(zfs, line, taken, [target.id])
-
-
-def _drop(zfs: Zfs, line: Line, taken: Taken, replica_ids: Sequence[str]) -> None:
-    """Destroy a sync snapshot, with the holds of these replicas; what has a clone goes with its last one."""
-    for replica_id in replica_ids:
-        release(zfs, [line.name(taken)], hold_tag(replica_id))
-    zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
+            drop(zfs, line, taken)
 
 
 # --- sending --------------------------------------------------------------------------------------------------------
 
 
 def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tuple[Copy, int]:
+    before = 0
     if target.seen is None:
-        return _first_copy(source, target, to, sending)
+        target, before = _first_copy(source, target, to, sending)
     target = _follow_revert(source, target)
     if _has_own_snapshots(source, target, to):
         target = set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
     elif target.seen is not None:
         carry_out(_size(target), target.zfs)
         try:
-            return target, _transfer(source, target, to, target.dataset, sending)
+            return target, before + _transfer(source, target, to, target.dataset, sending)
         except DivergedFault as fault:
             log.warning("replica.modified", replica=target.id, reason=fault.message)
         target = set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
@@ -237,32 +234,58 @@ def make_placeholder(target: Copy) -> None:
     Raises Conflict when something else has its name, NotFound, InsufficientCapacity.
     """
     place = receiving(target.dataset)
-    marks = {"canmount": "off", "mountpoint": "none", OF: target.id, KIND: Kind.RECEIVING.value}
+    marks = {
+        "canmount": "off",
+        "mountpoint": "none",
+        SHARE_ID: target.model["share_id"],
+        OF: target.id,
+        KIND: Kind.RECEIVING.value,
+    }
     try:
         target.zfs.create(place, marks, parents=False)
     except Conflict:
-        if not _is_placeholder(target):
+        if not is_arriving(target, place):
             raise
 
 
-def _is_placeholder(target: Copy) -> bool:
-    place = receiving(target.dataset)
+def is_arriving(target: Copy, place: Dataset) -> bool:
+    """Is it the replica's placeholder, or the first copy that is not the replica yet?"""
     found = target.zfs.get_many([place], (KIND, OF)).get(str(place))
     return found is not None and (found[KIND].value, found[OF].value) == (Kind.RECEIVING.value, target.id)
 
 
 def _first_copy(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tuple[Copy, int]:
-    """Everything, into the placeholder; when it is whole and marked it takes its place by a rename."""
+    """Everything, into the placeholder; when it is whole it takes its place by a rename, and is marked there.
+
+    Until its kind is written it is known for what it is by ``penstock:of``, wherever it lies.
+    """
     zfs, inside = target.zfs, arriving(target.dataset)
-    make_placeholder(target)
-    sent_bytes = _transfer(source, target, to, inside, sending)
-    identity = replace(spec.share_identity(target.model, target.model["size"]), epoch=0)
-    size = str(gib_to_bytes(identity.size_gib))
-    options = _native(target) | {"refquota": size, **({"refreservation": size} if spec.is_thick(target.model) else {})}
-    marks = {**options, ROLE: Role.DEMOTED.value, **identity.properties(Kind.SHARE)}
-    carry_out((SetProperties(inside, tuple(marks.items())), Rename(inside, target.dataset)), zfs)
-    zfs.destroy(receiving(target.dataset), recursive=False)
+    sent_bytes = 0
+    if not is_arriving(target, target.dataset):
+        make_placeholder(target)
+        sent_bytes = _transfer(source, target, to, inside, sending)
+        carry_out((SetProperties(inside, _first_marks(target)), Rename(inside, target.dataset)), zfs)
+    place = receiving(target.dataset)
+    if is_arriving(target, place):
+        zfs.destroy(place, recursive=False)
+    carry_out(
+        (
+            SetProperties(target.dataset, ((ID, target.id), (KIND, Kind.SHARE.value))),
+            Forget(target.dataset, (OF,)),
+        ),
+        zfs,
+    )
     return target.again(), sent_bytes
+
+
+def _first_marks(target: Copy) -> Pairs:
+    """All but what makes it the replica. Of no reign yet: until a sync has ended it is nobody's source."""
+    identity = replace(spec.share_identity(target.model, target.model["size"]), epoch=0).properties(Kind.RECEIVING)
+    size = str(gib_to_bytes(target.model["size"]))
+    thick = {"refreservation": size} if spec.is_thick(target.model) else {}
+    marks = {**_native(target), "refquota": size, **thick, ROLE: Role.DEMOTED.value, OF: target.id, **identity}
+    del marks[ID]
+    return tuple(marks.items())
 
 
 def _follow_revert(source: Copy, target: Copy) -> Copy:
@@ -280,7 +303,7 @@ def _follow_revert(source: Copy, target: Copy) -> Copy:
     if any(taken.point.guid in known or taken.kind is not Kind.SYNC for taken in newer):
         return target
     for taken in newer:
-        _drop(target.zfs, line, taken, [target.id])
+        drop(target.zfs, line, taken)
     was_mounted = target.seen is not None and target.seen.is_mounted
     if was_mounted and not target.zfs.flavour.rename_while_mounted:
         target.peer.storage.nfs.remove([str(target.seen.mountpoint)] if target.seen else [])
@@ -313,6 +336,7 @@ def _mark(source: Copy, target: Copy, guid: int, looked_at: datetime, replica_li
     stale = tuple(
         name
         for name, value in (
+            (OF, seen.of),
             (FENCED, seen.marks.fence),
             (PROMOTED, seen.marks.promoted),
             (REVERTED_TO, seen.marks.reverted_to),
@@ -326,6 +350,10 @@ def _mark(source: Copy, target: Copy, guid: int, looked_at: datetime, replica_li
 def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_ids: Sequence[str]) -> None:
     """From now on increments start from `arrived`; older bases that nobody needs go, on either side."""
     hold(target.zfs, [line.name(arrived)], hold_tag(target.id))
+    if target.id.replace("-", "_") not in arrived.point.name:  # made for another replica
+        followers = {hold_tag(replica_id) for replica_id in replica_ids if replica_id != source.id}
+        for copy in (source, target):
+            trim(copy.zfs, copy.dataset.snapshot(arrived.point.name), followers)
     _clean_source(source, target, arrived.point.guid, replica_ids)
     theirs = observe_line(source.zfs, source.dataset, replica_ids)
     carried = {taken.point.guid for taken in theirs.syncs}
@@ -333,7 +361,14 @@ def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_id
     target.zfs.set_each(unmarked, {KIND: Kind.SYNC.value})
     for taken in line.syncs:
         if taken.point.guid not in carried:
-            _drop(target.zfs, line, taken, replica_ids)
+            drop(target.zfs, line, taken)
+
+
+def trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
+    """Let go of it for whoever is not wanted; other people's holds stay."""
+    for tag in holds(zfs, [name]).get(name, frozenset()) - wanted:
+        if tag.startswith(hold_tag("")):
+            release(zfs, [name], tag)
 
 
 def _clean_source(source: Copy, target: Copy, base_guid: int, replica_ids: Sequence[str]) -> None:
@@ -344,7 +379,7 @@ def _clean_source(source: Copy, target: Copy, base_guid: int, replica_ids: Seque
         if taken.bases != {target.id}:
             carry_out((Forget(line.name(taken), (base_for(target.id),)),), source.zfs)
     for taken in removable(line, source.id, target.id, base_guid, replica_ids):
-        _drop(source.zfs, line, taken, [*replica_ids])
+        drop(source.zfs, line, taken)
 
 
 def removable(line: Line, source_id: str, target_id: str, base_guid: int, replica_ids: Sequence[str]) -> list[Taken]:

@@ -1,0 +1,168 @@
+"""Each action of each replica operation fails, or is the last before a crash; then the same call settles it.
+
+Between any two actions at most one copy accepts writes; afterwards data, bases and holds are as if nothing had
+happened.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from penstock.errors import Fault
+from penstock.zfs.flavour import ZFS_FUSE, Flavour
+from tests.simulation.replica_sites import Crash, SimulatedShare, SimulatedSites, Watching
+from tests.simulation.zfs_host import OPENZFS
+
+ALL = os.environ.get("PENSTOCK_FAULTS") == "all"
+
+
+def replicated(share: SimulatedShare) -> None:
+    share.create("a")
+    share.write("a")
+    share.add("b")
+    share.sync("b")
+
+
+def first_copy(share: SimulatedShare) -> Callable[[], object]:
+    share.create("a")
+    share.write("a")
+    share.take_snapshot()
+    share.write("a")
+    share.add("b")
+    return lambda: share.sync("b")
+
+
+def increment(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    share.take_snapshot()
+    share.write("a")
+    return lambda: share.sync("b")
+
+
+def increment_with_two(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    share.add("c")
+    share.sync("c")
+    share.write("a")
+    share.sync("c")
+    share.write("a")
+    return lambda: share.sync("b")
+
+
+def unchanged(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    return lambda: share.sync("b")
+
+
+def planned(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    share.write("a")
+    return lambda: share.promote("b", epoch=2)
+
+
+def unplanned(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    share.write("a")
+    share.sites.away.add("a")
+    share.is_split = True
+    return lambda: share.promote("b", epoch=2)
+
+
+def returned(share: SimulatedShare) -> Callable[[], object]:
+    """The old active wrote on while it was cut off, and comes back."""
+    replicated(share)
+    share.write("a")
+    share.sites.away.add("a")
+    share.is_split = True
+    share.promote("b")
+    share.write("b")
+    share.sites.away.clear()
+    return lambda: share.sync("a")
+
+
+def deleting(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    share.add("c")
+    share.sync("c")
+    return lambda: share.delete("b")
+
+
+def deleting_the_last(share: SimulatedShare) -> Callable[[], object]:
+    replicated(share)
+    return lambda: share.delete("b")
+
+
+SCENARIOS = (
+    first_copy,
+    increment,
+    increment_with_two,
+    unchanged,
+    planned,
+    unplanned,
+    returned,
+    deleting,
+    deleting_the_last,
+)
+
+
+def picture(share: SimulatedShare) -> dict[str, Any]:
+    """What is there, without names and times that legitimately differ."""
+    seen: dict[str, Any] = {"writable": share.writable()}
+    for name in share.sites.all:
+        host = share.site(name)
+        for path, filesystem in host.state.filesystems.items():
+            snapshots = sorted(
+                (host.content(s.path), s.local.get("penstock:kind", "")) for s in filesystem.snapshots.values()
+            )
+            marks = {n: filesystem.local.get(f"penstock:{n}") for n in ("kind", "role", "of")}
+            mounted = (filesystem.is_mounted, filesystem.local.get("readonly"), filesystem.local.get("canmount"))
+            seen[f"{name}:{path}"] = (marks, mounted, snapshots, host.content(path))
+        nfs: Any = share.sites.all[name].nfs
+        seen[f"{name} served"] = sorted(nfs.served().items())
+        seen[f"{name} holds"] = share.holds(name) if name in share.models else 0
+    return seen
+
+
+def settle(share: SimulatedShare, scenario: object) -> None:
+    """What comes after it anyway."""
+    if scenario in (deleting, deleting_the_last):
+        share.gone("b")
+    share.settle()
+
+
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_the_same_call_again_settles_it(
+    scenario: Callable[[SimulatedShare], Callable[[], object]], flavour: Flavour
+) -> None:
+    sites = SimulatedSites(flavour)
+    share = SimulatedShare(sites)
+    call = scenario(share)
+    start, away, models = sites.saved(), set(sites.away), dict(share.models)
+    undisturbed = Watching(share)
+    sites.hook(undisturbed)
+    call()
+    sites.hook(None)
+    settle(share, scenario)
+    expected = picture(share)
+    for at in range(undisturbed.count):
+        for kind in Watching.KINDS if ALL else (Watching.KINDS[at % len(Watching.KINDS)],):
+            sites.back_to(start)
+            sites.away |= away
+            share.models = copy.copy(models)
+            watching = Watching(share, at, kind)
+            sites.hook(watching)
+            try:
+                call()
+            except (Crash, Fault):
+                sites.hook(None)
+                sites.restart()
+                call()
+            sites.hook(None)
+            settle(share, scenario)
+            assert picture(share) == expected, f"{kind} {watching.struck}"

@@ -1,0 +1,143 @@
+"""Three backends in memory that replicate to each other, watched for two copies that accept writes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from penstock.clock import ManualClock
+from penstock.errors import Unavailable, UnknownResult
+from penstock.units import GIB
+from penstock.zfs.flavour import Flavour
+from penstock.zfs.names import Dataset
+from tests.contract.replica_sites import Replicated, Site, Sites
+from tests.simulation.nfs_server import SimulatedNfs, chmod
+from tests.simulation.zfs_cli import Answer
+from tests.simulation.zfs_host import SimulatedHost
+from tests.simulation.zfs_network import SimulatedNetwork
+
+
+class SimulatedSites(Sites):
+    """Backends a, b and c, with one clock."""
+
+    def __init__(self, flavour: Flavour, size: int = 8 * GIB) -> None:
+        self.clock = ManualClock()
+        self.network = SimulatedNetwork()
+        sites = {}
+        for name in "abc":
+            host = SimulatedHost(name, flavour=flavour, clock=self.clock, pools={"tank": size})
+            host.programs["chmod"] = chmod
+            sites[name] = Site(name, host, SimulatedNfs(host), Dataset("tank"), self.clock)
+        super().__init__(sites, self.network)
+        self.restart()
+
+    def host(self, name: str) -> SimulatedHost:
+        host = self.all[name].host
+        assert isinstance(host, SimulatedHost)
+        return host
+
+    def hook(self, hooks: Any) -> None:
+        for name in self.all:
+            self.host(name).hooks = hooks
+
+    def saved(self) -> dict[str, Any]:
+        return {name: self.host(name).saved() for name in self.all}
+
+    def back_to(self, states: dict[str, Any]) -> None:
+        for name, state in states.items():
+            self.host(name).use(copy.deepcopy(state))
+        self.hook(None)
+        self.away.clear()
+        self.restart()
+
+    def reboot(self, name: str) -> None:
+        """The host's power is cut: what ZFS and exports do at boot by themselves is all that is served."""
+        self.host(name).reboot()
+
+
+class SimulatedShare(Replicated):
+    """A replicated share on them, with its clients. `is_split`: an active one was cut off and goes on serving."""
+
+    is_split: bool = False
+
+    def site(self, name: str) -> SimulatedHost:
+        sites = self.sites
+        assert isinstance(sites, SimulatedSites)
+        return sites.host(name)
+
+    def write(self, name: str, size: int = 2**20) -> None:
+        """A client writes. OSError when it is refused."""
+        self.site(name).write(str(self.dataset(name)), size)
+
+    def content(self, name: str) -> Any:
+        return self.site(name).content(str(self.dataset(name)))
+
+    def writable(self) -> list[str]:
+        """The copies that accept writes of clients: mounted, not read-only, exported for writing."""
+        found = []
+        for name in self.models:
+            host = self.site(name)
+            filesystem = host.state.filesystems.get(str(self.dataset(name)))
+            if filesystem is None or not filesystem.is_mounted or filesystem.local.get("readonly") == "on":
+                continue
+            nfs = self.sites.all[name].nfs
+            assert isinstance(nfs, SimulatedNfs)
+            export = nfs.served().get(f"/{self.dataset(name)}")
+            if export is not None and any(client.writable for client in export.clients):
+                found.append(name)
+        return found
+
+    def check_writers(self, after: object) -> None:
+        """At most one of those that answer accepts writes, and no two of one reign."""
+        writers = self.writable()
+        epochs = [self.site(n).filesystem(str(self.dataset(n))).local.get("penstock:epoch") for n in writers]
+        assert len(epochs) == len(set(epochs)), f"{writers} accept writes in reign {epochs} after {after}"
+        if not self.is_split:
+            assert len(writers) <= 1, f"{writers} accept writes after {after}"
+
+    def holds(self, name: str) -> int:
+        """Holds on the host, on whatever."""
+        return sum(len(s.holds) for f in self.site(name).state.filesystems.values() for s in f.snapshots.values())
+
+
+class Crash(Exception):
+    """The process died here; not a fault, so nothing catches it."""
+
+
+class Watching:
+    """Counts actions on all hosts, makes trouble at one of them, and looks after each whether two accept writes."""
+
+    KINDS = ("crash before", "crash after", "timeout before", "timeout after", "refused")
+
+    def __init__(self, share: SimulatedShare, at: int = -1, kind: str = "") -> None:
+        self.share = share
+        self.at = at
+        self.kind = kind
+        self.count = 0
+        self.struck = ""
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        self.count += 1
+        if self.count - 1 != self.at:
+            return None
+        self.struck = f"{host.name}: {' '.join(words)}"
+        if self.kind == "crash before":
+            raise Crash(self.struck)
+        if self.kind == "timeout before":
+            raise UnknownResult(self.struck)
+        if self.kind == "refused" and words[0].endswith("_file"):
+            raise Unavailable(self.struck)
+        return Answer(1, "", "cannot do it: I/O error\n") if self.kind == "refused" else None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        self.share.check_writers(words)
+        if self.count - 1 == self.at:
+            if self.kind == "crash after":
+                raise Crash(self.struck)
+            if self.kind == "timeout after":
+                raise UnknownResult(self.struck)
+        return None
+
+
+Call = Callable[[], object]
