@@ -93,7 +93,7 @@ def switch(
     target = pair.target.again()
     serve_stored(target)
     destroy_placeholder(target)
-    end_replication(target, [model["id"] for model in pair.models])
+    end_replication(target)
     return target.again()
 
 
@@ -178,4 +178,4 @@ def take_back(pair: Pair) -> None:
         destroy_placeholder(pair.target)  # what has its name there is not ours
     else:
         destroy_copy(pair.target, pair.models)
-    end_replication(source.again(), [pair.target.id])
+    end_replication(source.again())
