@@ -15,7 +15,7 @@ from penstock.store import access, replicas
 from penstock.store.database import Database
 from penstock.store.schema import metadata
 from tests.contract.replica_sites import Replicated
-from tests.contract.test_replica_driver import Simulated
+from tests.simulation.replica_sites import SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
 
 MIB = 2**20
@@ -24,7 +24,7 @@ MIB = 2**20
 @pytest.fixture
 def share() -> Replicated:
     """Active on ``a``, in sync on ``b``, with one access rule."""
-    share = Replicated(Simulated(OPENZFS))
+    share = Replicated(SimulatedSites(OPENZFS))
     share.create("a")
     share.sites.host("a").write(str(share.dataset("a")), MIB)  # type: ignore[attr-defined]
     share.add("b")

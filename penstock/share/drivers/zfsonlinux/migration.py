@@ -17,7 +17,7 @@ from penstock.share.drivers.zfsonlinux.exporting import export_locations
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, is_arriving, observe_line
 from penstock.share.drivers.zfsonlinux.storage import Storage
 from penstock.share.drivers.zfsonlinux.syncing import Sending
 from penstock.share.models import ShareModel, SnapshotModel
@@ -92,8 +92,9 @@ class MigrationMethods:
         pair = self._look(source_share, destination_share)
         if pair.source.seen is None:
             raise ShareResourceNotFound(f"share {source_share['share_id']} is not on the backend")
-        if pair.target.seen is None and pair.target.zfs.exists(pair.target.dataset):
-            raise Conflict(f"{pair.target.dataset} exists, and is not this share's")
+        target = pair.target
+        if target.seen is None and target.zfs.exists(target.dataset) and not is_arriving(target, target.dataset):
+            raise Conflict(f"{target.dataset} exists, and is not this share's")
         root = spec.root_of(destination_share["host"], pair.target.peer.settings)
         free = bytes_of(pair.target.zfs.get(root, ("available",)), "available")
         more = _held_bytes(pair.source.zfs, pair.source.dataset) - _arrived_bytes(pair.target)

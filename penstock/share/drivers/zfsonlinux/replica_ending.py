@@ -11,14 +11,11 @@ from penstock.share.drivers.zfsonlinux import lineage, rehearsing
 from penstock.share.drivers.zfsonlinux.identity import (
     FENCED,
     HOSTS,
-    KIND,
-    OF,
     PROMOTED,
     REVERTED_TO,
     ROLE,
     SYNCED_AT,
     SYNCED_GUID,
-    Kind,
     base_for,
 )
 from penstock.share.drivers.zfsonlinux.peers import Peers
@@ -29,6 +26,7 @@ from penstock.share.drivers.zfsonlinux.replica_set import (
     drop,
     hold_tag,
     if_it_answers,
+    is_arriving,
     observe,
     observe_line,
     receiving,
@@ -71,14 +69,14 @@ def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
 
 
 def destroy_placeholder(copy: Copy) -> None:
-    """Destroy what its first copy arrived in, with what is half received. Fine when there is none."""
+    """Destroy what its first copy arrived in, and that copy when it is not the replica yet. Fine when there is none."""
     place = receiving(copy.dataset)
-    found = copy.zfs.get_many([place], (KIND, OF)).get(str(place))
-    if found is None or (found[KIND].value, found[OF].value) != (Kind.RECEIVING.value, copy.id):
-        return
-    if copy.zfs.flavour.can_resume:
-        abort(copy.zfs, place.child("data"))
-    copy.zfs.destroy(place, recursive=True)
+    if is_arriving(copy, place):
+        if copy.zfs.flavour.can_resume:
+            abort(copy.zfs, place.child("data"))
+        copy.zfs.destroy(place, recursive=True)
+    if is_arriving(copy, copy.dataset):
+        copy.zfs.destroy(copy.dataset, recursive=True)
 
 
 def release_all(zfs: Zfs, dataset: Dataset) -> None:

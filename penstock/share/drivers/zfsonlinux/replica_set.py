@@ -9,7 +9,7 @@ from penstock.clock import Clock
 from penstock.errors import Fault, NotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.finding import Finder
-from penstock.share.drivers.zfsonlinux.identity import ID, KIND, Fence, Kind, base_for, kind_of, owner_id
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, OF, Fence, Kind, base_for, kind_of, owner_id
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.models import ShareModel
@@ -82,6 +82,12 @@ def arriving(dataset: Dataset) -> Dataset:
 def rehearsal(dataset: Dataset) -> Dataset:
     """The clone for a rehearsal."""
     return Dataset(f"{dataset.path}_rehearsal")
+
+
+def is_arriving(target: Copy, place: Dataset) -> bool:
+    """Is it the replica's placeholder, or the first copy that is not the replica yet?"""
+    found = target.zfs.get_many([place], (KIND, OF)).get(str(place))
+    return found is not None and (found[KIND].value, found[OF].value) == (Kind.RECEIVING.value, target.id)
 
 
 def observe(peer: Peer, model: ShareModel) -> Copy:

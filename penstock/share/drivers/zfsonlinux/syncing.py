@@ -43,6 +43,7 @@ from penstock.share.drivers.zfsonlinux.replica_set import (
     arriving,
     drop,
     hold_tag,
+    is_arriving,
     observe_line,
     receiving,
 )
@@ -246,12 +247,6 @@ def make_placeholder(target: Copy) -> None:
     except Conflict:
         if not is_arriving(target, place):
             raise
-
-
-def is_arriving(target: Copy, place: Dataset) -> bool:
-    """Is it the replica's placeholder, or the first copy that is not the replica yet?"""
-    found = target.zfs.get_many([place], (KIND, OF)).get(str(place))
-    return found is not None and (found[KIND].value, found[OF].value) == (Kind.RECEIVING.value, target.id)
 
 
 def _first_copy(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tuple[Copy, int]:
