@@ -89,16 +89,15 @@ def change_state(tx: Connection, seen: ShareInstance, state: ReplicaState, *, no
 
 
 def keep_epoch(tx: Connection, share_id: ShareId | str, new: InstanceId | str, *, now: datetime) -> int:
-    """The number of the reign of `new`, higher than that of any other replica there is, stored before it begins.
+    """A number for the reign of `new`, stored before it begins: higher than any that was kept for this share.
 
-    The same number again when it is called again before another promotion.
+    Each attempt has one of its own, and the one above it: a driver that gives a promotion up lets the old active
+    replica go on under that.
     """
     rows = tx.execute(select(share_instances).where(share_instances.c.share_id == share_id).with_for_update())
-    epochs = {row.id: row.epoch for row in rows}
-    others = max((epoch for instance_id, epoch in epochs.items() if instance_id != new), default=0)
-    kept = max(epochs.get(str(new), 1), others + 1)
+    kept = max((int(row.epoch) for row in rows), default=0) + 2
     tx.execute(update(share_instances).where(share_instances.c.id == new).values(epoch=kept, updated_at=now))
-    return int(kept)
+    return kept
 
 
 def switch_active(

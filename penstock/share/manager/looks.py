@@ -148,7 +148,7 @@ class Looks:
 
     def _write(self, context: RequestContext, every: Sequence[_Seen], now: datetime) -> None:
         """Lag and alarms, in one transaction, and none when nothing is new."""
-        changes = [(one, self._changes(one, now)) for one in every if not one.is_active]
+        changes = [(one, self._changes(one, now)) for one in every]
         if not any(values for _, values in changes):
             return
         with self.backend.database.begin() as tx:
@@ -158,6 +158,10 @@ class Looks:
 
     def _changes(self, one: _Seen, now: datetime) -> dict[str, Any]:
         row, values = one.row, dict[str, Any]()
+        if one.report is not None and one.report.epoch > row.epoch:
+            values["epoch"] = one.report.epoch
+        if one.is_active:
+            return values
         synced_at = row.synced_at
         if one.report is not None and one.report.role is Role.REPLICA and one.report.synced_at is not None:
             synced_at = one.report.synced_at

@@ -129,7 +129,7 @@ def _write(
         if speaking is None:
             return
         old = speaking.instance
-        reign = max(epoch, told.promotion.epoch if told.promotion else 0)
+        reign = told.promotion.epoch if told.promotion else epoch  # what is on the storage, or it would be fenced
         if old.id == mine.instance.id:
             replicas.set_state(
                 tx,

@@ -46,7 +46,7 @@ def test_whatever_happens_no_acknowledged_write_is_lost_unsaid(seeds: range) -> 
             raise AssertionError(f"seed {seed}: {type(err).__name__}: {err}") from err
 
 
-def run(seed: int) -> World:
+def run(seed: int, kind: str = "dummy") -> World:
     """One life of three backends; the same seed is the same life."""
     source = Random(seed)
 
@@ -54,7 +54,7 @@ def run(seed: int) -> World:
         return UUID(int=source.getrandbits(128), version=4)
 
     with mock.patch("uuid.uuid4", seeded_uuid):
-        return _live(World(seed))
+        return _live(World(seed, kind))
 
 
 def _live(world: World) -> World:

@@ -71,6 +71,13 @@ class ReplicaTrouble:
             self.told += 1
             raise BackendFault(f"{what} on {section} broke.")
 
+    def after_step(self, section: str, what: str) -> None:
+        """Called after a step has had its effect."""
+        if self._happens(self.dies):
+            raise Died(f"after {what} on {section}")
+        if self._happens(self.hangs):
+            raise UnknownResult(f"{what} on {section} hung after its work was done.")
+
     def reaches(self, one: str, other: str) -> bool:
         """Is there a line between the two, and somebody at its end?"""
         return other not in self.down and frozenset((one, other)) not in self.cut

@@ -30,6 +30,7 @@ from penstock.share.replication import PROMOTION, Promotion
 from penstock.store import operations, replicas, snapshots, types
 from tests.simulation.replicas.site import DummySite, Site
 from tests.simulation.replicas.trouble import ReplicaTrouble
+from tests.simulation.replicas.zfs_site import ZfsSite
 from tests.simulation.trouble import Died, MortalDatabase
 from tests.simulation.world import _raw, _schema
 
@@ -44,8 +45,18 @@ enabled_share_protocols = NFS
 default_share_type = readable
 replica_state_update_interval = 60
 """ + "".join(
-    f"[{name}]\nshare_backend_name = {name}\ndriver_handles_share_servers = False\nreplication_domain = d\n"
-    for name in SECTIONS
+    f"""
+[{name}]
+share_backend_name = {name}
+driver_handles_share_servers = False
+replication_domain = d
+dummy_pool_size = 100
+zfs_share_export_ip = 10.0.0.{number}
+zfs_service_ip = 10.0.0.{number}
+zfs_zpool_list = pool
+zfs_nfs_server = kernel
+"""
+    for number, name in enumerate(SECTIONS, 5)
 )
 
 
@@ -124,7 +135,8 @@ class Daemon:
 class World:
     """What outlives the daemons: hosts, database, time; and how promotions went, by share and epoch."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kind: str) -> None:
+        """`kind`: ``dummy``, or ``zfs`` for the ZFS driver on simulated hosts."""
         self.random = Random(seed)
         self.clock = ManualClock()
         skew = self.random.choice((0, 0, 2, 20, 90))
@@ -132,7 +144,9 @@ class World:
             name: Skewed(self.clock, self.random.uniform(-skew, skew)) for name in SECTIONS
         }
         self.trouble = ReplicaTrouble(self.random)
-        self.site: Site = DummySite(self.trouble)
+        self.site: Site = (
+            DummySite(self.trouble) if kind == "dummy" else ZfsSite(self.trouble, self.clock, self.random, SECTIONS)
+        )
         self.database = MortalDatabase("sqlite://")
         _schema().backup(_raw(self.database))
         self.database.trouble = self.trouble  # type: ignore[assignment]

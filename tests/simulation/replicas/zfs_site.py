@@ -1,0 +1,174 @@
+"""Three simulated ZFS hosts with the real driver, and what clients do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from penstock.clock import Clock, ManualClock
+from penstock.config.backend import BackendConfiguration
+from penstock.domain.pools import PoolRef
+from penstock.share.driver import ShareDriver
+from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
+from penstock.share.drivers.zfsonlinux.identity import EPOCH, ID, KIND, OF, PREFIX, ROLE, Kind
+from penstock.share.drivers.zfsonlinux.options import read_settings, zfsonlinux_opts
+from penstock.share.drivers.zfsonlinux.peers import Peer
+from penstock.share.drivers.zfsonlinux.reporting import BOOT_ID
+from penstock.share.drivers.zfsonlinux.storage import open_storage
+from penstock.share.replication import Role
+from penstock.units import GIB, MIB
+from penstock.zfs.flavour import ZFS_FUSE
+from tests.simulation.nfs_host import SimulatedNfs
+from tests.simulation.nfs_server import chmod
+from tests.simulation.replicas.site import Copy
+from tests.simulation.replicas.trouble import ReplicaTrouble
+from tests.simulation.zfs_cli import Answer
+from tests.simulation.zfs_host import OPENZFS, SimulatedHost
+from tests.simulation.zfs_network import SimulatedNetwork
+from tests.simulation.zfs_state import Filesystem
+
+CLIENT = "10.0.0.1"
+POOL = "pool"
+FIRST_CONTENT = 10**12
+
+
+@dataclass
+class _Lines:
+    """The network's set of cut pairs, read from the trouble of the moment."""
+
+    trouble: ReplicaTrouble
+
+    def __contains__(self, pair: object) -> bool:
+        assert isinstance(pair, tuple)
+        return not self.trouble.reaches(*pair)
+
+
+@dataclass
+class _Hooks:
+    """Each command and file of a simulated host is a step."""
+
+    trouble: ReplicaTrouble
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        self.trouble.at_step(host.name, " ".join(words[:2]))
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        self.trouble.after_step(host.name, " ".join(words[:2]))
+        return None
+
+
+@dataclass
+class ZfsSite:
+    """One host per section, all of one flavour or mixed."""
+
+    trouble: ReplicaTrouble
+    clock: ManualClock
+    random: Random
+    sections: tuple[str, ...]
+    hosts: dict[str, SimulatedHost] = field(default_factory=dict)
+    tags: dict[int, str] = field(default_factory=dict)
+    boots: int = 0
+
+    def __post_init__(self) -> None:
+        self.nfs = SimulatedNfs()
+        self.network = SimulatedNetwork(cut=_Lines(self.trouble))  # type: ignore[arg-type]
+        self.network.breaking = self._breaking
+        mixed = self.random.choice(((OPENZFS,), (ZFS_FUSE,), (OPENZFS, ZFS_FUSE)))
+        for section in self.sections:
+            flavour = self.random.choice(mixed)
+            host = SimulatedHost(section, flavour=flavour, clock=self.clock, pools={POOL: 8 * GIB})
+            host.programs["chmod"] = chmod
+            self.nfs.install(host)
+            host.state.files[BOOT_ID] = "boot-0"
+            host.hooks = _Hooks(self.trouble)
+            self.hosts[section] = host
+
+    def _breaking(self) -> float | None:
+        return self.random.random() if self.random.random() < self.trouble.hangs else None
+
+    def driver(self, configuration: BackendConfiguration, clock: Clock) -> ShareDriver:
+        peers = _Peers(self, configuration, clock)
+        host = self.hosts[configuration.config_group]
+        return ZFSonLinuxShareDriver(
+            configuration=configuration, host=host, clock=clock, peers=peers, routes=self.network
+        )
+
+    def write(self, section: str, instance_id: str, what: str) -> None:
+        host = self.hosts[section]
+        found = self._find(host, instance_id)
+        if found is None or not self._is_exported(host, found):
+            raise OSError(30, "read-only, or not there")
+        if not found.is_mounted:
+            raise OSError(2, "not mounted")
+        content = FIRST_CONTENT + len(self.tags)  # hosts number their own blocks, each from one
+        host.model.write(found, MIB, content)
+        self.tags[content] = what
+
+    def copies(self) -> Iterator[Copy]:
+        for section, host in self.hosts.items():
+            for path, filesystem in host.state.filesystems.items():
+                instance_id = filesystem.local.get(ID)
+                if filesystem.local.get(KIND) != Kind.SHARE or instance_id is None:
+                    continue
+                role = filesystem.local.get(ROLE, Role.ACTIVE)
+                yield Copy(
+                    section,
+                    instance_id,
+                    int(filesystem.local.get(EPOCH, "1")),
+                    role,
+                    filesystem.is_mounted and filesystem.local.get("readonly") != "on",
+                    self._content(host, path),
+                    tuple(self._aside(host, instance_id)),
+                    frozenset(
+                        snap.local[f"{PREFIX}snapshot_id"]
+                        for snap in filesystem.snapshots.values()
+                        if snap.local.get(KIND) == Kind.SNAPSHOT
+                    ),
+                )
+
+    def reboot(self, section: str) -> None:
+        self.boots += 1
+        host = self.hosts[section]
+        host.reboot()
+        host.state.files[BOOT_ID] = f"boot-{self.boots}"
+        self.nfs.boot(host.state.files)
+
+    def _aside(self, host: SimulatedHost, instance_id: str) -> Iterator[str]:
+        for path, filesystem in host.state.filesystems.items():
+            if filesystem.local.get(KIND) == Kind.DIVERGED and filesystem.local.get(OF) == instance_id:
+                yield ",".join(self._content(host, path))
+
+    def _content(self, host: SimulatedHost, path: str) -> tuple[str, ...]:
+        return tuple(self.tags.get(number, f"?{number}") for number in host.content(path))
+
+    def _find(self, host: SimulatedHost, instance_id: str) -> Filesystem | None:
+        for filesystem in host.state.filesystems.values():
+            if filesystem.local.get(ID) == instance_id and filesystem.local.get(KIND) == Kind.SHARE:
+                return filesystem
+        return None
+
+    def _is_exported(self, host: SimulatedHost, filesystem: Filesystem) -> bool:
+        return self.nfs.allows(host.state.files, f"/{filesystem.path}", CLIENT) == "rw"
+
+
+@dataclass
+class _Peers:
+    """Another backend's storage as one daemon reaches it. Implements `Peers`."""
+
+    site: ZfsSite
+    configuration: BackendConfiguration
+    clock: Clock
+    known: dict[str, Peer] = field(default_factory=dict)
+
+    def storage_of(self, host: str) -> Peer:
+        section = PoolRef.parse(host).backend
+        if section not in self.known:
+            configuration = BackendConfiguration(self.configuration.conf, section)
+            configuration.append_config_values(zfsonlinux_opts)
+            settings = read_settings(configuration)
+            there = self.site.hosts[section]
+            storage = open_storage(settings, connect_timeout_s=60, host=there, nfs=None, clock=self.clock)
+            self.known[section] = Peer(section, storage, settings)
+        return self.known[section]
