@@ -459,3 +459,33 @@ def test_a_handler_knows_its_operation(database, queue, clock) -> None:
     Worker(database, queue, clock, BACKEND, handle).run_pending()
     assert [operation and operation.id for operation in seen] == [operation_id]
     assert current() is None
+
+
+def test_two_backends_never_run_operations_of_one_resource_at_once(database) -> None:
+    """Neither is held up by what is queued at the other, so only the claim itself keeps them apart."""
+    if database.url == "sqlite://":
+        pytest.skip("its one connection serves one thread at a time")
+    clock = SystemClock()
+    queue = OperationQueue(clock)
+    running, worst, lock, done = [0], [0], threading.Lock(), threading.Semaphore(0)
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        with lock:
+            running[0] += 1
+            worst[0] = max(worst[0], running[0])
+        clock.sleep(0.005)
+        with lock:
+            running[0] -= 1
+        done.release()
+
+    workers = [Worker(database, queue, clock, backend, handle) for backend in (BACKEND, OTHER)]
+    for _ in range(10):
+        for backend in (BACKEND, OTHER):
+            enqueue(database, queue, "promote_share_replica", backend=backend)
+    for worker in workers:
+        worker.start()
+    for _ in range(20):
+        assert done.acquire(timeout=30)
+    for worker in workers:
+        worker.stop()
+    assert worst[0] == 1

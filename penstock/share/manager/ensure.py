@@ -15,7 +15,7 @@ import structlog
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction
-from penstock.domain.shares import Share, ShareStatus
+from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.errors import Conflict, Fault, NotFound, ShareResourceNotFound
 from penstock.share.driver import capabilities_of
 from penstock.share.manager import access
@@ -138,6 +138,9 @@ def _same_locations(model: ShareModel, locations: Sequence[Mapping[str, Any]]) -
 
 
 def _lose(backend: Backend, context: RequestContext, share: Share) -> None:
+    if share.instance.replica_state not in (None, ReplicaState.ACTIVE):
+        log.warning("replica.missing", replica=share.instance.id)  # a sync brings it, or says what keeps it from that
+        return
     if share.status is not ShareStatus.AVAILABLE:
         log.warning("share.missing", share=share.id, status=share.status.value)
         return

@@ -62,6 +62,7 @@ class _Seen:
     active: ShareInstance | None
     objective_s: float
     awaits_snapshot: bool
+    was_asked: bool
 
     @property
     def row(self) -> ShareInstance:
@@ -105,10 +106,11 @@ class Looks:
         every = [
             _Seen(
                 share,
-                reports.get(share.instance.id),
+                (reports or {}).get(share.instance.id),
                 next((i for i in found.siblings[share.id] if i.replica_state is ReplicaState.ACTIVE), None),
                 objective_s(share.metadata, specs[share.instance.id], self.default_objective_s),
-                share.instance.id in found.awaiting,
+                awaits_snapshot=share.instance.id in found.awaiting,
+                was_asked=reports is not None,
             )
             for share in seen
         ]
@@ -134,7 +136,8 @@ class Looks:
 
     def _reports(
         self, models: Sequence[ShareModel], lists: Mapping[str, Sequence[ShareModel]]
-    ) -> Mapping[str, ReplicaReport]:
+    ) -> Mapping[str, ReplicaReport] | None:
+        """What the driver says; None when it could not be asked."""
         if not isinstance(self.backend.driver, HasReplicaReports):
             return {}
         try:
@@ -142,7 +145,7 @@ class Looks:
                 return self.backend.driver.replica_reports(models, lists)
         except Fault as fault:  # it is as old as the rows say
             log.warning("replicas.not_seen", backend=self.backend.host, fault=str(fault))
-            return {}
+            return None
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -255,7 +258,7 @@ class Looks:
         """Begin what is due, the most urgent first, as many as may run at a time."""
         due: list[tuple[float, str]] = []
         for one in every:
-            if one.is_active or one.row.status is not ShareStatus.AVAILABLE or one.report is None:
+            if one.is_active or one.row.status is not ShareStatus.AVAILABLE or not one.was_asked:
                 continue
             if one.active is None or one.active.status is ShareStatus.REPLICATION_CHANGE:
                 continue
@@ -271,10 +274,13 @@ class Looks:
 
     def _slack(self, one: _Seen, now: datetime, every_s: float) -> float | None:
         report = one.report
-        if report is None or report.role is not Role.REPLICA:
+        if report is not None and report.role is not Role.REPLICA:
             return -1e9  # it was active once: the first thing done to it is to fence it
         with self._lock:
             pace = self._paces.get(one.row.id, _Pace())
+        if report is None:  # its storage answers, and has nothing of it
+            known = Known(None, None, one.objective_s, pace.seconds, pace.failures, pace.failed_at)
+            return slack_s(known, now, every_s=every_s)
         synced_at = report.synced_at if report.is_complete else None
         state = None if one.row.replica_state is not ReplicaState.IN_SYNC else report.is_source_changed
         known = Known(synced_at, state, one.objective_s, pace.seconds, pace.failures, pace.failed_at)

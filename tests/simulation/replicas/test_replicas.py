@@ -22,7 +22,7 @@ from tests.simulation.trouble import Died
 
 SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
 CHUNK = 20
-ROUNDS = 3
+ROUNDS = 2
 
 
 def _seeds() -> list[range]:
@@ -62,8 +62,9 @@ def _live(world: World) -> World:
     share_of: dict[str, str] = {}
 
     def watch() -> None:
-        for share in users.shares():
-            share_of.update({one.instance.id: share.id for one in users.replicas(share.id)})
+        if any(copy.instance_id not in share_of for copy in world.site.copies()):
+            for share in users.shares():
+                share_of.update({one.instance.id: share.id for one in users.replicas(share.id)})
         check_reigns(world, share_of)
 
     world.trouble.meanwhile = lambda: _meanwhile(world, users)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -122,14 +123,18 @@ class Daemon:
         self.manager.init_host()
         self.worker.resume_interrupted()
 
-    def turn(self) -> None:
-        """One round of everything it does."""
+    def turn(self, does: Callable[[float], bool]) -> None:
+        """One round of what it does; `does` says whether its threads get to something of that likelihood."""
         if not self.manager.is_service_ready():
             self.start()
-        self.manager.heartbeat()
-        self.worker.run_pending()
-        self.manager.periodic_share_replica_update(CONTEXT)
-        self.manager.periodic_share_replica_snapshot_update(CONTEXT)
+        if does(0.2):
+            self.manager.heartbeat()
+        if does(0.9):
+            self.worker.run_pending()
+        if does(0.6):
+            self.manager.periodic_share_replica_update(CONTEXT)
+        if does(0.4):
+            self.manager.periodic_share_replica_snapshot_update(CONTEXT)
 
 
 class World:
@@ -179,10 +184,10 @@ class World:
         with self.database.read() as tx:
             return operations.pending(tx)
 
-    def work(self, section: str) -> None:
+    def work(self, section: str, *, all_of_it: bool = False) -> None:
         """One daemon's turn; when it dies a new one is started, as often as it takes."""
         try:
-            self.daemons[section].turn()
+            self.daemons[section].turn(lambda chance: all_of_it or self.random.random() < chance)
         except Fault:
             return  # its host is away: it tries again
         except Died:
@@ -191,7 +196,7 @@ class World:
     def work_all(self) -> None:
         """A turn of each daemon."""
         for section in SECTIONS:
-            self.work(section)
+            self.work(section, all_of_it=True)
 
     def restart(self, section: str) -> None:
         """A new process."""
@@ -222,7 +227,7 @@ class World:
             for section in SECTIONS:
                 if self.random.random() < 0.1:
                     self.restart(section)
-                self.work(section)
+                self.work(section, all_of_it=True)
             quiet = quiet + 1 if self._is_quiet() else 0
             if quiet == 2:  # looks that mend, syncs that follow, and snapshots that arrive with them
                 return
