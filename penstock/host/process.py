@@ -204,7 +204,8 @@ def kill_groups(children: Sequence[subprocess.Popen[bytes]]) -> None:
     for child in children:
         # not reaped yet, so the group id cannot have been given to somebody else
         if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
+            # behind sudo it is not ours to kill; to hang up on it is all we can do
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
     for child in children:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -91,7 +91,7 @@ _MEANINGS: tuple[tuple[str, type[Fault]], ...] = (  # the first that is found co
     (r"[Ii]/O error|pool I/O is currently suspended|pool is unavailable|currently unavailable", Unavailable),
     (r"Connection refused|connect: No such file|failed to initialize ZFS library|modules are not loaded", Unavailable),
     (r"used in the initial send|resume token is corrupt", Unavailable),
-    (r"incomplete stream|failed to read from stream|invalid backup stream|Broken pipe", Unavailable),
+    (r"incomplete stream|failed to read from stream|invalid backup stream|Broken pipe|signal received", Unavailable),
     (r"invalid option|unrecognized command|too many arguments|invalid property '", Unsupported),
     (r"' must be one of '|feature|Function not implemented|operation not supported", Unsupported),
     (r"bad numeric value|must be |invalid dataset name|name is too long|cannot be a descendant", Invalid),
@@ -103,6 +103,7 @@ _MEANINGS: tuple[tuple[str, type[Fault]], ...] = (  # the first that is found co
 MEANING: tuple[tuple[re.Pattern[str], type[Fault]], ...] = tuple((re.compile(t), kind) for t, kind in _MEANINGS)
 
 _USAGE = re.compile(r"^usage:.*", re.MULTILINE | re.DOTALL)
+_BROKEN_PIPE = re.compile(r"Broken pipe|signal received")  # the latter by OpenZFS 2.1's kernel module
 _BROKEN_PIPE_EXITS = (141, -13)  # a shell's and subprocess' way to say SIGPIPE
 
 
@@ -128,7 +129,7 @@ def fault_of_transfer(source: Completed, target: Completed) -> Fault | None:
 
     The end that failed first has the reason; the other only saw the pipe break.
     """
-    source_only_saw_the_pipe_break = source.exit_code in _BROKEN_PIPE_EXITS or "Broken pipe" in source.stderr
+    source_only_saw_the_pipe_break = source.exit_code in _BROKEN_PIPE_EXITS or _BROKEN_PIPE.search(source.stderr)
     if has_failed(source) and not source_only_saw_the_pipe_break:
         return fault_of(source)
     if has_failed(target):
