@@ -66,9 +66,10 @@ def choose(
         said = candidate.report.capabilities
         reason = _refusal(wanted, candidate) or _too_full(wanted, said, room) or unfit(wanted, candidate.report)
         if reason is None:
+            is_far = wanted.source is not None and str(ref) != wanted.source.pool
             is_beside = wanted.replica_of is not None and ref.service_host in wanted.replica_of.backends
             score = goodness(wanted, candidate.report)
-            fitting.append((is_beside, -score, room.promised_gib - room.free_gib, str(ref), ref))
+            fitting.append((is_beside or is_far, -score, room.promised_gib - room.free_gib, str(ref), ref))
         else:
             reasons[str(ref)] = reason
     if not fitting:
@@ -91,6 +92,7 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
             wanted.availability_zone is not None and candidate.zone != wanted.availability_zone,
             f"it is in availability zone {candidate.zone}",
         ),
+        (_is_out_of_reach(wanted, report), "it cannot copy the snapshot: it is in another replication domain"),
         (not _speaks(report.capabilities, wanted.protocol), f"it does not serve {wanted.protocol}"),
         (bool(wanted.same_hosts) and name not in wanted.same_hosts, "the scheduler hint same_host excludes it"),
         (wanted.hinted_pool not in (None, name), "the scheduler hint only_host excludes it"),
@@ -98,6 +100,13 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
     )
     refusal = next((reason for failed, reason in checks if failed), None) or _cannot_replicate(wanted, report)
     return refusal or unmet(wanted.extra_specs, report.capabilities)
+
+
+def _is_out_of_reach(wanted: Requirements, report: PoolReport) -> bool:
+    if wanted.source is None or report.ref.service_host == wanted.source.backend:
+        return False
+    domain = report.capabilities.get("replication_domain")
+    return wanted.source.domain is None or domain != wanted.source.domain
 
 
 def _cannot_replicate(wanted: Requirements, report: PoolReport) -> str | None:

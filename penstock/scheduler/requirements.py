@@ -24,6 +24,16 @@ class ReplicaOf:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOf:
+    """Where the snapshot is that a share is made from: its pool, which is preferred because nothing has to be copied
+    there, and the replication domain whose backends can copy it, None for none."""
+
+    pool: str
+    backend: str
+    domain: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Requirements:
     """All that placement looks at. `size_gib` is new capacity; `same_hosts` and `different_hosts` are pool names."""
 
@@ -37,6 +47,7 @@ class Requirements:
     hinted_pool: str | None = None  # the one an administrator named
     only_backend: str | None = None
     replica_of: ReplicaOf | None = None
+    source: SourceOf | None = None
     share: Mapping[str, Any] = field(default_factory=dict)  # what filter and goodness functions call ``share.*``
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from penstock.context import RequestContext
 from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
 from penstock.domain.new_shares import share_with
-from penstock.domain.pools import PoolRef
+from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.replication import TYPE_SPEC, parse_replication_type
 from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareInstance, ShareProtocol, ShareStatus
@@ -17,7 +17,7 @@ from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, NotFound
 from penstock.ids import InstanceId, ShareId, new_id
-from penstock.scheduler.requirements import Requirements
+from penstock.scheduler.requirements import Requirements, SourceOf
 from penstock.services import hints, messages, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import hold_share, own_snapshot, owner_of, snapshot_to_change
@@ -86,7 +86,8 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Sh
             more |= {QuotaResource.SHARE_REPLICAS: 1, QuotaResource.REPLICA_GIGABYTES: decided.size_gib}
         quotas.check(tx, plane, context, *owner, decided.share_type.id, more)
         near = hints.resolve(tx, context, wanted.hints)
-        pool, reason = _place(tx, plane, _requirements(wanted, decided, near, owner))
+        requirements = _from_where(tx, plane, _requirements(wanted, decided, near, owner), decided)
+        pool, reason = _place(tx, plane, requirements)
         share = _share(wanted, decided, owner, plane.clock.utc(), pool, _zone(tx, wanted, pool))
         shares.insert_share(tx, share)
         hints.remember(tx, share.id, wanted.hints)
@@ -109,7 +110,7 @@ def _hold_others(tx: Transaction, context: RequestContext, wanted: NewShare) -> 
 def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewShare) -> _Decided:
     protocol = _protocol(plane, wanted.protocol)
     _check_places(tx, wanted)
-    source = _source(tx, context, wanted)
+    source = _source(tx, plane, context, wanted)
     share_type = _share_type(tx, plane, context, wanted, source)
     if source is None and wanted.share_network_id is None:
         type_choice.check_without_network(share_type)
@@ -137,7 +138,7 @@ def _check_places(tx: Transaction, wanted: NewShare) -> None:
         raise NotFound(f"There is no share group {wanted.share_group_id}.")
 
 
-def _source(tx: Transaction, context: RequestContext, wanted: NewShare) -> _Source | None:
+def _source(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewShare) -> _Source | None:
     if wanted.snapshot_id is None:
         return None
     snapshot = snapshot_to_change(tx, context, wanted.snapshot_id)
@@ -151,7 +152,8 @@ def _source(tx: Transaction, context: RequestContext, wanted: NewShare) -> _Sour
     if wanted.checks_clone_support and not share.create_share_from_snapshot_support:
         raise Invalid(f"The share type of share {share.id} does not allow shares to be made from its snapshots.")
     zone = share.instance.availability_zone
-    if wanted.availability_zone not in (None, zone):
+    is_bound = not plane.conf.use_scheduler_to_create_share_from_snapshot
+    if is_bound and wanted.availability_zone not in (None, zone):
         raise Invalid(f"A share from a snapshot is made where the snapshot is: in availability zone '{zone}'.")
     return _Source(snapshot, share)
 
@@ -189,9 +191,20 @@ def _requirements(wanted: NewShare, decided: _Decided, near: hints.Pools, owner:
         same_hosts=near.same,
         different_hosts=near.different,
         hinted_pool=wanted.hints.only_host,
-        only_pool=None if decided.source is None else share_calls.placed_on(decided.source.share.instance),
         share={"project_id": owner[0], "user_id": owner[1], "share_type_id": decided.share_type.id},
     )
+
+
+def _from_where(tx: Transaction, plane: ControlPlane, wanted: Requirements, decided: _Decided) -> Requirements:
+    """A share from a snapshot goes where that is, or, where the scheduler may choose, to any pool that can copy it."""
+    if decided.source is None:
+        return wanted
+    home = share_calls.placed_on(decided.source.share.instance)
+    if not plane.conf.use_scheduler_to_create_share_from_snapshot:
+        return replace(wanted, only_pool=home)
+    reports = {str(report.ref): report for report in backends.list_pools(tx)}
+    domain = reports[home].capabilities.get("replication_domain") if home in reports else None
+    return replace(wanted, source=SourceOf(home, service_host(home), domain))
 
 
 def _place(tx: Transaction, plane: ControlPlane, requirements: Requirements) -> tuple[PoolRef | None, str]:

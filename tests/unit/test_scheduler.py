@@ -12,7 +12,7 @@ from penstock.domain.pools import PoolRef, PoolReport
 from penstock.errors import InsufficientCapacity
 from penstock.scheduler.capabilities import unmet
 from penstock.scheduler.placement import Candidate, choose
-from penstock.scheduler.requirements import Requirements
+from penstock.scheduler.requirements import Requirements, SourceOf
 
 NOW = datetime(2026, 11, 21)
 
@@ -158,3 +158,18 @@ def test_a_thick_share_needs_free_space_however_the_type_says_thick(name: str) -
     candidate = pool("a", free=8, max_over_subscription_ratio=20.0)
     with pytest.raises(InsufficientCapacity, match="8 GiB free"):
         choose(Requirements(9, "NFS", {name: "<is> False"}), [candidate], {})
+
+
+def test_a_share_from_a_snapshot_stays_where_that_is_while_there_is_room() -> None:
+    wanted = Requirements(5, "NFS", source=SourceOf("h@b#home", "h@b", "d"))
+    home, beside = pool("home", free=6), pool("beside", free=90)
+    far = pool("far", free=90, backend="c", replication_domain="d")
+    foreign = pool("foreign", free=99, backend="e", replication_domain="other")
+    thick = {"thin_provisioning": [False]}
+    assert choose(wanted, [home, beside, far, foreign], {})[0].pool == "home"
+    full = [pool("home", free=1, **thick), far, foreign]
+    ref, reasons = choose(wanted, full, {})
+    assert ref.pool == "far"
+    assert reasons["h@e#foreign"] == "it cannot copy the snapshot: it is in another replication domain"
+    with pytest.raises(InsufficientCapacity):
+        choose(Requirements(5, "NFS", source=SourceOf("h@b#home", "h@b", None)), full, {})

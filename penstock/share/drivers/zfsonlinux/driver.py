@@ -24,7 +24,6 @@ from penstock.errors import (
     ShareShrinkingPossibleDataLoss,
     SnapshotResourceNotFound,
     Unavailable,
-    Unsupported,
 )
 from penstock.exports.nfs import NfsServer
 from penstock.host.runner import Host
@@ -32,6 +31,7 @@ from penstock.host.streaming import Routes
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux import adopt, lineage, loading, plan, reporting, spec
 from penstock.share.drivers.zfsonlinux.access import understand
+from penstock.share.drivers.zfsonlinux.copying import Copies
 from penstock.share.drivers.zfsonlinux.ensuring import FOLLOWING, Ensuring
 from penstock.share.drivers.zfsonlinux.exporting import export_of, rules_for, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
@@ -130,6 +130,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
         self.own = Peer(self.configuration.config_group, self.storage, self.settings)
         self.peers = self._peers or ConfiguredPeers(self.own, self.configuration.conf, clock=self.clock)
         self.routes = self._routes or ways(self.settings)
+        self.copies = Copies(self.own, self.peers, self.routes, self.clock)
         self.ensuring = Ensuring(self.own, self.peers, self.finder, self.helper)
 
     def check_for_setup_error(self) -> None:
@@ -198,9 +199,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     ) -> dict[str, Any]:
         parent = snapshot["share"]
         if service_host(parent["host"]) != service_host(share["host"]):
-            raise Unsupported(
-                f"the snapshot is on {parent['host']}: a share on {share['host']} cannot be made from it yet."
-            )
+            return self.copies.begin(share, snapshot)
         dataset = spec.new_dataset(share, self.settings)
         taken = self.snapshots.name(snapshot)
         is_copy = taken.pool != dataset.pool or spec.is_copy_wanted(share)
@@ -227,7 +226,8 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     def delete_share(self, context: object, share: ShareModel, share_server: Any = None) -> None:
         zfs = self.storage.zfs
         seen = self.finder.share(share) or self.finder.half_copy(share)
-        if seen is None:
+        if seen is None or seen.dataset.name == "data":  # a copy that has not arrived, or is not in its place yet
+            self.copies.end(share)
             self.helper.remove_of(share["id"])
             return
         below = set(observe_tree(zfs, seen.dataset, ("filesystem", "volume"))) - {seen.dataset}
@@ -331,10 +331,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
         return updates
 
     def get_share_status(self, share: ShareModel, share_server: Any = None) -> dict[str, Any]:
-        seen = self.finder.share(share)
-        if seen is None:
-            return {"status": "error"}
-        return {"status": "available", "progress": "100%", "export_locations": self._locations(seen)}
+        return self.copies.status(share)
 
     # --- snapshots ---------------------------------------------------------------------------------------------------
 
