@@ -241,13 +241,12 @@ def _destination(
 ) -> ShareInstance:
     """The instance that will speak for the share. It is stored now, so that its space is promised."""
     now = plane.clock.utc()
-    is_replicated = share_type is not None and share_type.extra_specs.get("replication_type") is not None
     return replace(
         share.instance,
         id=InstanceId(new_id()),
         host=str(pool),
         status=ShareStatus.MIGRATING_TO,
-        replica_state=None if not is_replicated else share.instance.replica_state,
+        replica_state=None,  # there are never two active ones; it is written with the switch
         availability_zone=_zone(tx, pool),
         share_type_id=None if share_type is None else share_type.id,
         progress=None,

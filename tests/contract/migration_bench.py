@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ class Bench:
 
     def a_share(self, **changes: Any) -> Share:
         share = a_share(status=ShareStatus.CREATING, host=HERE, launched_at=None, **changes)
+        share = replace(share, instance=replace(share.instance, status=ShareStatus.CREATING))
         with self.database.begin() as tx:
             shares.insert_share(tx, share)
         self.managers["one"].create_share_instance(ADMIN, share.instance.id)

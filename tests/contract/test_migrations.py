@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from penstock.domain.migration import MigrationFlags
 from penstock.domain.quotas import QuotaResource
-from penstock.domain.shares import Share
+from penstock.domain.shares import ReplicaState, Share
 from penstock.domain.snapshots import Snapshot
 from penstock.errors import Conflict, Invalid, InvalidShare, NotFound, QuotaExceeded, Unavailable
 from penstock.services import migration as service
@@ -18,6 +19,7 @@ from penstock.store import messages, quotas, shares
 from penstock.store.quotas import QuotaScope
 from penstock.store.shares import Page
 from tests.contract.migration_bench import ADMIN, DRIVER_CAN, HERE, THERE, Bench, nth_step
+from tests.factories import a_share
 
 STEPS = 27  # more than a migration has: the last ones find that nothing is left to interrupt
 
@@ -219,6 +221,23 @@ def test_to_another_type_the_share_has_what_the_type_says(bench: Bench) -> None:
     moved = bench.share(share)
     assert (moved.share_type_id, moved.instance.share_type_id) == (new.id, new.id)
     assert not moved.create_share_from_snapshot_support
+
+
+def test_the_only_replica_of_a_share_moves_and_stays_active(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, own="replication_domain = d")
+    kind = bench.a_type(driver_handles_share_servers="False", replication_type="readable")
+    first = a_share()
+    instance = replace(first.instance, replica_state=ReplicaState.ACTIVE, share_type_id=kind.id)
+    share = bench.a_share(
+        id=first.id, share_type_id=kind.id, replication_type="readable", instance=replace(instance, host=HERE)
+    )
+    bench.write(share, "a")
+    bench.to_phase1(share)
+    bench.complete(share)
+    bench.run()
+    moved = bench.share(share)
+    assert (moved.task_state, moved.instance.replica_state) == ("migration_success", "active")
+    assert bench.instances(share) == {THERE: "available"}
 
 
 def test_the_quota_of_the_new_type_holds(bench: Bench) -> None:
