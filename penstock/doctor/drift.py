@@ -8,7 +8,7 @@ from penstock.doctor.books import Books
 from penstock.doctor.exposure import export_drift
 from penstock.doctor.findings import Finding, Kind
 from penstock.doctor.stuck import stuck_drift
-from penstock.domain.shares import Share, ShareStatus
+from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.share.inventory import FoundShare, FoundSnapshot, Inventory
 from penstock.units import bytes_to_gib, gib_to_bytes
@@ -30,7 +30,7 @@ def drift(books: Books, inventory: Inventory) -> tuple[Finding, ...]:
     """Every difference, by kind. `books` are the settled ones (`books.settled`); empty when all agrees."""
     found = {share.id: share for share in inventory.shares}
     taken = {snapshot.id: snapshot for snapshot in inventory.snapshots}
-    held = [share for share in books.shares.values() if share.status in HELD]
+    held = [share for share in books.shares.values() if share.status in HELD and not _is_arriving(share)]
     findings: list[Finding] = []
     for share in held:
         findings += _of_share(share, found.get(share.instance.id), inventory)
@@ -43,6 +43,11 @@ def drift(books: Books, inventory: Inventory) -> tuple[Finding, ...]:
     findings += _tombstones(inventory)
     findings += stuck_drift(books)
     return tuple(sorted(findings))
+
+
+def _is_arriving(share: Share) -> bool:
+    """A replica that is not in sync may have nothing yet, an old size, and no exports: syncs see to that."""
+    return share.instance.replica_state is ReplicaState.OUT_OF_SYNC
 
 
 def _pool(share: Share) -> str:

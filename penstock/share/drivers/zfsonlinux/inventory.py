@@ -19,7 +19,7 @@ from penstock.ids import (
     UserId,
 )
 from penstock.share.drivers.zfsonlinux import lineage, spec
-from penstock.share.drivers.zfsonlinux.access import SQUASH, StoredRule, understand
+from penstock.share.drivers.zfsonlinux.access import SQUASH, StoredRule, as_read_only, understand
 from penstock.share.drivers.zfsonlinux.exporting import export_locations
 from penstock.share.drivers.zfsonlinux.identity import KIND, PREFIX, Kind, kind_of
 from penstock.share.drivers.zfsonlinux.observe import SHARE_NAMES, SNAPSHOT_NAMES, SeenShare, seen_share, seen_snapshot
@@ -28,6 +28,7 @@ from penstock.share.drivers.zfsonlinux.steps import SetProperties, carry_out
 from penstock.share.drivers.zfsonlinux.storage import Storage
 from penstock.share.inventory import Client, FoundExport, FoundRule, FoundShare, FoundSnapshot, Inventory, Tombstone
 from penstock.share.models import AccessModel, ExportLocationModel, ShareModel
+from penstock.share.replication import Role
 from penstock.units import bytes_to_gib_ceil
 from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
@@ -42,24 +43,34 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
     shares: list[FoundShare] = []
     snapshots: list[FoundSnapshot] = []
     tombstones: list[Tombstone] = []
+    rehearsals: set[str] = set()
     for pool, root in settings.roots.items():
         datasets = _datasets(storage.zfs, root)
         taken = storage.zfs.tree(root, SNAPSHOT_NAMES, kinds=("snapshot",))
         shares += _shares(pool, datasets, settings)
-        snapshots += _snapshots(pool, taken)
+        aside = {name for name, found in datasets.items() if kind_of(found) is Kind.DIVERGED}
+        rehearsals |= {found["mountpoint"].value for found in datasets.values() if kind_of(found) is Kind.REHEARSAL}
+        # what was set aside keeps its snapshots, which are nobody's any more
+        snapshots += _snapshots(
+            pool, {name: found for name, found in taken.items() if name.partition("@")[0] not in aside}
+        )
         tombstones += _tombstones(pool, datasets, taken)
     return Inventory(
         pools=tuple(settings.roots),
         shares=tuple(shares),
         snapshots=tuple(snapshots),
         tombstones=tuple(tombstones),
-        exports=tuple(_exports(storage.nfs.all(), storage.nfs.in_force())),
+        exports=tuple(
+            export for export in _exports(storage.nfs.all(), storage.nfs.in_force()) if export.path not in rehearsals
+        ),
     )
 
 
 def clients_of(share: ShareModel, rules: Sequence[AccessModel], settings: Settings) -> tuple[Client, ...]:
     """See `HasInventory`."""
     understood = understand(rules, spec.squash_of(share, settings.squash))
+    if share["replica_state"] not in (None, Role.ACTIVE):
+        understood = as_read_only(understood)
     return _clients(rule.client_rule for rule in understood.rules)
 
 

@@ -158,13 +158,16 @@ def _activate(own: Copy, told: Promotion) -> None:
         steps = plan_activation(seen, told.epoch, told.kind, zfs.flavour)
         return steps if seen.is_mounted or any(isinstance(s, Mount) for s in steps) else (*steps, Mount(seen.dataset))
 
+    seen = own.seen
+    remounts = seen is not None and seen.is_readonly and seen.is_mounted and not zfs.flavour.shows_readonly_of_mounted
+    if remounts:  # zfs-fuse unmounts it to make it writable, and the server that serves it for reading has it open
+        stop_serving(own)
     try:
         settle(planned, zfs)
     except Busy:
-        # zfs-fuse unmounts it to make it writable, and the NFS server that serves it for reading has it open (seen).
         stop_serving(own)
-        if own.seen is not None and own.seen.mountpoint is not None:
-            own.peer.storage.nfs.let_go(own.seen.mountpoint)
+        if seen is not None and seen.mountpoint is not None:
+            own.peer.storage.nfs.let_go(seen.mountpoint)
         settle(planned, zfs)
 
 

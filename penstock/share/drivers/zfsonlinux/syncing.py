@@ -57,7 +57,7 @@ from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Diverged as DivergedFault
 from penstock.zfs.faults import NewerSnapshots
 from penstock.zfs.holds import hold, holds, release
-from penstock.zfs.incremental import Diverged, SnapshotPoint, plan_transfer
+from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.transfer import Transfer
 
@@ -182,9 +182,7 @@ def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tu
     if target.seen is None:
         target, before = _first_copy(source, target, to, sending)
     target = _follow_revert(source, target)
-    if _has_own_snapshots(source, target, to):
-        target = set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
-    elif target.seen is not None:
+    if target.seen is not None:
         carry_out(_size(target), target.zfs)
         try:
             return target, before + _transfer(source, target, to, target.dataset, sending)
@@ -194,12 +192,6 @@ def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tu
     if target.seen is None:
         return _first_copy(source, target, to, sending)
     return target, _transfer(source, target, to, target.dataset, sending)
-
-
-def _has_own_snapshots(source: Copy, target: Copy, to: SnapshotPoint) -> bool:
-    theirs = observe_line(source.zfs, source.dataset, ()).points
-    own = observe_line(target.zfs, target.dataset, ()).points
-    return isinstance(plan_transfer(theirs, own, to), Diverged)
 
 
 def _size(target: Copy) -> plan.Steps:
@@ -289,6 +281,8 @@ def _follow_revert(source: Copy, target: Copy) -> Copy:
     Only snapshots taken to move data are destroyed for it; where there is anything else after it, nothing is done here.
     """
     guid = source.seen.marks.reverted_to if source.seen is not None else None
+    if guid is None:
+        return target
     line = observe_line(target.zfs, target.dataset, ())
     to = line.by_guid(guid)
     if to is None or target.role is not Role.REPLICA:
@@ -349,9 +343,7 @@ def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_id
         followers = {hold_tag(replica_id) for replica_id in replica_ids if replica_id != source.id}
         for copy in (source, target):
             trim(copy.zfs, copy.dataset.snapshot(arrived.point.name), followers)
-    _clean_source(source, target, arrived.point.guid, replica_ids)
-    theirs = observe_line(source.zfs, source.dataset, replica_ids)
-    carried = {taken.point.guid for taken in theirs.syncs}
+    carried = _clean_source(source, target, arrived.point.guid, replica_ids)
     unmarked = [line.name(taken) for taken in line.taken if taken.kind is None and taken.point.guid in carried]
     target.zfs.set_each(unmarked, {KIND: Kind.SYNC.value})
     for taken in line.syncs:
@@ -366,15 +358,18 @@ def trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
             release(zfs, [name], tag)
 
 
-def _clean_source(source: Copy, target: Copy, base_guid: int, replica_ids: Sequence[str]) -> None:
+def _clean_source(source: Copy, target: Copy, base_guid: int, replica_ids: Sequence[str]) -> set[int]:
+    """Let go of the target's older bases there; the GUIDs of the sync snapshots that stay."""
     line = observe_line(source.zfs, source.dataset, replica_ids)
     old = [t for t in line.syncs if target.id in t.bases and t.point.guid != base_guid]
     for taken in old:
         release(source.zfs, [line.name(taken)], hold_tag(target.id))
         if taken.bases != {target.id}:
             carry_out((Forget(line.name(taken), (base_for(target.id),)),), source.zfs)
-    for taken in removable(line, source.id, target.id, base_guid, replica_ids):
+    gone = removable(line, source.id, target.id, base_guid, replica_ids)
+    for taken in gone:
         drop(source.zfs, line, taken)
+    return {taken.point.guid for taken in line.syncs if taken not in gone}
 
 
 def removable(line: Line, source_id: str, target_id: str, base_guid: int, replica_ids: Sequence[str]) -> list[Taken]:
