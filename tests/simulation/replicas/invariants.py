@@ -10,7 +10,7 @@ from penstock.domain.snapshots import SnapshotStatus
 from penstock.share.replication import PromotionKind, Role
 from penstock.store import replicas, snapshots
 from tests.simulation.replicas.users import Users, Write
-from tests.simulation.replicas.world import SECTIONS, Skewed, World
+from tests.simulation.replicas.world import Skewed, World
 
 
 def check_reigns(world: World, share_of: dict[str, str]) -> None:
@@ -148,10 +148,3 @@ class Truth:
         rows = {one.instance.id for share in self.users.shares() for one in self.users.replicas(share.id)}
         for copy in self.world.site.copies():
             assert copy.instance_id in rows, f"{copy.section} has an orphan: {copy}"
-
-
-def anything_cut(world: World) -> bool:
-    return bool(world.trouble.cut or world.trouble.down)
-
-
-ALL = SECTIONS

@@ -182,7 +182,9 @@ def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tu
     if target.seen is None:
         target, before = _first_copy(source, target, to, sending)
     target = _follow_revert(source, target)
-    if target.seen is not None:
+    if _was_written_beyond(target, to):
+        target = set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
+    elif target.seen is not None:
         carry_out(_size(target), target.zfs)
         try:
             return target, before + _transfer(source, target, to, target.dataset, sending)
@@ -192,6 +194,15 @@ def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tu
     if target.seen is None:
         return _first_copy(source, target, to, sending)
     return target, _transfer(source, target, to, target.dataset, sending)
+
+
+def _was_written_beyond(target: Copy, to: SnapshotPoint) -> bool:
+    """Was it active once, and written since the very snapshot it is to end in? Nothing is sent then, so that no receive
+    would notice."""
+    if target.seen is None or target.role is Role.REPLICA:
+        return False
+    line = observe_line(target.zfs, target.dataset, ())
+    return line.newest is not None and line.newest.point.guid == to.guid and line.written_bytes > 0
 
 
 def _size(target: Copy) -> plan.Steps:
