@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from unittest import mock
 from uuid import UUID
@@ -26,8 +27,8 @@ from tests.simulation.replicas.users import Users
 from tests.simulation.replicas.world import CONTEXT, SECTIONS, World
 from tests.simulation.trouble import Died
 
-POOL = {"dummy": "pool", "zfs": "pool"}
 KINDS = ("dummy", "zfs")
+MOVING = (SnapshotStatus.MIGRATING, SnapshotStatus.MIGRATING_TO)
 
 
 class Movers(Users):
@@ -168,10 +169,8 @@ def _live(world: World) -> None:
         world.trouble.breaks = 0.0  # unknown words end a migration; here it is to be seen what the known ones do
         for _ in range(world.random.randint(10, 40)):
             _weather(world)
-            try:
+            with suppress(Died):
                 users.act()
-            except Died:
-                pass
             watch()
             section = world.random.choice(SECTIONS)
             if world.random.random() < 0.8:
