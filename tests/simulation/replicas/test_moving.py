@@ -22,12 +22,11 @@ from penstock.errors import Fault
 from penstock.services import migration
 from penstock.store import instances, share_migrations
 from tests.simulation.replicas import requests
-from tests.simulation.replicas.test_replicas import _seeds, _stir, _weather
+from tests.simulation.replicas.test_replicas import _chunks, _stir, _weather
 from tests.simulation.replicas.users import Users
 from tests.simulation.replicas.world import CONTEXT, SECTIONS, World
 from tests.simulation.trouble import Died
 
-KINDS = ("dummy", "zfs")
 MOVING = (SnapshotStatus.MIGRATING, SnapshotStatus.MIGRATING_TO)
 
 
@@ -191,10 +190,9 @@ def _quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
-def test_moving_loses_nothing(seeds: range, kind: str) -> None:
-    for seed in seeds if kind == "dummy" else seeds[::4]:
+@pytest.mark.parametrize(("kind", "seeds"), _chunks())
+def test_moving_loses_nothing(kind: str, seeds: range) -> None:
+    for seed in seeds:
         try:
             run(seed, kind)
         except Exception as err:
