@@ -12,6 +12,7 @@ from penstock.errors import Conflict, Fault, Unavailable
 from penstock.host.routes import SshRoutes
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
+from penstock.share.drivers.zfsonlinux.replica_ending import release_all
 from penstock.share.replication import Role
 from penstock.units import GIB, MIB
 from penstock.zfs.flavour import ZFS_FUSE
@@ -64,12 +65,8 @@ def share(request: Any) -> Iterator[Any]:
 
 
 def _real_sites(request: Any) -> Sites:
-    if request.param == "zfs-fuse":
-        lab = request.getfixturevalue("lab")
-        hosts = {"a": lab.ssh_host("h1"), "b": lab.ssh_host("h2")}
-    else:
-        lab = request.getfixturevalue("kernel_pair")
-        hosts = {"a": lab["k1"], "b": lab["k2"]}
+    pair = request.getfixturevalue("lab_ssh_hosts" if request.param == "zfs-fuse" else "kernel_hosts")
+    hosts = dict(zip("ab", pair, strict=True))
     number = next(NUMBERS)
     sites = Sites({}, SshRoutes())
     for name, host in hosts.items():
@@ -88,8 +85,6 @@ def _clear(site: Site) -> None:
     for _ in range(3):
         for name in site.zfs.tree(site.root, ["origin"]):
             try:
-                from penstock.share.drivers.zfsonlinux.replica_ending import release_all
-
                 release_all(site.zfs, Dataset(name))
                 site.zfs.destroy(Dataset(name), recursive=True)
             except Fault:
@@ -274,7 +269,8 @@ def test_deleting_leaves_a_plain_share(share: Any) -> None:
     assert share.others("b") == []
     share.gone("b")
     seen = share.seen("a")
-    assert (seen.marks.is_replicated, seen.is_boot_safe, share.syncs("a")) == (False, False, [])
+    assert (seen.marks.is_replicated, share.syncs("a")) == (False, [])
+    assert seen.is_boot_safe is not share.sites.all["a"].zfs.flavour.rename_while_mounted
     share.driver("a").delete_share(CONTEXT, share.models["a"])
     assert share.seen("a") is None
 
@@ -290,7 +286,8 @@ def test_deleting_while_the_others_are_away(share: Any) -> None:
     share.gone("b")
     share.driver("a").ensure_shares(CONTEXT, [share.models["a"]])
     seen = share.seen("a")
-    assert (seen.marks.is_replicated, seen.is_boot_safe, share.syncs("a")) == (False, False, [])
+    assert (seen.marks.is_replicated, share.syncs("a")) == (False, [])
+    assert seen.is_boot_safe is not share.sites.all["a"].zfs.flavour.rename_while_mounted
 
 
 def test_a_second_promotion_begun_meanwhile_ends_the_first(share: Any) -> None:

@@ -122,14 +122,18 @@ def forget_base(zfs: Zfs, line: Line, taken: Taken, replica_id: str) -> None:
 
 
 def end_replication(copy: Copy) -> None:
-    """The share's only copy: no sync snapshots, no marks of replication, mounted by ZFS itself at boot again."""
+    """The share's only copy: no sync snapshots, no marks of replication, mounted by ZFS itself at boot again.
+
+    Safe to repeat.
+    """
     zfs, seen = copy.zfs, copy.seen
     if seen is None:
         return
     line = observe_line(zfs, copy.dataset, ())
     release_all(zfs, copy.dataset)
     zfs.destroy_snapshots(copy.dataset, [taken.point.name for taken in line.syncs], deferred=True)
-    if seen.is_boot_safe:
+    # zfs-fuse unmounts for canmount=on (seen): clients would feel it, so there the daemon goes on mounting the share
+    if seen.is_boot_safe and (zfs.flavour.rename_while_mounted or not seen.is_mounted):
         carry_out((SetProperties(copy.dataset, (("canmount", "on"),)),), zfs)
     marks = (
         FENCED,
