@@ -154,7 +154,7 @@ def test_a_share_goes_to_another_host_with_all_it_has(flavour: Any) -> None:
     assert moving.complete() == answer  # twice is once
     seen = moving.seen(moving.target, "b")
     assert seen is not None
-    assert (seen.marks.role, seen.is_readonly, seen.is_mounted) == (None, False, True)
+    assert (seen.marks.role, seen.is_readonly, seen.is_mounted, seen.is_boot_safe) == (None, False, True, False)
     assert [rule.id for rule in seen.rules or ()] == [rule.access_id for rule in moving.rules]
     assert moving.exports("b") == [seen.mountpoint]
     assert moving.exports("a") == []

@@ -132,9 +132,8 @@ def end_replication(copy: Copy) -> None:
     line = observe_line(zfs, copy.dataset, ())
     release_all(zfs, copy.dataset)
     zfs.destroy_snapshots(copy.dataset, [taken.point.name for taken in line.syncs], deferred=True)
-    # zfs-fuse unmounts for canmount=on (seen): clients would feel it, so there the daemon goes on mounting the share
-    if seen.is_boot_safe and (zfs.flavour.rename_while_mounted or not seen.is_mounted):
-        carry_out((SetProperties(copy.dataset, (("canmount", "on"),)),), zfs)
+    if seen.is_boot_safe:
+        _mount_at_boot(copy)
     marks = (
         FENCED,
         SYNCED_AT,
@@ -146,3 +145,11 @@ def end_replication(copy: Copy) -> None:
     )  # hosts last: who finds them goes on
     if seen.marks.is_replicated or seen.marks.hosts:
         carry_out((Forget(copy.dataset, marks),), zfs)
+
+
+def _mount_at_boot(copy: Copy) -> None:
+    """Let ZFS mount it by itself again. zfs-fuse unmounts for that (seen): while in use it stays for us to mount."""
+    try:
+        carry_out((SetProperties(copy.dataset, (("canmount", "on"),)),), copy.zfs)
+    except Busy as busy:
+        log.info("replica.canmount_stays", replica=copy.id, reason=busy.message)
