@@ -86,6 +86,17 @@ def left_over(tx: Connection, backend: str) -> list[ShareInstance]:
     return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at))]
 
 
+def left_of(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
+    """The instances of a share that are to be deleted because it lives elsewhere now."""
+    query = (
+        select(share_instances)
+        .join(shares, shares.c.id == share_instances.c.share_id)
+        .where(shares.c.id == share_id, share_instances.c.id != shares.c.instance_id)
+        .where(share_instances.c.status == ShareStatus.DELETING, share_instances.c.replica_state.is_(None))
+    )
+    return [instance_of(row) for row in tx.execute(query)]
+
+
 # --- snapshots --------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -302,3 +303,26 @@ def test_an_offered_pool_that_is_down_is_named(bench: Bench) -> None:
     bench.clock.advance(3600)
     with pytest.raises(Invalid, match="down"):
         bench.start(share, DRIVER_CAN)
+
+
+def test_a_share_deleted_at_once_leaves_nothing_where_it_was(bench: Bench) -> None:
+    share = bench.a_share()
+    bench.to_phase1(share)
+    bench.complete(share)
+
+    def away(*_args: object, **_options: object) -> None:
+        raise Unavailable("host one does not answer")
+
+    driver: Any = bench.managers["one"].driver
+    driver.delete_share = away
+    bench.run()
+    assert bench.instances(share) == {HERE: "deleting", THERE: "available"}
+    share_lifecycle.delete(bench.plane, ADMIN, share.id)
+    bench.settle(3)
+    assert bench.share(share).status == "deleting"
+    del driver.delete_share
+    bench.settle()
+    assert bench.records("one") == []
+    assert bench.records("two") == []
+    with bench.database.read() as tx:
+        assert shares.get(tx, share.id) is None

@@ -16,7 +16,7 @@ from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.shares import Share, ShareStatus
-from penstock.errors import BackendFault, Fault, Invalid, NotFound, ShareShrinkingPossibleDataLoss
+from penstock.errors import BackendFault, Fault, Invalid, NotFound, ShareShrinkingPossibleDataLoss, Unavailable
 from penstock.operations.attempt import done_with
 from penstock.share.manager import access
 from penstock.share.manager.backend import Backend
@@ -24,7 +24,7 @@ from penstock.share.manager.calls import driver_call, is_final, locations_in
 from penstock.share.manager.models import share_model, snapshot_model
 from penstock.share.manager.notices import tell_owner
 from penstock.share.models import ShareModel, SnapshotModel
-from penstock.store import instances, shares, snapshots
+from penstock.store import instances, share_migrations, shares, snapshots
 
 log = structlog.get_logger(__name__)
 
@@ -114,9 +114,12 @@ def delete(backend: Backend, context: RequestContext, instance_id: str, *, force
             return
         model = share_model(tx, backend, share)
         has_snapshots = shares.has_snapshots(tx, share.id)
+        left = share_migrations.left_of(tx, share.id)
     try:
         if has_snapshots:
             raise Invalid("The share has snapshots; delete them first.")
+        if left:  # with the share's rows nobody would know of it any more
+            raise Unavailable(f"What the share left on {left[0].host} when it was migrated is not removed yet.")
         access.remove_all(backend, context, share, model)
         with driver_call("delete shares"):
             backend.driver.delete_share(context, model, share_server=None)
