@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 Start = Callable[[Callable[[], None]], None]
 """Begins a sync, e.g. in a pool of threads."""
 
+UNSEEN_S = 5.0  # an old active that nobody could fence is fenced soon after it can be reached again
 ENSURE_S = 10.0  # how often it is asked whether the host is still the one it was
 RESTORABLE = (ShareStatus.AVAILABLE, ShareStatus.ERROR)
 
@@ -120,7 +121,8 @@ class Looks:
         every_s = look_every_s([one.objective_s for one in every if not one.is_active])
         self._begin(every, looked_at, every_s, start)
         self._measure(every)
-        return every_s
+        is_one_unseen = any(one.report is None for one in every)
+        return min(every_s, UNSEEN_S) if is_one_unseen else every_s
 
     def _ensure(self, context: RequestContext) -> None:
         """A host that was restarted serves no replicated share until it is told which."""

@@ -46,8 +46,8 @@ class Copies:
 
     @property
     def is_changing(self) -> bool:
-        """Is a promotion accepted that has not ended?"""
-        return any(share.status is ShareStatus.REPLICATION_CHANGE for share in self.shares)
+        """Is a promotion, or a return to a snapshot, accepted that has not ended?"""
+        return any(share.status in (ShareStatus.REPLICATION_CHANGE, ShareStatus.REVERTING) for share in self.shares)
 
 
 def load(tx: Transaction, backend: Backend, share_id: str | None, replica_id: str) -> Copies | None:

@@ -26,6 +26,7 @@ from penstock.share.drivers.zfsonlinux.access import Understood, understand
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_stored
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import REVERTED_TO, Fence
+from penstock.share.drivers.zfsonlinux.lineage import observe_clones
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
@@ -44,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 IN_SYNC = "in_sync"
 OUT_OF_SYNC = "out_of_sync"
+REVERT_ROUNDS = 3
 
 
 class ReplicationMethods:
@@ -266,22 +268,38 @@ class ReplicationMethods:
         share_server: Any = None,
     ) -> None:
         """On the active one; sync snapshots taken since go, and the mark tells the replicas to go back, too."""
+        rules = share_access_rules, snapshot_access_rules
+        for rounds_left in reversed(range(REVERT_ROUNDS)):
+            self._clear_for_revert(active_replica, [model["id"] for model in replica_list], active_replica_snapshot)
+            try:
+                self.revert_to_snapshot(context, active_replica_snapshot, *rules)
+            except Conflict:  # a sync that was under way has taken one more, or it is really somebody else's
+                if not rounds_left:
+                    raise
+            else:
+                return
+
+    def _clear_for_revert(self, active_replica: ShareModel, ids: Sequence[str], snapshot: SnapshotModel) -> None:
+        """Nothing but what is ours stands between the active one and the snapshot, and that goes. Raises Conflict."""
         copy = observe(self.own, active_replica)
         if copy.seen is None:
             raise ShareResourceNotFound(f"share {active_replica['share_id']} is not on the backend")
         if copy.role is not Role.ACTIVE:
             raise Unavailable("The active replica is fenced: a promotion is on its way.")
-        line = observe_line(copy.zfs, copy.dataset, [model["id"] for model in replica_list])
-        to = line.owned_by(active_replica_snapshot["id"])
+        line = observe_line(copy.zfs, copy.dataset, ids)
+        to = line.owned_by(snapshot["id"])
         if to is None:
-            raise SnapshotResourceNotFound(f"snapshot {active_replica_snapshot['snapshot_id']} is not on the backend")
+            raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is not on the backend")
         newer = [taken for taken in line.taken if taken.point > to.point]
         if any(taken not in line.syncs for taken in newer):
             raise Conflict("newer snapshots exist: reverting would destroy them")
+        names = {line.name(taken) for taken in newer}
+        clones = observe_clones(copy.zfs, copy.dataset) if newer else []
+        if needing := sorted(str(clone.dataset) for clone in clones if clone.origin in names):
+            raise Conflict(f"what was set aside in {', '.join(needing)} needs newer snapshots: destroy that first")
         carry_out((SetProperties(copy.dataset, ((REVERTED_TO, str(to.point.guid)),)),), copy.zfs)
         for taken in newer:
             drop(copy.zfs, line, taken)
-        self.revert_to_snapshot(context, active_replica_snapshot, share_access_rules, snapshot_access_rules)
 
     def revert_to_snapshot(
         self,
