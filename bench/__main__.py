@@ -9,12 +9,25 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import operations, scale, transfer
+from bench import operations, promotion, scale, transfer
 from bench.rows import Row
 from bench.stage import Stage, stage
 
 QUOTA = ("[quota]", "shares = -1", "gigabytes = -1", "snapshots = -1", "snapshot_gigabytes = -1")
-PARTS = ("latency", "single", "deletion", "cloning", "together", "restart", "exports", "lists", "idle", "copies")
+PARTS = (
+    "latency",
+    "single",
+    "deletion",
+    "cloning",
+    "together",
+    "restart",
+    "exports",
+    "lists",
+    "idle",
+    "copies",
+    "promotion",
+)
+ALONE = {"copies", "promotion"}  # on hosts of their own, and with no daemon beside
 
 
 def main() -> int:
@@ -29,13 +42,16 @@ def main() -> int:
     console = Console(highlight=False)
     rows: list[Row] = []
     parts = arguments.only or PARTS
-    if "copies" in parts:  # on hosts of their own, and with no daemon beside
+    if "copies" in parts:
         console.print("  copies ...")
         rows.extend(transfer.copies())
-    if set(parts) - {"copies"}:
+    if "promotion" in parts:
+        console.print("  promotion ...")
+        rows.extend(promotion.promotions())
+    if set(parts) - ALONE:
         with stage(QUOTA) as found:
             for part in parts:
-                if part != "copies":
+                if part not in ALONE:
                     console.print(f"  {part} ...")
                     rows.extend(_rows(part, found, arguments))
     console.print(_table(rows))

@@ -76,9 +76,9 @@ def reports(
         if is_changed is False and source is not None:
             synced_at = source.looked_at
             confirmed.setdefault(synced_at, []).append(seen.dataset)
-        told[replica["id"]] = ReplicaReport(
-            seen.role, seen.epoch, synced_at, is_changed, pool.diverged.get(replica["id"], ()), synced_at is not None
-        )
+        is_complete = seen.role is Role.ACTIVE or synced_at is not None
+        diverged = pool.diverged.get(replica["id"], ())
+        told[replica["id"]] = ReplicaReport(seen.role, seen.epoch, synced_at, is_changed, diverged, is_complete)
     for looked_at, datasets in confirmed.items():
         own.storage.zfs.set_each(datasets, {SYNCED_AT: looked_at.isoformat()})
     return told
