@@ -17,8 +17,12 @@ from tests.places import Place
 from tests.product.pairs import Pair, kernel_pair, namespace_pair
 from tests.product.replicating import Files, Replicating
 from tests.product.running import PORTS, Product, running
+from tests.product.user import User
 
-OPTIONS = ("periodic_interval = 3", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1")
+QUICK = ("periodic_interval = 3", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1")
+# a command on a machine of user-mode Linux takes up to a second
+PATIENT = ("periodic_interval = 20", "replica_state_update_interval = 40", "[operations]", "max_retry_delay = 5")
+PATIENCE_S = 300.0
 HASTY = "zfs_command_timeout = 10"
 SPECS = {
     "driver_handles_share_servers": "false",
@@ -69,7 +73,11 @@ def pair(request: Any) -> Pair:
 
 @pytest.fixture(scope="module")
 def product_of_two(pair: Pair, place: Place) -> Iterator[Product]:
-    with running(pair.site, place.directory / f"pair-{pair.site.name}", PORTS + 400 + place.number, OPTIONS) as product:
+    is_slow = pair.site.name == "kernel"
+    work, port = place.directory / f"pair-{pair.site.name}", PORTS + 400 + place.number
+    with running(pair.site, work, port, PATIENT if is_slow else QUICK) as product:
+        if is_slow:
+            product.user = User(product.user.caller, wait_s=PATIENCE_S)
         product.user.caller.ok("POST", "/types", {"share_type": {"name": "replicated", "extra_specs": SPECS}})
         yield product
         product.told("doctor")

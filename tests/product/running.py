@@ -17,6 +17,7 @@ from tests.product.user import User
 
 QUICKLY = ("periodic_interval = 5", "[operations]", "max_retry_delay = 2")
 PORTS = 18000
+OPENSTACK_S = 300.0  # it may be told to wait for slow machines
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Product:
             "OS_SHARE_API_VERSION": "2.75",
         }
         argv = (str(program), *words)
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=environment)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=OPENSTACK_S, env=environment)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout.strip()
 
