@@ -166,3 +166,37 @@ def test_the_same_call_again_settles_it(
             sites.hook(None)
             settle(share, scenario)
             assert picture(share) == expected, f"{kind} {watching.struck}"
+
+
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def test_a_promotion_that_died_is_taken_back_or_gone_on_with(flavour: Flavour) -> None:
+    """Promoting the one that the rows call active ends well after a crash anywhere, as does promoting a third one."""
+    sites = SimulatedSites(flavour)
+    share = SimulatedShare(sites)
+    call = planned(share)
+    share.add("c")
+    share.sync("c")
+    share.write("a")
+    start, models = sites.saved(), dict(share.models)
+    undisturbed = Watching(share)
+    sites.hook(undisturbed)
+    call()
+    everything = share.content("b")
+    for at in range(undisturbed.count):
+        for chosen in "ac":
+            sites.back_to(start)
+            share.models = copy.copy(models)
+            sites.hook(Watching(share, at, "crash after"))
+            with pytest.raises(Crash):
+                call()
+            share.publish("a", 1)
+            sites.restart()
+            sites.hook(Watching(share))
+            if chosen == "a" and "b" in share.writable():
+                continue  # it was finished: then the database is told so, not another promotion begun
+            share.promote(chosen, epoch=7)
+            sites.hook(None)
+            share.settle()
+            assert share.writable() == [chosen], f"after {at}"
+            assert share.content("a") == share.content("b") == share.content("c") == everything
+            assert all(share.others(name) == [] for name in "abc"), f"something was set aside after {at}"

@@ -65,13 +65,15 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
     known_epoch = max((model["epoch"] for model in replica_list if model["id"] != replica_id), default=0)
     reserved = own.model["epoch"]
     newest = max(copy.highest_epoch for copy in found.copies)
-    if own.role is Role.ACTIVE and own.epoch >= max(known_epoch, *(copy.epoch for copy in found.copies)):
-        return Finish(_told_again(own, reserved, head))
     row_active = next((model for model in replica_list if model["replica_state"] == Role.ACTIVE), None)
+    is_newest = own.epoch >= max(copy.epoch for copy in found.copies)
+    is_known = own.epoch >= known_epoch or (row_active is not None and row_active["id"] == own.id and not found.away)
+    if own.role is Role.ACTIVE and is_newest and is_known:
+        return Finish(_told_again(own, reserved, head))
     missing = _why_uncertain(found, row_active, replica_id)
     if head is not None and head.epoch >= own.epoch and (missing is None or head.epoch > known_epoch):
         return _planned(head, own, reserved, newest, others)
-    is_head = own.role is Role.DEMOTED and own.epoch >= max(known_epoch, *(copy.epoch for copy in found.copies))
+    is_head = _is_head(own, found, known_epoch)
     if not is_head and (own.role is not Role.REPLICA or own.seen.marks.synced_at is None):
         raise Conflict("The replica is not in line with any active one, and who could give it its data is away.")
     zombies = tuple(copy for copy in others if copy.role is Role.ACTIVE)
@@ -81,6 +83,18 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
     recovery_point = None if is_head else own.seen.marks.synced_at
     told = Promotion(PromotionKind.UNPLANNED, epoch, recovery_point, _reason(missing, others, own))
     return Unplanned(told, zombies)
+
+
+def _is_head(own: Copy, found: CopySet, known_epoch: int) -> bool:
+    """Was it fenced for a promotion that never ended, so that nobody has later data?
+
+    Numbers kept for promotions that did not happen stand in the rows, too. So what is away counts only by the reign
+    that it may have begun: the one that we made way for.
+    """
+    if own.role is not Role.DEMOTED or own.epoch < max(copy.epoch for copy in found.copies):
+        return False
+    fence = own.fence
+    return not found.away or (fence is not None and fence.successor != "" and fence.epoch >= known_epoch)
 
 
 def _planned(head: Copy, own: Copy, reserved: int, newest: int, others: Sequence[Copy]) -> Planned:
