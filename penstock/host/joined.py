@@ -129,7 +129,7 @@ class Joined:
     def _guard(self, stack: ExitStack, loop: StreamLoop, deadline: float) -> str:
         """Start the guard on the target; the path of its lock. Raises Unavailable."""
         launch = stack.enter_context(self._ends.to.launching(stream_scripts.guard()))
-        guard = loop.start(launch.argv, launch.environment)
+        guard = loop.start(launch.argv, launch.environment, is_guard=True)
         lock = loop.first_line(guard, min(deadline, time.monotonic() + GUARD_TIMEOUT_S))
         if lock is None:
             self._ends.to.suspect_stream()

@@ -16,6 +16,8 @@ from penstock.host.stream_scripts import BEAT_S
 TICK_S = 0.5
 # After its lifeline was cut: how long an end may take before what is local of it is killed.
 CUT_GRACE_S = 8.0
+# How long the target may take in what is on its way before its lifeline is cut, too.
+DRAIN_GRACE_S = 3.0
 LINGER_S = 0.2
 
 
@@ -29,7 +31,9 @@ class Strand:
         *,
         stdin: int | IO[bytes] = subprocess.PIPE,
         lines: Callable[[str], None] | None = None,
+        is_guard: bool = False,
     ) -> None:
+        self.is_guard = is_guard
         self.child = start(argv, environment, stdin)
         self.stdout = bytearray()
         self.stderr = bytearray()
@@ -77,6 +81,11 @@ class StreamLoop:
 
     def __exit__(self, *_: object) -> None:
         try:
+            # the guard last: until then the target takes in what is on its way, so that less has to be sent again
+            streams = [strand for strand in self._strands if not strand.is_guard]
+            for strand in streams:
+                strand.cut()
+            self._run(time.monotonic() + DRAIN_GRACE_S, lambda: self._are_over(streams))
             for strand in self._strands:
                 strand.cut()
             self._run(time.monotonic() + CUT_GRACE_S, lambda: self._are_over(self._strands))
@@ -97,9 +106,10 @@ class StreamLoop:
         *,
         stdin: int | IO[bytes] = subprocess.PIPE,
         lines: Callable[[str], None] | None = None,
+        is_guard: bool = False,
     ) -> Strand:
-        """Start one more. Raises OSError when it cannot be."""
-        strand = Strand(argv, environment, stdin=stdin, lines=lines)
+        """Start one more; a guard is the last to be let go. Raises OSError when it cannot be."""
+        strand = Strand(argv, environment, stdin=stdin, lines=lines, is_guard=is_guard)
         self._strands.append(strand)
         self._selector.register(os.pidfd_open(strand.child.pid), selectors.EVENT_READ, strand)
         if strand.child.stdin is not None:
