@@ -81,7 +81,7 @@ def _planned(
     decision: Planned, own: Copy, replica_list: Sequence[ShareModel], sending: Sending, quiesce_s: float
 ) -> Promoted:
     head = decision.head
-    if head.role is Role.ACTIVE:
+    if head.role is Role.ACTIVE and head.seen is not None and head.seen.is_mounted:  # else the fence replays its log
         own = _catch_up(head, own, replica_list, sending, quiesce_s)
     head = _fenced_or_serving(head, decision.fence)
     try:

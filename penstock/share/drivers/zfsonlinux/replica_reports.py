@@ -121,6 +121,8 @@ def _is_changed(seen: SeenShare, source: _Source | None, active: ShareModel | No
     found = source.shares.get(active["id"])
     if found is None or found.role is not Role.ACTIVE or found.epoch < seen.epoch:
         return None
+    if not found.is_mounted:  # the last writes may be in its intent log, which counts as unwritten
+        return None
     change = source.changes.get(found.dataset)
     guid = seen.marks.synced_guid
     is_same = change is not None and guid is not None and change.is_unwritten_since(guid)

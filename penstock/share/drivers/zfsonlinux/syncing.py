@@ -14,7 +14,7 @@ from datetime import datetime
 import structlog
 
 from penstock.clock import Clock
-from penstock.errors import BackendFault, Conflict
+from penstock.errors import BackendFault, Conflict, Unavailable
 from penstock.host.streaming import Routes
 from penstock.ids import new_id
 from penstock.share.drivers.zfsonlinux import plan, spec
@@ -132,6 +132,10 @@ def _prepare(source: Copy, replica_list: Sequence[ShareModel]) -> None:
     seen = source.seen
     if seen is None or source.role is not Role.ACTIVE:
         return
+    if not seen.is_mounted:  # its host was restarted: the last writes may be in the intent log until somebody mounts it
+        raise Unavailable(
+            f"{source.dataset} on {source.peer.section} is not mounted yet, so its last writes are not seen"
+        )
     wanted = (
         (*BOOT_SAFE, not seen.is_boot_safe),
         (HOSTS, hosts := hosts_of_others(source, replica_list), ",".join(seen.marks.hosts) != hosts),
