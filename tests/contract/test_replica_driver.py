@@ -204,6 +204,23 @@ def test_a_host_that_reboots_serves_nothing_before_it_was_compared(share: Any) -
         assert share.writable() == ["b"]
 
 
+def test_nothing_is_copied_from_an_active_one_that_nobody_mounted(share: Any) -> None:
+    """Its last writes may be in the intent log, and what lacks them must not be called in sync."""
+    if not hasattr(share, "site"):
+        pytest.skip("the real power cut is in the integration tier")
+    share.write("a")
+    share.add("b")
+    share.sync("b")
+    share.sites.reboot("a")
+    with pytest.raises(Unavailable):
+        share.sync("b")
+    report = share.reports("b")
+    assert report is not None
+    assert report.is_source_changed is None
+    share.driver("a").ensure_shares(CONTEXT, [share.models["a"]])
+    assert share.sync("b") == "in_sync"
+
+
 def test_snapshots_travel_and_are_the_replicas_own(share: Any) -> None:
     share.add("b")
     share.sync("b")
