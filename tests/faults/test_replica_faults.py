@@ -16,7 +16,8 @@ import pytest
 from penstock.errors import Fault
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
 from tests.simulation.replica_sites import Crash, SimulatedShare, SimulatedSites, Watching
-from tests.simulation.zfs_host import OPENZFS
+from tests.simulation.zfs_cli import Answer
+from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 
 ALL = os.environ.get("PENSTOCK_FAULTS") == "all"
 
@@ -200,3 +201,48 @@ def test_a_promotion_that_died_is_taken_back_or_gone_on_with(flavour: Flavour) -
             assert share.writable() == [chosen], f"after {at}"
             assert share.content("a") == share.content("b") == share.content("c") == everything
             assert all(share.others(name) == [] for name in "abc"), f"something was set aside after {at}"
+
+
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def test_a_replica_half_brought_back_into_line_is_nobodys_source(flavour: Flavour) -> None:
+    """Somebody wrote to one on its host, and its return was cut off; so was a promotion of another, after the fence."""
+    share = SimulatedShare(SimulatedSites(flavour))
+    share.create("a")
+    share.write("a")
+    for name in "bc":
+        share.add(name)
+        share.sync(name)
+    share.site("b").run(("zfs", "set", "readonly=off", str(share.dataset("b"))), timeout_s=1)
+    for name in "ba":
+        share.write(name)
+    share.sites.hook(DiesAt("b", "zfs receive", after="zfs clone"))
+    with pytest.raises(Crash):
+        share.sync("b")
+    share.sites.hook(DiesAt("a", "zfs", after="readonly=on"))
+    share.models = {name: share.models[name] for name in "bac"}  # rows come in any order
+    with pytest.raises(Crash):
+        share.promote("c", epoch=3)
+    share.sites.hook(None)
+    share.sites.restart()
+    written = share.content("a")
+    assert share.promote("c", epoch=5).kind == "planned"
+    assert share.content("c") == written
+
+
+class DiesAt:
+    """The process dies before a command on that host that begins with these words, once one with `after` in it has run."""
+
+    def __init__(self, host: str, words: str, *, after: str) -> None:
+        self.host = host
+        self.words = words
+        self.after_words = after
+        self.is_armed = False
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        if self.is_armed and host.name == self.host and " ".join(words).startswith(self.words):
+            raise Crash(" ".join(words))
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        self.is_armed |= host.name == self.host and self.after_words in " ".join(words)
+        return None

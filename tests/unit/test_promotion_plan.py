@@ -126,3 +126,26 @@ def test_its_own_host_is_away() -> None:
     rows = [a_row("a", "active"), a_row("b", "in_sync", epoch=2)]
     with pytest.raises(Unavailable):
         decide(CopySet((a_copy(rows[0], Role.ACTIVE),), {"b": "away"}), rows, "b")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_demoted_ones_of_a_reign_the_one_that_made_way_has_the_truth(order: tuple[int, int]) -> None:
+    rows = [a_row("a", "active"), a_row("b", "out_of_sync"), a_row("c", "in_sync", epoch=3)]
+    demoted = (a_copy(rows[0], Role.DEMOTED, fence=Fence(2, "c")), a_copy(rows[1], Role.DEMOTED))
+    copies = tuple(demoted[place] for place in order)
+    forward = decide(CopySet((*copies, a_copy(rows[2], Role.REPLICA)), {}), rows, "c")
+    assert isinstance(forward, Planned)
+    assert forward.head.id == "a"
+    back = decide(CopySet(copies, {}), rows, "a")
+    assert isinstance(back, Unplanned)
+    assert back.told.kind is PromotionKind.PLANNED
+
+
+def test_nothing_is_called_planned_when_the_active_one_has_vanished() -> None:
+    rows = [a_row("a", "active", epoch=2), a_row("b", "out_of_sync", epoch=3)]
+    vanished = replace(a_copy(rows[0], Role.ACTIVE), seen=None)
+    decision = decide(CopySet((vanished, a_copy(rows[1], Role.DEMOTED, 1, Fence(2, "a"))), {}), rows, "b")
+    assert isinstance(decision, Unplanned)
+    assert decision.told.kind is PromotionKind.UNPLANNED
+    assert decision.told.reason is not None
+    assert "has nothing of the share" in decision.told.reason

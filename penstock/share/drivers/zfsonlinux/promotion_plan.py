@@ -61,7 +61,7 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
         raise Conflict("The replica holds nothing yet: its first copy has not ended.")
     others = found.others(replica_id)
     heads = [copy for copy in others if copy.role in (Role.ACTIVE, Role.DEMOTED)]
-    head = max(heads, key=lambda copy: (copy.epoch, copy.role is Role.ACTIVE), default=None)
+    head = max(heads, key=_standing, default=None)
     known_epoch = max((model["epoch"] for model in replica_list if model["id"] != replica_id), default=0)
     reserved = own.model["epoch"]
     newest = max(copy.highest_epoch for copy in found.copies)
@@ -71,18 +71,32 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
     if own.role is Role.ACTIVE and is_newest and is_known:
         return Finish(_told_again(own, reserved, head))
     missing = _why_uncertain(found, row_active, replica_id)
-    if head is not None and head.epoch >= own.epoch and (missing is None or head.epoch > known_epoch):
+    is_behind = (
+        head is not None and head.epoch >= own.epoch and not (_made_way(own) and _standing(own) > _standing(head))
+    )
+    if head is not None and is_behind and (missing is None or head.epoch > known_epoch):
         return _planned(head, own, reserved, newest, others)
     is_head = _is_head(own, found, known_epoch)
     if not is_head and (own.role is not Role.REPLICA or own.seen.marks.synced_at is None):
         raise Conflict("The replica is not in line with any active one, and who could give it its data is away.")
     zombies = tuple(copy for copy in others if copy.role is Role.ACTIVE)
     epoch = max(reserved, newest + 1, known_epoch + 1)
-    if is_head and not found.away:
+    if is_head and missing is None and not found.away:
         return Unplanned(Promotion(PromotionKind.PLANNED, epoch), zombies)
     recovery_point = None if is_head else own.seen.marks.synced_at
     told = Promotion(PromotionKind.UNPLANNED, epoch, recovery_point, _reason(missing, others, own))
     return Unplanned(told, zombies)
+
+
+def _made_way(copy: Copy) -> bool:
+    """Was it the active one when a promotion fenced it? Others are demoted without having had the latest."""
+    fence = copy.fence
+    return copy.role is Role.DEMOTED and fence is not None and fence.successor != ""
+
+
+def _standing(copy: Copy) -> tuple[int, bool, bool]:
+    """Copies sorted by it end in the one that has the truth."""
+    return copy.epoch, copy.role is Role.ACTIVE, _made_way(copy)
 
 
 def _is_head(own: Copy, found: CopySet, known_epoch: int) -> bool:
@@ -94,7 +108,7 @@ def _is_head(own: Copy, found: CopySet, known_epoch: int) -> bool:
     if own.role is not Role.DEMOTED or own.epoch < max(copy.epoch for copy in found.copies):
         return False
     fence = own.fence
-    return not found.away or (fence is not None and fence.successor != "" and fence.epoch >= known_epoch)
+    return not found.away or (_made_way(own) and fence is not None and fence.epoch >= known_epoch)
 
 
 def _planned(head: Copy, own: Copy, reserved: int, newest: int, others: Sequence[Copy]) -> Planned:

@@ -109,8 +109,11 @@ def _take_the_place(copy: Copy, aside: SeenShare, source_points: Sequence[Snapsh
 
 
 def plan_place(copy: Copy, aside: SeenShare, common: SnapshotPoint) -> Steps:
-    """A clone of the common snapshot in the copy's place. It serves nothing until it was brought up to date."""
-    identity = replace(spec.share_identity(copy.model, copy.model["size"]), epoch=aside_epoch(aside))
+    """A clone of the common snapshot in the copy's place. It serves nothing until it was brought up to date.
+
+    Of no reign until then, as a first copy: one that only was behind must not be taken for the head of its reign.
+    """
+    identity = replace(spec.share_identity(copy.model, copy.model["size"]), epoch=0)
     marks = {**identity.properties(Kind.SHARE), ROLE: Role.DEMOTED.value}
     if aside.marks.fence is not None:
         marks[FENCED] = str(aside.marks.fence)
