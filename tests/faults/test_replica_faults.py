@@ -230,7 +230,7 @@ def test_a_replica_half_brought_back_into_line_is_nobodys_source(flavour: Flavou
 
 
 class DiesAt:
-    """The process dies before a command on that host that begins with these words, once one with `after` in it has run."""
+    """The process dies before a command on that host which begins with `words`, once one with `after` in it has run."""
 
     def __init__(self, host: str, words: str, *, after: str) -> None:
         self.host = host

@@ -44,7 +44,7 @@ from penstock.share.drivers.zfsonlinux.observe import (
 )
 from penstock.share.drivers.zfsonlinux.options import read_settings, zfsonlinux_opts
 from penstock.share.drivers.zfsonlinux.peers import ConfiguredPeers, Peer, Peers, ways
-from penstock.share.drivers.zfsonlinux.replica_ending import release_all
+from penstock.share.drivers.zfsonlinux.replica_set import release_all
 from penstock.share.drivers.zfsonlinux.replication import ReplicationMethods
 from penstock.share.drivers.zfsonlinux.snapshots import Snapshots
 from penstock.share.drivers.zfsonlinux.steps import Rename, carry_out, settle

@@ -30,6 +30,7 @@ from penstock.share.drivers.zfsonlinux.replica_set import (
     observe,
     observe_line,
     receiving,
+    release_all,
 )
 from penstock.share.drivers.zfsonlinux.setting_aside import finish_leaving
 from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
@@ -37,8 +38,7 @@ from penstock.share.models import ShareModel
 from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy
-from penstock.zfs.holds import holds, release
-from penstock.zfs.names import Dataset
+from penstock.zfs.holds import release
 from penstock.zfs.receiving import abort
 
 log = structlog.get_logger(__name__)
@@ -77,15 +77,6 @@ def destroy_placeholder(copy: Copy) -> None:
         copy.zfs.destroy(place, recursive=True)
     if is_arriving(copy, copy.dataset):
         copy.zfs.destroy(copy.dataset, recursive=True)
-
-
-def release_all(zfs: Zfs, dataset: Dataset) -> None:
-    """Let go of the dataset's snapshots that replication holds; other people's holds stay."""
-    line = observe_line(zfs, dataset, ())
-    for name, tags in holds(zfs, [line.name(taken) for taken in line.taken]).items():
-        for tag in tags:
-            if tag.startswith(hold_tag("")):
-                release(zfs, [name], tag)
 
 
 def clean_others(peers: Peers, replica_list: Sequence[ShareModel], gone_id: str) -> None:

@@ -237,6 +237,15 @@ def drop(zfs: Zfs, line: Line, taken: Taken) -> None:
     zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
 
 
+def release_all(zfs: Zfs, dataset: Dataset) -> None:
+    """Let go of the dataset's snapshots that replication holds; other people's holds stay."""
+    line = observe_line(zfs, dataset, ())
+    for name, tags in holds(zfs, [line.name(taken) for taken in line.taken]).items():
+        for tag in tags:
+            if tag.startswith(hold_tag("")):
+                release(zfs, [name], tag)
+
+
 def roots_of(peer: Peer, model: ShareModel) -> Dataset:
     """Where the copy's backend keeps shares of that pool."""
     return spec.root_of(model["host"], peer.settings)

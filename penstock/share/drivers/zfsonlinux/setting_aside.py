@@ -16,7 +16,7 @@ from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE, READ_ONLY, stop_serving
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, ID, KIND, OF, ROLE, Kind
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe_line, roots_of
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe_line, release_all, roots_of
 from penstock.share.drivers.zfsonlinux.steps import (
     Clone,
     Forget,
@@ -47,6 +47,7 @@ def set_aside(copy: Copy, source_points: Sequence[SnapshotPoint]) -> Copy:
     seen = copy.seen
     if seen is not None:
         stop_serving(copy)
+        release_all(copy.zfs, copy.dataset)  # first: whoever has looked through what is aside may destroy it
         carry_out(plan_leaving(seen, _free_name(copy)), copy.zfs)
         log.warning("replica.diverged", replica=copy.id, dataset=str(copy.dataset), epoch=seen.epoch)
     left = unfinished(copy)
