@@ -20,7 +20,7 @@ from penstock.zfs.names import Dataset
 from tests.contract.replica_sites import Replicated, Site, Sites
 from tests.contract.share_backends import CONTEXT, LAB_EXPORTS
 from tests.contract.zfs_machines import RealMachine
-from tests.simulation.replica_sites import SimulatedShare, SimulatedSites
+from tests.simulation.replica_sites import Refuses, SimulatedShare, SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
 
 NUMBERS = itertools.count()
@@ -378,3 +378,19 @@ def test_what_was_set_aside_is_held_by_nobody(share: Any) -> None:
     snapshots = share.site("a").state.filesystems[aside].snapshots.values()
     assert snapshots
     assert [snapshot.holds for snapshot in snapshots if snapshot.holds] == []
+
+
+def test_an_old_active_that_cannot_be_turned_round_does_not_keep_the_new_one_from_serving(share: Any) -> None:
+    """Its pool may be why it was promoted away from."""
+    if not hasattr(share, "site"):
+        pytest.skip("commands are refused in the simulation")
+    share.write("a")
+    share.add("b")
+    share.sync("b")
+    share.write("a")
+    share.sites.hook(Refuses("a", "penstock:role=replica"))
+    assert share.promote("b").kind == "planned"
+    assert share.writable() == ["b"]
+    share.sites.hook(None)
+    assert share.sync("a") == "in_sync"
+    in_line(share, "a", "b")

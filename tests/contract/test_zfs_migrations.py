@@ -26,6 +26,7 @@ from tests.contract.replica_sites import Site, Sites
 from tests.contract.share_backends import CONTEXT
 from tests.driver_values import a_rule, a_share, a_snapshot
 from tests.simulation.nfs_server import SimulatedNfs, chmod
+from tests.simulation.replica_sites import Overtaken, hook_all
 from tests.simulation.zfs_cli import Answer
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 from tests.simulation.zfs_network import SimulatedNetwork
@@ -230,9 +231,24 @@ class Died(BaseException):
     """kill -9"""
 
 
-def trouble(hosts: Hosts, hooks: Any) -> None:
-    for site in hosts.all.values():
-        site.host.hooks = hooks  # type: ignore[attr-defined]
+@FLAVOURS
+def test_a_fence_is_not_lifted_once_another_process_has_switched(flavour: Any) -> None:
+    moving = Moving(Hosts(flavour))
+    moving.write()
+    moving.start()
+    moving.go_on()
+    moving.write()
+    overtaken = Overtaken(moving.hosts, "a", moving.dataset(moving.source, "a"), moving.complete)
+    hook_all(moving.hosts, overtaken)
+    with pytest.raises(Fault):
+        moving.complete()
+    hook_all(moving.hosts, None)
+    assert overtaken.is_done
+    source, target = moving.seen(moving.source, "a"), moving.seen(moving.target, "b")
+    assert source is not None
+    assert target is not None
+    assert (source.role, target.role) == ("demoted", "active")
+    moving.complete()
 
 
 @FLAVOURS
@@ -250,15 +266,15 @@ def test_interrupted_at_each_command_and_gone_on_with(flavour: Any, is_after: bo
         moving.take_snapshot()
         moving.write()
         hooks = Trouble(at, happen, is_after)
-        trouble(moving.hosts, hooks)
+        hook_all(moving.hosts, hooks)
         try:
             moving.all_of_it()
         except (Died, Fault):
-            trouble(moving.hosts, None)
+            hook_all(moving.hosts, None)
             moving.hosts.restart()
             moving.all_of_it()
         is_over = hooks.count < at
-        trouble(moving.hosts, None)
+        hook_all(moving.hosts, None)
         moving.delete_source()
         assert moving.all_names("a") == [], at
         assert len(moving.all_names("b")) == 2, at
@@ -286,10 +302,10 @@ def test_interrupted_at_each_command_and_cancelled(flavour: Any, is_after: bool)
         names, exports = moving.all_names("a"), moving.exports("a")
         before = moving.seen(moving.source, "a")
         hooks = Trouble(at, happen, is_after)
-        trouble(moving.hosts, hooks)
+        hook_all(moving.hosts, hooks)
         with suppress(Died):
             moving.all_of_it()
-        trouble(moving.hosts, None)
+        hook_all(moving.hosts, None)
         moving.hosts.restart()
         try:
             moving.cancel()

@@ -15,9 +15,8 @@ import pytest
 
 from penstock.errors import Fault
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
-from tests.simulation.replica_sites import Crash, SimulatedShare, SimulatedSites, Watching
-from tests.simulation.zfs_cli import Answer
-from tests.simulation.zfs_host import OPENZFS, SimulatedHost
+from tests.simulation.replica_sites import Crash, DiesAt, Overtaken, SimulatedShare, SimulatedSites, Watching
+from tests.simulation.zfs_host import OPENZFS
 
 ALL = os.environ.get("PENSTOCK_FAULTS") == "all"
 
@@ -229,20 +228,17 @@ def test_a_replica_half_brought_back_into_line_is_nobodys_source(flavour: Flavou
     assert share.content("c") == written
 
 
-class DiesAt:
-    """The process dies before a command on that host which begins with `words`, once one with `after` in it has run."""
-
-    def __init__(self, host: str, words: str, *, after: str) -> None:
-        self.host = host
-        self.words = words
-        self.after_words = after
-        self.is_armed = False
-
-    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
-        if self.is_armed and host.name == self.host and " ".join(words).startswith(self.words):
-            raise Crash(" ".join(words))
-        return None
-
-    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
-        self.is_armed |= host.name == self.host and self.after_words in " ".join(words)
-        return None
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def test_a_fence_is_not_lifted_once_another_process_has_activated_the_replica(flavour: Flavour) -> None:
+    """One hangs before its last delta; another takes the operation over and dies just after the activation; the first
+    wakes up, and its delta fails."""
+    share = SimulatedShare(SimulatedSites(flavour))
+    call = planned(share)
+    overtaken = Overtaken(share.sites, "a", share.dataset("a"), call)
+    share.sites.hook(overtaken)
+    with pytest.raises(Fault):
+        call()
+    share.sites.hook(None)
+    assert overtaken.is_done
+    roles = {name: getattr(share.seen(name), "role", None) for name in "ab"}
+    assert roles == {"a": "demoted", "b": "active"}

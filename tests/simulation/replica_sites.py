@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -38,8 +39,7 @@ class SimulatedSites(Sites):
         return host
 
     def hook(self, hooks: Any) -> None:
-        for name in self.all:
-            self.host(name).hooks = hooks
+        hook_all(self, hooks)
 
     def saved(self) -> dict[str, Any]:
         return {name: self.host(name).saved() for name in self.all}
@@ -140,4 +140,72 @@ class Watching:
         return None
 
 
-Call = Callable[[], object]
+class DiesAt:
+    """The process dies before a command on that host which begins with `words`, once one with `after` in it has run."""
+
+    def __init__(self, host: str, words: str, *, after: str) -> None:
+        self.host = host
+        self.words = words
+        self.after_words = after
+        self.is_armed = False
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        if self.is_armed and host.name == self.host and " ".join(words).startswith(self.words):
+            raise Crash(" ".join(words))
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        self.is_armed |= host.name == self.host and self.after_words in " ".join(words)
+        return None
+
+
+class Refuses:
+    """One host refuses a command."""
+
+    def __init__(self, host: str, word: str) -> None:
+        self.host = host
+        self.word = word
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        is_it = host.name == self.host and self.word in words
+        return Answer(1, "", "cannot set property for 'tank': out of space\n") if is_it else None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        return None
+
+
+class Overtaken:
+    """While the first command after the fence of `dataset` hangs, and then fails, another process makes the same call.
+
+    That one dies just after it has made its copy on host b writable.
+    """
+
+    def __init__(self, sites: Sites, host: str, dataset: Dataset, call: Callable[[], object]) -> None:
+        self.sites = sites
+        self.host = host
+        self.dataset = dataset
+        self.call = call
+        self.is_done = False
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        is_flush = words[:2] == ("zpool", "sync") or "penstock:flush" in words
+        if self.is_done or host.name != self.host or not is_flush:
+            return None
+        if host.filesystem(str(self.dataset)).local.get("penstock:role") != "demoted":
+            return None
+        self.is_done = True
+        hook_all(self.sites, DiesAt("b", "z", after="readonly=off"))
+        with contextlib.suppress(Crash):
+            self.call()
+        hook_all(self.sites, self)
+        return Answer(1, "", "cannot do it: I/O error\n")
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        return None
+
+
+def hook_all(sites: Sites, hooks: Any) -> None:
+    """Let `hooks` see what every host does."""
+    for site in sites.all.values():
+        assert isinstance(site.host, SimulatedHost)
+        site.host.hooks = hooks

@@ -12,7 +12,7 @@ from penstock.errors import BackendFault, Unavailable
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, PROMOTED, ROLE, Fence
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import Copy
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, if_it_answers
 from penstock.share.drivers.zfsonlinux.steps import Forget, Mount, Pairs, SetProperties, Step, Unmount, carry_out
 from penstock.share.replication import PromotionKind, Role
 from penstock.zfs.faults import Busy
@@ -90,6 +90,13 @@ def _unmount_if_it_lets(copy: Copy, seen: SeenShare) -> None:
     except Busy:
         if not copy.zfs.flavour.shows_readonly_of_mounted:
             raise
+
+
+def is_seen_active(copy: Copy) -> bool:
+    """Is it the active one now? False also when it cannot be asked: ask before a fence elsewhere is lifted."""
+    roles: list[Role | None] = []
+    if_it_answers(lambda: roles.append(copy.again().role))
+    return Role.ACTIVE in roles
 
 
 def stop_serving(copy: Copy) -> bool:

@@ -14,7 +14,7 @@ import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault, ShareResourceNotFound
 from penstock.share.drivers.zfsonlinux import plan
-from penstock.share.drivers.zfsonlinux.fencing import fence_copy, plan_activation, serve_stored
+from penstock.share.drivers.zfsonlinux.fencing import fence_copy, is_seen_active, plan_activation, serve_stored
 from penstock.share.drivers.zfsonlinux.identity import Fence, Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
@@ -114,7 +114,8 @@ def _last_changes(
         _drop_tombstones(source, brought.copy)
         _take_rules(source, brought.copy)
     except Fault:
-        lift(pair.source, fence)
+        if not is_seen_active(pair.target):  # by a process that took the turn over from us
+            lift(pair.source, fence)
         raise
     return Pair(source, brought.copy.again())
 

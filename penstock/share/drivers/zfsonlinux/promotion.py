@@ -8,12 +8,17 @@ activated there is no active one, never two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault
-from penstock.share.drivers.zfsonlinux.fencing import fence_copy, plan_activation, serve_stored, stop_serving
+from penstock.share.drivers.zfsonlinux.fencing import (
+    fence_copy,
+    is_seen_active,
+    plan_activation,
+    serve_stored,
+    stop_serving,
+)
 from penstock.share.drivers.zfsonlinux.identity import (
     EPOCH,
     FENCED,
@@ -40,17 +45,9 @@ SHORT_S = 1.0  # a catch-up that took no longer is followed by the fence
 CATCH_UP_S = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Promoted:
-    """How it went, and which other copies are replicas of the new active one already."""
-
-    told: Promotion
-    followers: tuple[str, ...]
-
-
 def make_active(
     found: CopySet, replica_list: Sequence[ShareModel], replica_id: str, sending: Sending, quiesce_s: float | None
-) -> Promoted:
+) -> Promotion:
     """Make the replica the active one at ZFS' level, mounted; exports are the caller's.
 
     `quiesce_s` bounds the time for catching up while the old one still serves. Raises Conflict (refused, nothing was
@@ -60,14 +57,14 @@ def make_active(
     own = _copy(found, replica_id)
     if isinstance(decision, Finish):
         _activate(own, decision.told)
-        return Promoted(decision.told, ())
+        return decision.told
     for zombie in decision.zombies:
         fence_copy(zombie, Fence(zombie.epoch, ""))
     if isinstance(decision, Planned):
         return _planned(decision, own, replica_list, sending, CATCH_UP_S if quiesce_s is None else quiesce_s)
     log.warning("replica.promoted_unplanned", replica=replica_id, reason=decision.told.reason)
     _activate(own, decision.told)
-    return Promoted(decision.told, ())
+    return decision.told
 
 
 def _copy(found: CopySet, replica_id: str) -> Copy:
@@ -79,29 +76,24 @@ def _copy(found: CopySet, replica_id: str) -> Copy:
 
 def _planned(
     decision: Planned, own: Copy, replica_list: Sequence[ShareModel], sending: Sending, quiesce_s: float
-) -> Promoted:
+) -> Promotion:
     head = decision.head
     if head.role is Role.ACTIVE and head.seen is not None and head.seen.is_mounted:  # else the fence replays its log
         own = _catch_up(head, own, replica_list, sending, quiesce_s)
-    head = _fenced_or_serving(head, decision.fence)
+    head = _fenced_or_serving(head, decision.fence, own)
     try:
         brought = bring(head, own, replica_list, sending)
     except Fault:
-        _lift(head, decision.fence)
+        _lift(head, decision.fence, own)
         raise
     _check_fence(head, decision.fence)
     told = Promotion(PromotionKind.PLANNED, decision.fence.epoch)
     _activate(brought.copy, told)
-    followers: list[str] = []
-
-    def follow() -> None:
+    try:
         _reverse(head, brought, told, sending)
-        followers.append(head.id)
-
-    later = if_it_answers(follow)
-    if later is not None:
-        log.warning("replica.reversed_later", replica=head.id, reason=later.message)
-    return Promoted(told, tuple(followers))
+    except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
+        log.warning("replica.reversed_later", replica=head.id, reason=fault.message)
+    return told
 
 
 def _catch_up(head: Copy, own: Copy, replica_list: Sequence[ShareModel], sending: Sending, quiesce_s: float) -> Copy:
@@ -117,19 +109,24 @@ def _catch_up(head: Copy, own: Copy, replica_list: Sequence[ShareModel], sending
     return own
 
 
-def _fenced_or_serving(head: Copy, fence: Fence) -> Copy:
+def _fenced_or_serving(head: Copy, fence: Fence, own: Copy) -> Copy:
     try:
         return fence_copy(head, fence)
     except Fault:
-        _lift(head, fence)
+        _lift(head, fence, own)
         raise
 
 
-def _lift(head: Copy, fence: Fence) -> None:
+def _lift(head: Copy, fence: Fence, own: Copy) -> None:
     """Make the old one active again, under a reign of its own: who still believes in the promotion finds it over.
 
-    Only before the replica was activated: then nobody else can have accepted a write.
+    Only before the replica was activated: then nobody else can have accepted a write. A process that took this
+    operation over from us may have done that.
     """
+
+    if is_seen_active(own):
+        log.warning("replica.fence_stays", replica=head.id, fence=str(fence))
+        return
 
     def lift() -> None:
         seen = observe_share(head.zfs, head.dataset)

@@ -196,7 +196,7 @@ class ReplicationMethods:
         found = observe_all(self.peers, others, self.clock)
         found = found.having(observe(self.own, replica))
         sending = Sending(self.routes, self.clock, watch)
-        promoted = make_active(found, replica_list, replica["id"], sending, quiesce_wait_time)
+        told = make_active(found, replica_list, replica["id"], sending, quiesce_wait_time)
         self.finder.forget(replica)
         own = observe(self.own, replica)
         understood = self._understand(replica, access_rules)
@@ -208,7 +208,7 @@ class ReplicationMethods:
             "replica_state": Role.ACTIVE.value,
             "access_rules_status": "error" if understood.refused else "active",
             "export_locations": self.helper.locations(own.seen.mountpoint),
-            PROMOTION: promoted.told,
+            PROMOTION: told,
         }
         return [answer, *({"id": model["id"], "replica_state": OUT_OF_SYNC} for model in others)]
 
