@@ -221,6 +221,47 @@ def test_nothing_is_copied_from_an_active_one_that_nobody_mounted(share: Any) ->
     assert share.sync("b") == "in_sync"
 
 
+def names_of_snapshots(share: Any, name: str) -> list[str]:
+    found = share.sites.all[name].zfs.tree(share.dataset(name), ("type",), kinds=("snapshot",), depth=1)
+    return [key.partition("@")[2] for key in found]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_snapshot_deleted_before_its_copy_was_marked_goes_everywhere(share: Any, is_told: bool) -> None:
+    """`is_told`: the deletion is asked of the copy, too, which has arrived unmarked."""
+    share.add("b")
+    share.sync("b")
+    item = share.take_snapshot()
+    share.snapshots.clear()  # the sync knows nothing of it, as when it began before
+    share.write("a")
+    share.sync("b")
+    name = next(name for name in names_of_snapshots(share, "a") if name not in share.syncs("a"))
+    assert name in names_of_snapshots(share, "b")
+    told = item if is_told else {"a": item["a"]}
+    share.driver("a").delete_replicated_snapshot(CONTEXT, share.list, list(told.values()))
+    assert name not in names_of_snapshots(share, "a")
+    if not is_told:
+        assert name in names_of_snapshots(share, "b")
+        share.write("a")
+        share.sync("b")
+    assert name not in names_of_snapshots(share, "b")
+    in_line(share, "a", "b")
+
+
+def test_a_snapshot_of_somebody_else_that_came_with_a_sync_stays(share: Any) -> None:
+    """Only what has a name of ours is taken for a snapshot that its user deleted."""
+    share.add("b")
+    share.sync("b")
+    zfs = share.sites.all["a"].zfs
+    zfs.snapshot([share.dataset("a").snapshot("nightly")], {})
+    share.write("a")
+    share.sync("b")
+    zfs.destroy_snapshots(share.dataset("a"), ["nightly"], deferred=False)
+    share.write("a")
+    share.sync("b")
+    assert "nightly" in names_of_snapshots(share, "b")
+
+
 def test_snapshots_travel_and_are_the_replicas_own(share: Any) -> None:
     share.add("b")
     share.sync("b")

@@ -74,6 +74,24 @@ def configuration() -> cfg.ConfigOpts:
 
 
 @functools.cache
+def _section() -> FixedConfiguration:
+    return FixedConfiguration(configuration(), SECTION)
+
+
+class FixedConfiguration(BackendConfiguration):
+    """A backend's section that nobody changes any more: each value is looked up once."""
+
+    def __init__(self, conf: cfg.ConfigOpts, section: str) -> None:
+        self._known: dict[str, Any] = {}
+        super().__init__(conf, section)
+
+    def _value(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = super()._value(name)
+        return self._known[name]
+
+
+@functools.cache
 def _schema() -> sqlite3.Connection:
     """An empty database with the schema, to be copied: a hundred times faster than making it."""
     made = Database("sqlite://")
@@ -89,6 +107,23 @@ def _raw(database: Database) -> Any:
     return connection.driver_connection
 
 
+@functools.cache
+def _database() -> MortalDatabase:
+    return MortalDatabase("sqlite://")
+
+
+def empty_database() -> MortalDatabase:
+    """The database of the life that begins: with the schema and without rows.
+
+    One engine serves all lives of a process, one after the other: compiling its statements again for each one took a
+    fifth of a life. Nobody dies while a life begins.
+    """
+    database = _database()
+    database.trouble = None
+    _schema().backup(_raw(database))
+    return database
+
+
 class World:
     """Everything that survives a crash (host, database, clock) and the process that does not."""
 
@@ -102,8 +137,7 @@ class World:
         self.nfs = SimulatedNfs()
         self.nfs.install(self.host)
         self.host.hooks = self.trouble
-        self.database = MortalDatabase("sqlite://")
-        _schema().backup(_raw(self.database))
+        self.database = empty_database()
         with self.database.begin() as tx:
             share_type = ShareType(ShareTypeId(new_id()), "default", None, True, self.clock.utc(), None, EXTRA_SPECS)
             types.insert_type(tx, share_type)
@@ -162,7 +196,7 @@ class World:
 
     def _new_process(self) -> None:
         conf = configuration()
-        backend = BackendConfiguration(conf, SECTION)
+        backend = _section()
         self.queue = OperationQueue(self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, conf)
         driver = ZFSonLinuxShareDriver(configuration=backend, host=self.host, clock=self.clock)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.clock import Clock
 from penstock.config.backend import BackendConfiguration
+from penstock.domain.shares import Share
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.dummy import DummyDriver
 from penstock.share.drivers.dummy_records import DummyStorage, Filesystem
@@ -40,8 +41,26 @@ class Site(Protocol):
     def copies(self) -> Iterator[Copy]:
         """All that is ours, on all hosts, whether they answer or not."""
 
+    def writers(self) -> Iterator[tuple[str, int]]:
+        """Instance id and epoch of each copy that takes writes now: called at every step."""
+
     def reboot(self, section: str) -> None:
         """A host comes back after a power cut."""
+
+    def disturb(self) -> None:
+        """Other people do something on a host: to what is theirs, and beside what is ours."""
+
+    def leave(self) -> None:
+        """They let go of what stands in the way of deletions."""
+
+    def check(self, replicas: Mapping[str, Share]) -> None:
+        """Nothing is left to do: everything of other people's is as they left it, and all we hold is of use.
+
+        `replicas`: all that there are, by instance id. Raises AssertionError.
+        """
+
+    def check_empty(self) -> None:
+        """The same after everything was deleted."""
 
 
 class DummySite:
@@ -76,8 +95,27 @@ class DummySite:
                     frozenset(item.snapshot_id or "" for item in record.snapshots.values()),
                 )
 
+    def writers(self) -> Iterator[tuple[str, int]]:
+        for records in self.storage.backends.values():
+            for record in records.values():
+                if record.owner is not None and _takes_writes(record):
+                    yield record.owner, record.epoch
+
     def reboot(self, section: str) -> None:
         self.storage.reboot(section)
+
+    def disturb(self) -> None:
+        """Records are ours alone."""
+
+    def leave(self) -> None:
+        """There is nobody."""
+
+    def check(self, replicas: Mapping[str, Share]) -> None:
+        """They hold nothing."""
+
+    def check_empty(self) -> None:
+        left = [record for records in self.storage.backends.values() for record in records.values()]
+        assert not left, f"left behind: {left}"
 
 
 def _takes_writes(record: Filesystem) -> bool:

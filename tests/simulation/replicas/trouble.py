@@ -28,6 +28,7 @@ class ReplicaTrouble:
     told: int = 0  # final failures handed out: only then may anything end in error
     steps: int = 0
     meanwhile: Callable[[], None] | None = None
+    watch: Callable[[str], None] | None = None  # looks at all storage before and after each step
     _depth: int = 0
 
     def clear(self) -> None:
@@ -48,6 +49,7 @@ class ReplicaTrouble:
     def at_step(self, section: str, what: str) -> None:
         """Called before each step that is taken on a backend's storage."""
         self.steps += 1
+        self._look(f"before {what} on {section}")
         if self.meanwhile is not None and self._depth == 0 and self._happens(self.meddles):
             self._depth += 1
             try:
@@ -73,10 +75,15 @@ class ReplicaTrouble:
 
     def after_step(self, section: str, what: str) -> None:
         """Called after a step has had its effect."""
+        self._look(f"after {what} on {section}")
         if self._happens(self.dies):
             raise Died(f"after {what} on {section}")
         if self._happens(self.hangs):
             raise UnknownResult(f"{what} on {section} hung after its work was done.")
+
+    def _look(self, when: str) -> None:
+        if self.watch is not None:
+            self.watch(when)
 
     def reaches(self, one: str, other: str) -> bool:
         """Is there a line between the two, and somebody at its end?"""

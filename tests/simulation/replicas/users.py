@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -134,7 +135,9 @@ class Users:
 
     def _write(self) -> None:
         """A client writes where it last found the share, or where the share is now; hosts that are down refuse."""
-        share = self._share()
+        self._write_to(self._share())
+
+    def _write_to(self, share: Share) -> None:
         random = self.world.random
         if share.id not in self.mounted or random.random() < 0.6:
             if share.instance.replica_state is not ReplicaState.ACTIVE or share.instance.host is None:
@@ -154,6 +157,12 @@ class Users:
             self.reverted.add(what)
         epoch = next(copy.epoch for copy in self.world.site.copies() if copy.instance_id == instance_id)
         self.written.setdefault(share.id, []).append(Write(what, self.world.clock.utc(), epoch, instance_id))
+
+    def write_everywhere(self) -> None:
+        """Each share is written to, if it can be."""
+        for share in self.shares():
+            with suppress(Fault):
+                self._write_to(share)
 
     def copies_of(self, share: Share) -> list[Copy]:
         mine = {one.instance.id for one in self.replicas(share.id)}

@@ -14,7 +14,6 @@ from oslo_config import cfg
 
 from penstock.backend_service import Dispatch
 from penstock.clock import Clock, ManualClock
-from penstock.config.backend import BackendConfiguration
 from penstock.config.loading import load
 from penstock.context import admin_context
 from penstock.domain.shares import ReplicaState, ShareStatus
@@ -32,8 +31,8 @@ from penstock.store import operations, replicas, snapshots, types
 from tests.simulation.replicas.site import DummySite, Site
 from tests.simulation.replicas.trouble import ReplicaTrouble
 from tests.simulation.replicas.zfs_site import ZfsSite
-from tests.simulation.trouble import Died, MortalDatabase
-from tests.simulation.world import _raw, _schema
+from tests.simulation.trouble import Died
+from tests.simulation.world import FixedConfiguration, empty_database
 
 SECTIONS = ("east", "west", "north")
 CONTEXT = admin_context("req-sim")
@@ -78,6 +77,12 @@ def configuration() -> cfg.ConfigOpts:
         return load([path])
 
 
+@functools.cache
+def section_of_configuration(section: str) -> FixedConfiguration:
+    """One backend's part of it."""
+    return FixedConfiguration(configuration(), section)
+
+
 class Skewed:
     """A clock that is wrong by `offset_s`, and otherwise the world's."""
 
@@ -100,7 +105,7 @@ class Daemon:
 
     def __init__(self, world: World, section: str) -> None:
         conf = configuration()
-        backend = BackendConfiguration(conf, section)
+        backend = section_of_configuration(section)
         self.section = section
         self.clock = world.clocks[section]
         self.queue = OperationQueue(self.clock)
@@ -150,10 +155,11 @@ class World:
         }
         self.trouble = ReplicaTrouble(self.random)
         self.site: Site = (
-            DummySite(self.trouble) if kind == "dummy" else ZfsSite(self.trouble, self.clock, self.random, SECTIONS)
+            DummySite(self.trouble)
+            if kind == "dummy"
+            else ZfsSite(self.trouble, self.clock, self.random, SECTIONS, section_of_configuration)
         )
-        self.database = MortalDatabase("sqlite://")
-        _schema().backup(_raw(self.database))
+        self.database = empty_database()
         self.database.trouble = self.trouble  # type: ignore[assignment]
         self.promotions: dict[tuple[str, int], tuple[str, Promotion]] = {}
         self.queue = OperationQueue(self.clock)

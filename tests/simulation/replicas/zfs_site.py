@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from penstock.clock import Clock, ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.domain.pools import PoolRef
+from penstock.domain.shares import Share
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, ID, KIND, OF, PREFIX, ROLE, Kind
@@ -21,7 +22,9 @@ from penstock.units import GIB, MIB
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.nfs_server import chmod
+from tests.simulation.replicas.accounts import check_accounts, check_nothing_left
 from tests.simulation.replicas.site import Copy
+from tests.simulation.replicas.strangers import Strangers
 from tests.simulation.replicas.trouble import ReplicaTrouble
 from tests.simulation.zfs_cli import Answer
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
@@ -67,6 +70,7 @@ class ZfsSite:
     clock: ManualClock
     random: Random
     sections: tuple[str, ...]
+    configuration: Callable[[str], BackendConfiguration]  # by section
     hosts: dict[str, SimulatedHost] = field(default_factory=dict)
     tags: dict[int, str] = field(default_factory=dict)
     boots: int = 0
@@ -75,6 +79,7 @@ class ZfsSite:
         self.nfs = SimulatedNfs()
         self.network = SimulatedNetwork(cut=_Lines(self.trouble))  # type: ignore[arg-type]
         self.network.breaking = self._breaking
+        self.strangers = Strangers(Random(self.random.random()))
         mixed = self.random.choice(((OPENZFS,), (ZFS_FUSE,), (OPENZFS, ZFS_FUSE)))
         for section in self.sections:
             flavour = self.random.choice(mixed)
@@ -84,12 +89,13 @@ class ZfsSite:
             host.state.files[BOOT_ID] = "boot-0"
             host.hooks = _Hooks(self.trouble)
             self.hosts[section] = host
+            self.strangers.move_in(host, POOL)
 
     def _breaking(self) -> float | None:
         return self.random.random() if self.random.random() < self.trouble.hangs else None
 
     def driver(self, configuration: BackendConfiguration, clock: Clock) -> ShareDriver:
-        peers = _Peers(self, configuration, clock)
+        peers = _Peers(self, clock)
         host = self.hosts[configuration.config_group]
         return ZFSonLinuxShareDriver(
             configuration=configuration, host=host, clock=clock, peers=peers, routes=self.network
@@ -118,7 +124,7 @@ class ZfsSite:
                     instance_id,
                     int(filesystem.local.get(EPOCH, "1")),
                     role,
-                    filesystem.is_mounted and filesystem.local.get("readonly") != "on",
+                    _takes_writes(filesystem),
                     self._content(host, path),
                     tuple(self._aside(host, instance_id)),
                     frozenset(
@@ -128,12 +134,33 @@ class ZfsSite:
                     ),
                 )
 
+    def writers(self) -> Iterator[tuple[str, int]]:
+        for host in self.hosts.values():
+            for filesystem in host.state.filesystems.values():
+                local = filesystem.local
+                if local.get(KIND) == Kind.SHARE and ID in local and _takes_writes(filesystem):
+                    yield local[ID], int(local.get(EPOCH, "1"))
+
     def reboot(self, section: str) -> None:
         self.boots += 1
         host = self.hosts[section]
         host.reboot()
         host.state.files[BOOT_ID] = f"boot-{self.boots}"
         self.nfs.boot(host.state.files)
+
+    def disturb(self) -> None:
+        self.strangers.act(self.hosts[self.strangers.random.choice(self.sections)])
+
+    def leave(self) -> None:
+        self.strangers.leave()
+
+    def check(self, replicas: Mapping[str, Share]) -> None:
+        self.strangers.check(replicas.keys())
+        check_accounts(self.hosts, replicas, self.strangers.guids)
+
+    def check_empty(self) -> None:
+        self.strangers.check(set())
+        check_nothing_left(self.hosts)
 
     def _aside(self, host: SimulatedHost, instance_id: str) -> Iterator[str]:
         for path, filesystem in host.state.filesystems.items():
@@ -153,19 +180,23 @@ class ZfsSite:
         return self.nfs.allows(host.state.files, f"/{filesystem.path}", CLIENT) == "rw"
 
 
+def _takes_writes(filesystem: Filesystem) -> bool:
+    """Would it, if a client reached it? Whether it is exported does not matter."""
+    return filesystem.is_mounted and filesystem.local.get("readonly") != "on"
+
+
 @dataclass
 class _Peers:
     """Another backend's storage as one daemon reaches it. Implements `Peers`."""
 
     site: ZfsSite
-    configuration: BackendConfiguration
     clock: Clock
     known: dict[str, Peer] = field(default_factory=dict)
 
     def storage_of(self, host: str) -> Peer:
         section = PoolRef.parse(host).backend
         if section not in self.known:
-            configuration = BackendConfiguration(self.configuration.conf, section)
+            configuration = self.site.configuration(section)
             configuration.append_config_values(zfsonlinux_opts)
             settings = read_settings(configuration)
             there = self.site.hosts[section]

@@ -56,19 +56,25 @@ def arrived(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotMod
     if copy.seen is None:
         return None
     line = observe_line(copy.zfs, copy.dataset, ())
-    found = line.owned_by(snapshot["id"])
-    if found is None:
-        names = {name_in(instance, copy) for instance in instances}
-        found = next((taken for taken in line.taken if taken.point.name in names and taken.kind is None), None)
+    found = _find(copy, line, snapshot, instances)
     return marked(copy, line, found, snapshot) if found is not None else None
 
 
-def destroy(copy: Copy, snapshot: SnapshotModel) -> None:
+def _find(copy: Copy, line: Line, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> Taken | None:
+    """By its mark, or by its name elsewhere when it arrived and was not marked yet."""
+    found = line.owned_by(snapshot["id"])
+    if found is not None:
+        return found
+    names = {name_in(instance, copy) for instance in instances}
+    return next((taken for taken in line.taken if taken.point.name in names and taken.kind is None), None)
+
+
+def destroy(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> None:
     """Destroy the replica's instance of the snapshot, now or with its last clone; fine when there is none."""
     if copy.seen is None:
         return
     line = observe_line(copy.zfs, copy.dataset, ())
-    found = line.owned_by(snapshot["id"])
+    found = _find(copy, line, snapshot, instances)
     seen = observe_snapshot(copy.zfs, line.name(found)) if found is not None else None
     if seen is not None:
         lineage.destroy_snapshot(copy.zfs, seen)
@@ -88,7 +94,7 @@ def destroy_everywhere(
         if instance is None:
             continue
         try:
-            destroy(observe(peers.storage_of(model["host"]), model), instance)
+            destroy(observe(peers.storage_of(model["host"]), model), instance, instances)
         except Unavailable:
             if model["replica_state"] == Role.ACTIVE:
                 raise
@@ -100,6 +106,6 @@ def destroy_everywhere(
 def progress_of(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> dict[str, Any] | None:
     """See `update_replicated_snapshot`. None while it is on its way."""
     if snapshot["status"] == DELETING:
-        destroy(copy, snapshot)
+        destroy(copy, snapshot, instances)
         raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is gone")
     return arrived(copy, snapshot, instances)

@@ -7,6 +7,7 @@ sync snapshot gives that one, so replicas share a base, and looking never makes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -62,6 +63,8 @@ from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.transfer import Transfer
 
 log = structlog.get_logger(__name__)
+
+OUR_ID = "[0-9a-f]{8}(_[0-9a-f]{4}){3}_[0-9a-f]{12}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,12 +361,31 @@ def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_id
         followers = {hold_tag(replica_id) for replica_id in replica_ids if replica_id != source.id}
         for copy in (source, target):
             trim(copy.zfs, copy.dataset.snapshot(arrived.point.name), followers)
-    carried = _clean_source(source, target, arrived.point.guid, replica_ids)
+    theirs = observe_line(source.zfs, source.dataset, replica_ids)
+    carried = _clean_source(source, target, theirs, arrived.point.guid, replica_ids)
     unmarked = [line.name(taken) for taken in line.taken if taken.kind is None and taken.point.guid in carried]
     target.zfs.set_each(unmarked, {KIND: Kind.SYNC.value})
     for taken in line.syncs:
         if taken.point.guid not in carried:
             drop(target.zfs, line, taken)
+    prefixes = {copy.peer.settings.snapshot_prefix for copy in (source, target)}
+    for taken in deleted_on_their_way(line, theirs, prefixes):
+        drop(target.zfs, line, taken)
+
+
+def deleted_on_their_way(line: Line, theirs: Line, prefixes: set[str]) -> list[Taken]:
+    """Snapshots of users that came with a sync, and were deleted at the source before anybody marked them. Pure.
+
+    Nobody would ever ask for them again. What is unmarked and called otherwise is somebody else's.
+    """
+    there = {point.guid for point in theirs.points}
+    return [
+        taken
+        for taken in line.taken
+        if taken.kind is None
+        and taken.point.guid not in there
+        and any(re.fullmatch(re.escape(prefix) + OUR_ID, taken.point.name) for prefix in prefixes)
+    ]
 
 
 def trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
@@ -373,9 +395,8 @@ def trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
             release(zfs, [name], tag)
 
 
-def _clean_source(source: Copy, target: Copy, base_guid: int, replica_ids: Sequence[str]) -> set[int]:
+def _clean_source(source: Copy, target: Copy, line: Line, base_guid: int, replica_ids: Sequence[str]) -> set[int]:
     """Let go of the target's older bases there; the GUIDs of the sync snapshots that stay."""
-    line = observe_line(source.zfs, source.dataset, replica_ids)
     old = [t for t in line.syncs if target.id in t.bases and t.point.guid != base_guid]
     for taken in old:
         release(source.zfs, [line.name(taken)], hold_tag(target.id))
