@@ -242,6 +242,28 @@ def test_a_sync_that_runs_is_ended_by_a_promotion(bench: ReplicaBench, share: Sh
     assert bench.record(share, "west").written == ["one"]
 
 
+def test_a_sync_that_a_whole_promotion_overtook_says_nothing(bench: ReplicaBench, share: Share) -> None:
+    """What it brought is of a reign that has ended, although the replica's row looks as it did before."""
+    north = bench.on(share, "north")
+    with bench.database.begin() as tx:
+        replicas.set_state(tx, north.id, ReplicaState.OUT_OF_SYNC, now=bench.clock.utc())
+    overtaken: list[bool] = []
+
+    def promote(section: str, what: str) -> None:
+        if section == "north" and what == "copy from east" and not overtaken:
+            overtaken.append(True)
+            bench.promote(share, "west")
+
+    bench.interrupt = promote  # type: ignore[method-assign]
+    bench.managers["north"].update_share_replica(CONTEXT, north.id, share.id)
+    assert overtaken
+    assert states(bench, share)["west"] == ("available", "active")
+    assert states(bench, share)["north"] == ("available", "out_of_sync")
+    assert bench.on(share, "north").synced_at == north.synced_at
+    bench.look("east", "north")
+    assert states(bench, share)["north"] == ("available", "in_sync")
+
+
 def test_a_broken_objective_is_said_once_and_taken_back(bench: ReplicaBench, share: Share) -> None:
     bench.away = {"east"}
     for _ in range(3):

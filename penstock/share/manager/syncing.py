@@ -68,7 +68,7 @@ def sync(backend: Backend, syncs: Syncs, context: RequestContext, replica_id: st
             if not fault.retryable or (attempt.current() is not None and is_final(fault)):
                 _failed(backend, context, copies.mine, fault)
             raise
-    return _write(backend, copies.mine, state, started_at)
+    return _write(backend, copies, state, started_at)
 
 
 def may_sync(copies: Copies) -> bool:
@@ -129,16 +129,19 @@ def _state(answer: object) -> ReplicaState | None:
     return ReplicaState(str(answer))
 
 
-def _write(backend: Backend, share: Share, state: ReplicaState | None, started_at: datetime) -> ReplicaState | None:
-    """What it holds now was the active one's state when the sync began, or later."""
-    instance = share.instance
+def _write(backend: Backend, copies: Copies, state: ReplicaState | None, started_at: datetime) -> ReplicaState | None:
+    """What it holds now was the active one's state when the sync began, or later; if that one is active still."""
+    instance = copies.mine.instance
     wanted = state or instance.replica_state
     if wanted is None or (wanted is instance.replica_state and wanted is not ReplicaState.IN_SYNC):
         return state
     values = {"synced_at": started_at} if wanted is ReplicaState.IN_SYNC else {}
     with backend.database.begin() as tx:
-        if not replicas.change_state(tx, instance, wanted, now=backend.now(), **values):
+        active = replicas.active_of(tx, copies.mine.id)
+        is_same = active is not None and copies.active is not None and active.instance.id == copies.active.instance.id
+        if not is_same or not replicas.change_state(tx, instance, wanted, now=backend.now(), **values):
             log.info("replica.changed_meanwhile", replica=instance.id)
+            return None
     return wanted
 
 
