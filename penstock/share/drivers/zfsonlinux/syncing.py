@@ -37,6 +37,7 @@ from penstock.share.drivers.zfsonlinux.identity import (
     Kind,
     base_for,
 )
+from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.replica_set import (
     Copy,
     Line,
@@ -65,6 +66,7 @@ from penstock.zfs.transfer import Transfer
 log = structlog.get_logger(__name__)
 
 OUR_ID = "[0-9a-f]{8}(_[0-9a-f]{4}){3}_[0-9a-f]{12}"
+STAMP = "_[0-9]{8}T[0-9]{6}_[0-9a-f]{8}"  # as `snapshot_to_send` makes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,24 +370,21 @@ def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_id
     for taken in line.syncs:
         if taken.point.guid not in carried:
             drop(target.zfs, line, taken)
-    prefixes = {copy.peer.settings.snapshot_prefix for copy in (source, target)}
-    for taken in deleted_on_their_way(line, theirs, prefixes):
+    for taken in deleted_on_their_way(line, theirs, [source.peer.settings, target.peer.settings]):
         drop(target.zfs, line, taken)
 
 
-def deleted_on_their_way(line: Line, theirs: Line, prefixes: set[str]) -> list[Taken]:
-    """Snapshots of users that came with a sync, and were deleted at the source before anybody marked them. Pure.
+def deleted_on_their_way(line: Line, theirs: Line, settings: Sequence[Settings]) -> list[Taken]:
+    """Snapshots of users, and of syncs, that came and were deleted at the source before anybody marked them here. Pure.
 
     Nobody would ever ask for them again. What is unmarked and called otherwise is somebody else's.
     """
     there = {point.guid for point in theirs.points}
-    return [
-        taken
-        for taken in line.taken
-        if taken.kind is None
-        and taken.point.guid not in there
-        and any(re.fullmatch(re.escape(prefix) + OUR_ID, taken.point.name) for prefix in prefixes)
-    ]
+    patterns = [re.escape(one.snapshot_prefix) + OUR_ID for one in settings]
+    patterns += [re.escape(one.replica_snapshot_prefix) + OUR_ID + STAMP for one in settings]
+    ours = re.compile("|".join(patterns))
+    unmarked = [taken for taken in line.taken if taken.kind is None and taken.point.guid not in there]
+    return [taken for taken in unmarked if ours.fullmatch(taken.point.name)]
 
 
 def trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
