@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import operations, promotion, scale, transfer
+from bench import lag, operations, promotion, scale, transfer
 from bench.rows import Row
 from bench.stage import Stage, stage
 
@@ -26,8 +26,9 @@ PARTS = (
     "idle",
     "copies",
     "promotion",
+    "lag",
 )
-ALONE = {"copies", "promotion"}  # on hosts of their own, and with no daemon beside
+ALONE = {"copies", "promotion", "lag"}  # on hosts of their own, and with no daemon beside
 
 
 def main() -> int:
@@ -38,6 +39,8 @@ def main() -> int:
         "--restart-shares", type=int, default=900, help="shares at the restart; zfs-fuse mounts at most 1,000"
     )
     parser.add_argument("--exports", type=int, default=10_000, help="exports present when access rules are changed")
+    parser.add_argument("--replicas", type=int, default=100, help="lightly written shares with a replica")
+    parser.add_argument("--lag-seconds", type=float, default=90, help="for how long their lag is watched")
     arguments = parser.parse_args()
     console = Console(highlight=False)
     rows: list[Row] = []
@@ -48,6 +51,9 @@ def main() -> int:
     if "promotion" in parts:
         console.print("  promotion ...")
         rows.extend(promotion.promotions())
+    if "lag" in parts:
+        console.print("  lag ...")
+        rows.extend(lag.lag(arguments.replicas, arguments.lag_seconds))
     if set(parts) - ALONE:
         with stage(QUOTA) as found:
             for part in parts:
