@@ -8,18 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from penstock.errors import Unavailable, UnknownResult
+from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.host import files
 from penstock.host.local import completed
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_process
 from penstock.host.programs import check_wrapped, not_started
 from penstock.host.runner import Completed
-from penstock.host.ssh_line import Answer, answer_of, command_line, pipe_line, plain_line
+from penstock.host.ssh_line import Answer, answer_of, command_line, kept_line, pipe_line, plain_line
 from penstock.host.ssh_master import SshAccount, SshMaster, client_environment
+from penstock.host.ssh_shell import SESSIONS, Shell, ShellEnded, sessions_of
 from penstock.host.streaming import Launch, LoginFrom
 
-# sshd's MaxSessions is 10; one is kept for checking whether the connection is alive
-SESSIONS = 8
+# these leave nothing running that could write into what a kept shell answers next
+LEAVES_NOTHING = frozenset({"cat", "dbus-send", "exportfs", "rm", "zfs", "zpool"})
 
 # ssh's own words when the command was never handed over, so that trying again is safe
 NOT_HANDED_OVER = re.compile(
@@ -59,7 +60,7 @@ class SshHost:
             address, user, port, private_key_path, password, known_hosts_path, is_new_host_accepted, connect_timeout_s
         )
         self._master = SshMaster(account, control_dir)
-        self._sessions = threading.BoundedSemaphore(SESSIONS)
+        self._sessions = sessions_of(self._master.control_path)
         # streams run for hours and fill the line: commands must not wait behind them
         self._stream_master = SshMaster(account, control_dir, "streams")
         self._streams = threading.BoundedSemaphore(SESSIONS)
@@ -92,6 +93,7 @@ class SshHost:
 
     def close(self) -> None:
         """Drop the connections. Safe to repeat; the next command makes a new one."""
+        self._sessions.close()
         self._master.close()
         self._stream_master.close()
 
@@ -122,13 +124,37 @@ class SshHost:
 
     def _execute(self, argv: Sequence[str], stdin: bytes, *, timeout_s: float) -> Ended:
         check_argv(argv)
+        if argv[0] in LEAVES_NOTHING and not stdin:
+            end = self._ask_shell(argv[0], kept_line((*self._prefix, *argv), timeout_s), timeout_s)
+            check_wrapped(self.name, self._prefix, argv, end)
+            return end
         line = command_line((*self._prefix, *argv), timeout_s)
         end, answer = self._send(argv[0], line, stdin, marks=1, timeout_s=timeout_s)
         return self._own_end(argv, end, answer, 0)
 
+    def _ask_shell(self, what: str, line: str, timeout_s: float) -> Ended:
+        """The same as `_send`, by a shell that is kept."""
+
+        def begin() -> Shell:
+            return Shell(self._master.argv("exec sh"), client_environment(), connection)
+
+        with self._sessions.one():
+            self._master.ensure()
+            connection = self._master.identity()
+            try:
+                with self._sessions.shell(connection, begin) as shell:
+                    return shell.run(line, timeout_s)
+            except DeadlinePassed as late:
+                self._master.suspect()
+                raise UnknownResult(f"{self.name}: {what} took longer than {timeout_s:g} s") from late
+            except OSError as err:
+                raise not_started(self.name, err) from err
+            except ShellEnded as ended:
+                raise self._lost(what, ended.stderr, "the shell ended", may_have_begun=ended.had_answered) from ended
+
     def _send(self, what: str, line: str, stdin: bytes, *, marks: int, timeout_s: float) -> tuple[Ended, Answer]:
         """Hand the line to the host's shell and wait. Raises Unavailable (not begun), UnknownResult (end not seen)."""
-        with self._sessions:
+        with self._sessions.one():
             self._master.ensure()
             try:
                 end = run_process(
@@ -142,11 +168,15 @@ class SshHost:
         answer = answer_of(end.stderr)
         if len(answer.exit_codes) == marks:
             return end, answer
+        raise self._lost(what, end.stderr, f"ssh ended with {end.exit_code}")
+
+    def _lost(self, what: str, stderr: bytes, otherwise: str, *, may_have_begun: bool = False) -> Fault:
+        """The fault for an end that was not seen: Unavailable when ssh says that it was not even begun."""
         self._master.suspect()
-        reason = end.stderr.decode(errors="backslashreplace").strip() or f"ssh ended with {end.exit_code}"
-        if NOT_HANDED_OVER.search(end.stderr):
-            raise Unavailable(f"{self.name}: {what} was not started: {reason}")
-        raise UnknownResult(f"{self.name}: the connection was lost during {what}: {reason}")
+        reason = stderr.decode(errors="backslashreplace").strip() or otherwise
+        if not may_have_begun and NOT_HANDED_OVER.search(stderr):
+            return Unavailable(f"{self.name}: {what} was not started: {reason}")
+        return UnknownResult(f"{self.name}: the connection was lost during {what}: {reason}")
 
     def _own_end(self, argv: Sequence[str], end: Ended, answer: Answer, index: int) -> Ended:
         own = Ended(answer.exit_codes[index], end.stdout, answer.texts[index], end.seconds)

@@ -29,6 +29,11 @@ def command_line(argv: Sequence[str], timeout_s: float) -> str:
     return f"{_quoted(argv, timeout_s)}; printf '\\n{MARK} %s\\n' \"$?\" >&2"
 
 
+def kept_line(argv: Sequence[str], timeout_s: float) -> str:
+    """For a kept shell, which adds its own mark."""
+    return _quoted(argv, timeout_s)
+
+
 def plain_line(argv: Sequence[str]) -> str:
     """Shell line for a command that tells its end itself, and has no deadline but its lifeline."""
     return "LC_ALL=C exec " + shlex.join(argv)

@@ -25,6 +25,7 @@ from penstock.errors import Invalid, Unavailable
 from penstock.host.local import ENVIRONMENT
 from penstock.host.process import DeadlinePassed, Ended, run_process
 from penstock.host.programs import not_started
+from penstock.host.ssh_shell import Identity
 
 # sun_path holds 108 bytes, and ssh binds PATH.XXXXXXXXXXXXXXXX first, then renames it
 CONTROL_PATH_LIMIT = 90
@@ -94,6 +95,14 @@ class SshMaster:
                 self._pid = None
             if self._pid is None:
                 self._pid = self._ask_pid()
+
+    def identity(self) -> Identity:
+        """Which connection it is now: another one is another socket. Raises Unavailable when there is none."""
+        try:
+            found = self.control_path.stat()
+        except FileNotFoundError as err:
+            raise Unavailable(f"{self.account.address}: the connection has gone") from err
+        return found.st_ino, found.st_ctime_ns
 
     def close(self) -> None:
         """Drop the connection; what runs over it loses its channel. Safe to repeat."""
