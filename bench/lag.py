@@ -22,6 +22,7 @@ from lab.hosts import ENTER, Lab
 from penstock.host.ssh_master import SshAccount, SshMaster
 
 PORT = 8798
+CLIENT = "10.89.3.101"
 CONTROL_DIR = Path("/run/penstock/ssh")
 OBJECTIVE_S = 10
 MOST_CPU = 25.0
@@ -123,6 +124,7 @@ def _made(api: Api, shares: int) -> dict[str, list[str]]:
         (location, *_) = api.call("GET", f"/shares/{share_id}/export_locations")["export_locations"]
         places["h1" if "@on-h1#" in share["host"] else "h2"].append(location["path"].partition(":")[2])
     for share_id in ids:
+        api.allow(share_id, CLIENT)
         api.call("POST", "/share-replicas", {"share_replica": {"share_id": share_id}})
     return places
 
