@@ -44,6 +44,11 @@ def _never() -> bool:
     return False
 
 
+def look_at_source(zfs: Zfs, dataset: Dataset) -> Side:
+    """What a transfer has to know of its source: one command. Raises NotFound."""
+    return look(zfs, dataset, [streams.ENCRYPTION] if zfs.flavour.can_encrypt else [])
+
+
 class Transfer:
     """One way for the snapshot `to` of `source` into the dataset `into` of `target`.
 
@@ -51,6 +56,7 @@ class Transfer:
     the caller's: hold `to` and the base before, so that an interrupted transfer can be gone on with.
     `properties` are given to the dataset when it is first received; on zfs-fuse just after, and by a repeated call when
     the marks among them are missing. `keeps_between` False sends `to` alone, without the source's older snapshots.
+    `seen`: what `look_at_source` found after `to` was taken, to save a look.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Transfer:
         route: Route,
         properties: Mapping[str, str],
         keeps_between: bool = True,
+        seen: Side | None = None,
     ) -> None:
         self._source = source
         self._to = to
@@ -71,6 +78,7 @@ class Transfer:
         self._route = route
         self._properties = properties
         self._keeps_between = keeps_between
+        self._seen = seen
 
     def plan(self) -> Plan:
         """What `run` would do now, but for an interrupted receive to go on with. Raises NotFound (`to`)."""
@@ -117,7 +125,7 @@ class Transfer:
     ) -> Transferred:
         started = time.monotonic()
         run = StreamRun(self._source, self._target, self._route, on_progress, should_stop, bandwidth_limit_bytes_per_s)
-        source = self._look_at_source()
+        source = self._seen or self._look_at_source()
         resumed = False
         for _ in range(MOST_STREAMS):
             left_s = timeout_s - (time.monotonic() - started)
@@ -146,8 +154,7 @@ class Transfer:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def _look_at_source(self) -> Side:
-        names = [streams.ENCRYPTION] if self._source.flavour.can_encrypt else []
-        return look(self._source, self._to.dataset, names)
+        return look_at_source(self._source, self._to.dataset)
 
     def _look_at_target(self) -> Side | None:
         names = ["mounted", *([receiving.TOKEN] if self._target.flavour.can_resume else []), *self._marks]

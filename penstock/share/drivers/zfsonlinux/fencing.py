@@ -116,7 +116,11 @@ def serve_stored(copy: Copy) -> None:
 
     Nothing for a copy that must not serve. Safe to repeat. Raises Unavailable when it should be mounted and is not.
     """
-    seen = observe_share(copy.zfs, copy.dataset)
+    serve_seen(copy, observe_share(copy.zfs, copy.dataset))
+
+
+def serve_seen(copy: Copy, seen: SeenShare | None) -> None:
+    """`serve_stored` of a copy that was looked at just now."""
     if seen is None or seen.role is Role.DEMOTED:
         return
     export = wanted_export(seen)

@@ -23,17 +23,17 @@ from penstock.share.drivers.zfsonlinux import (
     spec,
 )
 from penstock.share.drivers.zfsonlinux.access import Understood, understand
-from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_stored
+from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import REVERTED_TO, Fence
 from penstock.share.drivers.zfsonlinux.lineage import observe_clones
-from penstock.share.drivers.zfsonlinux.observe import observe_share
+from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.promotion import make_active
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, drop, observe, observe_all, observe_line
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import SnapshotPair
-from penstock.share.drivers.zfsonlinux.steps import SetProperties, Unmount, carry_out, settle
+from penstock.share.drivers.zfsonlinux.steps import Mount, SetProperties, Step, Unmount, carry_out, settle
 from penstock.share.drivers.zfsonlinux.storage import Storage
 from penstock.share.drivers.zfsonlinux.syncing import Sending, bring, make_placeholder
 from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
@@ -160,19 +160,23 @@ class ReplicationMethods:
             except Busy:
                 self.helper.let_go([copy.seen.mountpoint] if copy.seen.mountpoint else [])
                 carry_out((Unmount(copy.dataset),), zfs)
-        self._put_rules(copy, understood)
+            self._put_rules(copy, understood, at_once=(Mount(copy.dataset),))
+        else:
+            self._put_rules(copy, understood)
 
-    def _put_rules(self, copy: Copy, understood: Understood) -> None:
-        """Written, mounted, and in force."""
+    def _put_rules(self, copy: Copy, understood: Understood, at_once: Sequence[Step] = ()) -> None:
+        """Written, mounted, and in force. `at_once`: see `settle`."""
+        seen: SeenShare | None = None
 
         def planned() -> plan.Steps:
+            nonlocal seen
             seen = observe_share(copy.zfs, copy.dataset)
             if seen is None:
                 raise ShareResourceNotFound(f"{copy.dataset} went away")
             return (*plan.plan_rules(understood.rules, seen), *plan.plan_mount(seen))
 
-        settle(planned, copy.zfs)
-        serve_stored(copy)
+        settle(planned, copy.zfs, at_once=at_once)
+        serve_seen(copy, seen)
 
     def _understand(self, share: ShareModel, rules: Sequence[AccessModel]) -> Understood:
         return understand(rules, spec.squash_of(share, self.settings.squash))

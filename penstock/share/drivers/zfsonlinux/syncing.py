@@ -15,7 +15,7 @@ from datetime import datetime
 import structlog
 
 from penstock.clock import Clock
-from penstock.errors import BackendFault, Conflict, Unavailable
+from penstock.errors import BackendFault, Conflict, NotFound, Unavailable
 from penstock.host.streaming import Routes
 from penstock.ids import new_id
 from penstock.share.drivers.zfsonlinux import plan, spec
@@ -61,7 +61,8 @@ from penstock.zfs.faults import NewerSnapshots
 from penstock.zfs.holds import hold, holds, release
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.names import Dataset, SnapshotName
-from penstock.zfs.transfer import Transfer
+from penstock.zfs.snapshots import Side
+from penstock.zfs.transfer import Transfer, look_at_source
 
 log = structlog.get_logger(__name__)
 
@@ -71,11 +72,12 @@ STAMP = "_[0-9]{8}T[0-9]{6}_[0-9a-f]{8}"  # as `snapshot_to_send` makes it
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How data goes from host to host, and by which clock its age is told."""
+    """How data goes from host to host, and by which clock its age is told; `seen` is what the source was just now."""
 
     routes: Routes
     clock: Clock
     watch: Watch
+    seen: Side | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ def bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sendin
     _prepare(source, replica_list)
     target = settle_place(source, target)
     looked_at = sending.clock.utc()
-    to = snapshot_to_send(source, target, replica_ids, sending.clock)
-    target, sent_bytes = _send(source, target, to, sending)
+    to, seen = snapshot_to_send(source, target, replica_ids, sending.clock)
+    target, sent_bytes = _send(source, target, to, replace(sending, seen=seen))
     line = observe_line(target.zfs, target.dataset, replica_ids)
     arrived = line.newest
     if arrived is None or arrived.point.guid != to.guid:
@@ -154,24 +156,40 @@ def _prepare(source: Copy, replica_list: Sequence[ShareModel]) -> None:
 # --- what to send ---------------------------------------------------------------------------------------------------
 
 
-def snapshot_to_send(source: Copy, target: Copy, replica_ids: Sequence[str], clock: Clock) -> SnapshotPoint:
-    """The source's present state as a snapshot marked and held as the target's next base. Raises NotFound."""
+def snapshot_to_send(
+    source: Copy, target: Copy, replica_ids: Sequence[str], clock: Clock
+) -> tuple[SnapshotPoint, Side | None]:
+    """The source's present state as a snapshot marked and held as the target's next base. Raises NotFound.
+
+    With it the source as it was seen after a new snapshot.
+    """
     zfs = source.zfs
-    flush(zfs, source.dataset.pool)
     line = observe_line(zfs, source.dataset, replica_ids)
+    if _ends_in_sync(line):  # as far as is counted; a snapshot would have what is not counted yet
+        flush(zfs, source.dataset.pool)
+        line = observe_line(zfs, source.dataset, replica_ids)
     newest = line.newest
-    if newest is not None and newest.kind is Kind.SYNC and line.written_bytes == 0:
+    if newest is not None and _ends_in_sync(line):
         if target.id not in newest.bases:
             carry_out((SetProperties(line.name(newest), ((base_for(target.id), "yes"),)),), zfs)
         hold(zfs, [line.name(newest)], hold_tag(target.id))
-        return newest.point
+        return newest.point, None
     _forget_unsent(zfs, line, target)
     prefix = source.peer.settings.replica_snapshot_prefix
     stamp = clock.utc().strftime("%Y%m%dT%H%M%S")
     name = source.dataset.snapshot(f"{prefix}{target.id.replace('-', '_')}_{stamp}_{new_id()[:8]}")
     carry_out((TakeSnapshot(name, ((base_for(target.id), "yes"), (KIND, Kind.SYNC.value))),), zfs)
     hold(zfs, [name], hold_tag(target.id))
-    return next(point for point in observe_line(zfs, source.dataset, ()).points if point.name == name.name)
+    side = look_at_source(zfs, source.dataset)
+    point = side.point(name.name)
+    if point is None:
+        raise NotFound(f"{name} was taken, and is gone")
+    return point, side
+
+
+def _ends_in_sync(line: Line) -> bool:
+    """Was nothing written since a snapshot of ours?"""
+    return line.newest is not None and line.newest.kind is Kind.SYNC and line.written_bytes == 0
 
 
 def _forget_unsent(zfs: Zfs, line: Line, target: Copy) -> None:
@@ -229,6 +247,7 @@ def _transfer(source: Copy, target: Copy, to: SnapshotPoint, into: Dataset, send
         into,
         route=sending.routes.between(source.peer.storage.host, target.peer.storage.host),
         properties=_native(target),
+        seen=sending.seen,
     )
     limit = source.peer.settings.bandwidth_limit_bytes_per_s
     watch = sending.watch
