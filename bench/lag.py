@@ -29,6 +29,7 @@ MOST_CPU = 25.0
 WRITE_EVERY_S = 60.0
 POLL_S = 2.0
 SETTLE_S = 1200.0
+WARM_UP_S = 20.0
 OPTIONS = (
     "log_format = json",
     "[quota]",
@@ -82,9 +83,9 @@ def lag(shares: int, seconds: float) -> Iterator[Row]:
             password = (work / "state" / "admin-password").read_text().strip()
             api = Api.login("127.0.0.1", PORT, password)
             places = _made(api, shares)
+            _in_sync(api, shares)
             with _written(lab, places):
-                _in_sync(api, shares)
-                time.sleep(WRITE_EVERY_S / 2)  # the first copies' work is over, and each host's writer is at it
+                time.sleep(WARM_UP_S)
                 yield from _measured(api, daemon, _connections(lab), shares, seconds)
         finally:
             daemon.down()
