@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.zfs.client import Zfs
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.names import Dataset
-from penstock.zfs.properties import bytes_of
+from penstock.zfs.properties import Properties, bytes_of
 from penstock.zfs.snapshots import point_of
 
 # never set: forgetting it makes zfs-fuse write its transaction group, which it otherwise does every 30 s
@@ -38,20 +39,30 @@ def flush(zfs: Zfs, pool: str) -> None:
 
 
 def changes(zfs: Zfs, root: Dataset) -> dict[Dataset, Change]:
-    """Every filesystem directly below `root` with what was written since its newest snapshot: two commands.
+    """Every filesystem directly below `root` with what was written since its newest snapshot: two commands."""
+    below = root.path.count("/") + 1
+    return {at: each for at, (each, _) in look_for_changes(zfs, root).items() if at.path.count("/") == below}
 
-    What a client had acknowledged before the call is seen. ``written`` says it on OpenZFS; zfs-fuse has no such
-    property, but shows the same number as ``unique`` (``used`` of the newest snapshot does not do: it stays 0 when the
-    snapshot before it has the same blocks). Reading changes access times, which counts where ``atime`` is on.
+
+def look_for_changes(zfs: Zfs, root: Dataset, names: Sequence[str] = ()) -> dict[Dataset, tuple[Change, Properties]]:
+    """`root` and all filesystems below it with what was written since the newest snapshot, and the named properties.
+
+    Two commands. What a client had acknowledged before the call is seen. ``written`` says it on OpenZFS; zfs-fuse has
+    no such property, but shows the same number as ``unique`` (``used`` of the newest snapshot does not do: it stays 0
+    when the snapshot before it has the same blocks). Reading changes access times, which counts where ``atime`` is on.
+    Raises NotFound.
     """
     flush(zfs, root.pool)
     written = "written" if zfs.flavour.has_written else "unique"
-    found = zfs.tree(root, ["guid", "createtxg", written], kinds=("filesystem", "snapshot"), depth=2)
+    found = zfs.tree(root, ["guid", "createtxg", written, *names], kinds=("filesystem", "snapshot"))
     newest: dict[str, SnapshotPoint] = {}
     for name, each in found.items():
         dataset, at, snapshot = name.partition("@")
         if at:
             point = point_of(snapshot, each)
             newest[dataset] = max(point, newest.get(dataset, point))
-    below = [name for name in found if "@" not in name and name.count("/") == root.path.count("/") + 1]
-    return {Dataset(name): Change(newest.get(name), bytes_of(found[name], written)) for name in below}
+    return {
+        Dataset(name): (Change(newest.get(name), bytes_of(each, written)), each)
+        for name, each in found.items()
+        if "@" not in name
+    }

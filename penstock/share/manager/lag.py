@@ -17,7 +17,8 @@ class Known:
     """A replica as its last look and its syncs tell.
 
     `is_changed`: was the source written since; None when it could not be asked. `pace_s` is how long the last sync
-    took, `failures` how many have failed in a row, the last at `failed_at`.
+    took, `began_at` when it began (None: it was not seen), `failures` how many have failed in a row, the last at
+    `failed_at`.
     """
 
     synced_at: datetime | None
@@ -26,6 +27,7 @@ class Known:
     pace_s: float = FIRST_GUESS_S
     failures: int = 0
     failed_at: datetime | None = None
+    began_at: datetime | None = None
 
 
 def look_every_s(objectives: list[float]) -> float:
@@ -39,7 +41,8 @@ def slack_s(known: Known, now: datetime, *, every_s: float) -> float | None:
     """Seconds for which a sync may still wait and end within the objective at the pace of the last; None: none is due.
 
     Below zero it is late; a sync is begun when the next look would find it so. Half as long again as the last one is
-    allowed for.
+    allowed for. A source that is written seldom is synced when that is seen: it may be as soon after the last sync as
+    one that is written all the time would be, which costs no more and keeps the replica closer.
     """
     if known.failed_at is not None and now < known.failed_at + _pause(known):
         return None
@@ -49,7 +52,13 @@ def slack_s(known: Known, now: datetime, *, every_s: float) -> float | None:
         return None
     age_s = (now - known.synced_at).total_seconds()
     slack = known.objective_s - age_s - 1.5 * known.pace_s
-    return slack if slack <= every_s else None
+    is_rested = known.began_at is not None and _would_be_due(known, known.began_at, now, every_s)
+    return slack if slack <= every_s or is_rested else None
+
+
+def _would_be_due(known: Known, began_at: datetime, now: datetime, every_s: float) -> bool:
+    """Were it due, if it had been written ever since the last sync began?"""
+    return (now - began_at).total_seconds() >= known.objective_s - 1.5 * known.pace_s - every_s
 
 
 def _pause(known: Known) -> timedelta:

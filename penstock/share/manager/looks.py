@@ -52,6 +52,7 @@ class _Pace:
     seconds: float = FIRST_GUESS_S
     failures: int = 0
     failed_at: datetime | None = None
+    began_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +286,8 @@ class Looks:
             return slack_s(known, now, every_s=every_s)
         synced_at = report.synced_at if report.is_complete else None
         state = None if one.row.replica_state is not ReplicaState.IN_SYNC else report.is_source_changed
-        known = Known(synced_at, state, one.objective_s, pace.seconds, pace.failures, pace.failed_at)
+        failed = pace.failures, pace.failed_at
+        known = Known(synced_at, state, one.objective_s, pace.seconds, *failed, pace.began_at)
         if state is None and synced_at is not None and pace.failed_at is None:
             return 0.0  # out of sync: not until it is late, but now
         if one.awaits_snapshot and pace.failed_at is None:
@@ -293,7 +295,7 @@ class Looks:
         return slack_s(known, now, every_s=every_s)
 
     def _run(self, replica_id: str) -> None:
-        started_s = self.backend.clock.monotonic_s()
+        started_s, began_at = self.backend.clock.monotonic_s(), self.backend.now()
         try:
             syncing.sync(self.backend, self.syncs, admin_context(), replica_id)
         except Cancelled as fault:
@@ -305,7 +307,8 @@ class Looks:
                 pace.failures, pace.failed_at = pace.failures + 1, self.backend.now()
         else:
             with self._lock:
-                self._paces[replica_id] = _Pace(self.backend.clock.monotonic_s() - started_s)
+                took_s = self.backend.clock.monotonic_s() - started_s
+                self._paces[replica_id] = _Pace(took_s, began_at=began_at)
         finally:
             with self._lock:
                 self._begun.discard(replica_id)

@@ -11,22 +11,66 @@ import structlog
 from penstock.clock import Clock
 from penstock.errors import Invalid, NotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import spec
-from penstock.share.drivers.zfsonlinux.identity import SYNCED_AT, Kind
-from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_tree
+from penstock.share.drivers.zfsonlinux.identity import (
+    EPOCH,
+    ID,
+    KIND,
+    OF,
+    REPLICA_MARKS,
+    SYNCED_AT,
+    Kind,
+    ReplicaMarks,
+    ShareIdentity,
+    kind_of,
+    owner_id,
+)
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.models import ShareModel
 from penstock.share.replication import ReplicaReport, Role
-from penstock.zfs.changes import Change, changes
+from penstock.zfs.changes import Change, look_for_changes
 from penstock.zfs.names import Dataset
+from penstock.zfs.properties import Properties, local_value
 
 log = structlog.get_logger(__name__)
+
+# no more than is told of: with hundreds of shares that are looked at all the time, every property counts
+MARKS = (KIND, ID, OF, EPOCH, *REPLICA_MARKS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """A dataset as `MARKS` tell of it, with the meaning of `SeenShare`'s fields."""
+
+    dataset: Dataset
+    kind: Kind | None
+    owner_id: str | None
+    of: str | None
+    epoch: int
+    marks: ReplicaMarks
+
+    @property
+    def role(self) -> Role:
+        """What is in no set of replicas is active."""
+        return self.marks.role or Role.ACTIVE
+
+
+def _glance(dataset: Dataset, properties: Properties) -> _Glance:
+    identity = ShareIdentity.read(properties)
+    return _Glance(
+        dataset,
+        kind_of(properties),
+        owner_id(properties),
+        local_value(properties, OF),
+        identity.epoch if identity is not None else 0,
+        ReplicaMarks.read(properties),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
     """What is in a backend's pool: shares by instance id, and what was set aside of them."""
 
-    shares: Mapping[str, SeenShare]
+    shares: Mapping[str, _Glance]
     receiving: frozenset[str]
     diverged: Mapping[str, tuple[str, ...]]
 
@@ -35,7 +79,7 @@ class _Pool:
 class _Source:
     """Active shares of a pool, with what was written since their newest snapshots, at the time of the look."""
 
-    shares: Mapping[str, SeenShare]
+    shares: Mapping[str, _Glance]
     changes: Mapping[Dataset, Change]
     looked_at: datetime
 
@@ -87,16 +131,17 @@ def reports(
 def _pool(own: Peer, host: str) -> _Pool | None:
     """None when the pool is not there now."""
     try:
-        tree = observe_tree(own.storage.zfs, spec.root_of(host, own.settings))
+        found = own.storage.zfs.tree(spec.root_of(host, own.settings), MARKS)
     except NotFound:
         log.warning("pool.missing", host=host)
         return None
-    shares = {seen.owner_id: seen for seen in tree.values() if seen.kind is Kind.SHARE and seen.owner_id}
-    receiving = frozenset(seen.of for seen in tree.values() if seen.kind is Kind.RECEIVING and seen.of)
+    glances = [_glance(Dataset(name), each) for name, each in found.items()]
+    shares = {seen.owner_id: seen for seen in glances if seen.kind is Kind.SHARE and seen.owner_id}
+    receiving = frozenset(seen.of for seen in glances if seen.kind is Kind.RECEIVING and seen.of)
     diverged: dict[str, tuple[str, ...]] = {}
-    for dataset, seen in tree.items():
+    for seen in glances:
         if seen.kind is Kind.DIVERGED and seen.of:
-            diverged[seen.of] = (*diverged.get(seen.of, ()), str(dataset))
+            diverged[seen.of] = (*diverged.get(seen.of, ()), str(seen.dataset))
     return _Pool(shares, receiving, diverged)
 
 
@@ -106,16 +151,16 @@ def _source(peers: Peers, clock: Clock, host: str) -> _Source | None:
         peer = peers.storage_of(host)
         root = spec.root_of(host, peer.settings)
         looked_at = clock.utc()
-        written = changes(peer.storage.zfs, root)
-        tree = observe_tree(peer.storage.zfs, root)
+        found = look_for_changes(peer.storage.zfs, root, MARKS)
     except (Unavailable, NotFound, Invalid) as fault:
         log.warning("replica.source_not_asked", host=host, reason=fault.message)
         return None
-    shares = {seen.owner_id: seen for seen in tree.values() if seen.kind is Kind.SHARE and seen.owner_id}
-    return _Source(shares, written, looked_at)
+    glances = [_glance(dataset, each) for dataset, (_, each) in found.items()]
+    shares = {seen.owner_id: seen for seen in glances if seen.kind is Kind.SHARE and seen.owner_id}
+    return _Source(shares, {dataset: change for dataset, (change, _) in found.items()}, looked_at)
 
 
-def _is_changed(seen: SeenShare, source: _Source | None, active: ShareModel | None) -> bool | None:
+def _is_changed(seen: _Glance, source: _Source | None, active: ShareModel | None) -> bool | None:
     if source is None or active is None or seen.role is not Role.REPLICA:
         return None
     found = source.shares.get(active["id"])
