@@ -20,7 +20,9 @@ from penstock.host.ssh_shell import SESSIONS, Shell, ShellEnded, sessions_of
 from penstock.host.streaming import Launch, LoginFrom
 
 # these leave nothing running that could write into what a kept shell answers next
-LEAVES_NOTHING = frozenset({"cat", "dbus-send", "exportfs", "rm", "zfs", "zpool"})
+LEAVES_NOTHING = frozenset({"cat", "dbus-send", "exportfs", "zfs", "zpool"})
+# more input than that is not put into a shell's line
+MOST_KEPT_STDIN_BYTES = 256 * 1024
 
 # ssh's own words when the command was never handed over, so that trying again is safe
 NOT_HANDED_OVER = re.compile(
@@ -120,17 +122,24 @@ class SshHost:
         self._stream_master.suspect()
 
     def _file_command(self, argv: Sequence[str], stdin: bytes) -> Ended:
-        return self._execute(argv, stdin, timeout_s=files.FILE_TIMEOUT_S)
+        check_argv(argv)
+        if len(stdin) > MOST_KEPT_STDIN_BYTES or b"\0" in stdin:
+            return self._execute(argv, stdin, timeout_s=files.FILE_TIMEOUT_S)
+        return self._execute_kept(argv, stdin.decode(), timeout_s=files.FILE_TIMEOUT_S)
 
     def _execute(self, argv: Sequence[str], stdin: bytes, *, timeout_s: float) -> Ended:
         check_argv(argv)
         if argv[0] in LEAVES_NOTHING and not stdin:
-            end = self._ask_shell(argv[0], kept_line((*self._prefix, *argv), timeout_s), timeout_s)
-            check_wrapped(self.name, self._prefix, argv, end)
-            return end
+            return self._execute_kept(argv, "", timeout_s=timeout_s)
         line = command_line((*self._prefix, *argv), timeout_s)
         end, answer = self._send(argv[0], line, stdin, marks=1, timeout_s=timeout_s)
         return self._own_end(argv, end, answer, 0)
+
+    def _execute_kept(self, argv: Sequence[str], stdin: str, *, timeout_s: float) -> Ended:
+        """The same by a kept shell, for what leaves nothing running."""
+        end = self._ask_shell(argv[0], kept_line((*self._prefix, *argv), timeout_s, stdin), timeout_s)
+        check_wrapped(self.name, self._prefix, argv, end)
+        return end
 
     def _ask_shell(self, what: str, line: str, timeout_s: float) -> Ended:
         """The same as `_send`, by a shell that is kept."""

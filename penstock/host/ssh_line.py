@@ -29,9 +29,11 @@ def command_line(argv: Sequence[str], timeout_s: float) -> str:
     return f"{_quoted(argv, timeout_s)}; printf '\\n{MARK} %s\\n' \"$?\" >&2"
 
 
-def kept_line(argv: Sequence[str], timeout_s: float) -> str:
-    """For a kept shell, which adds its own mark."""
-    return _quoted(argv, timeout_s)
+def kept_line(argv: Sequence[str], timeout_s: float, stdin: str = "") -> str:
+    """For a kept shell, which adds its own mark, and whose own input must not be the command's."""
+    if stdin:  # printf is the shell's own, so no argument shows what may be secret
+        return f"printf %s {shlex.quote(stdin)} | {_quoted(argv, timeout_s)}"
+    return f"{_quoted(argv, timeout_s)} </dev/null"
 
 
 def plain_line(argv: Sequence[str]) -> str:

@@ -76,13 +76,13 @@ class Shell:
         return self.is_running and not self._selector.select(0)
 
     def run(self, line: str, timeout_s: float) -> Ended:
-        """Run the line (quoted already, without input) to its end. After any exception: `close`.
+        """Run the line (see `kept_line`) to its end. After any exception: `close`.
 
         Raises ShellEnded, DeadlinePassed, BackendFault (it floods us with output).
         """
         started = time.monotonic()
         mark = secrets.token_hex(16)
-        asked = f"{line} </dev/null; code=$?; printf '\\n{mark}\\n'; printf '\\n{mark} %s\\n' \"$code\" >&2\n"
+        asked = f"{line}; code=$?; printf '\\n{mark}\\n'; printf '\\n{mark} %s\\n' \"$code\" >&2\n"
         texts = {self._output: bytearray(), self._errors: bytearray()}
         out_end = f"\n{mark}\n".encode()
         err_end = re.compile(rf"\n{mark} (\d+)\n\Z".encode())

@@ -51,6 +51,12 @@ def test_a_command_does_not_eat_the_next_line(shell: Shell) -> None:
     assert shell.run(kept_line(["echo", "next"], 5), 5).stdout == b"next\n"
 
 
+@pytest.mark.parametrize("text", ["", "%s\\n", "it's\n\n", "-n", "x" * 200_000])
+def test_input_arrives(shell: Shell, text: str) -> None:
+    end = shell.run(kept_line(["sh", "-c", "cat; exit 5"], 5, text), 5)
+    assert (end.stdout.decode(), end.exit_code) == (text, 5)
+
+
 def test_past_the_deadline(shell: Shell) -> None:
     with pytest.raises(DeadlinePassed):
         shell.run(kept_line(["sleep", "30"], 1), 0.1)
