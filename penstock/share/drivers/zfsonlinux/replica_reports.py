@@ -34,7 +34,7 @@ from penstock.zfs.properties import Properties, local_value
 log = structlog.get_logger(__name__)
 
 # no more than is told of: with hundreds of shares that are looked at all the time, every property counts
-MARKS = (KIND, ID, OF, EPOCH, *REPLICA_MARKS)
+MARKS = (KIND, ID, OF, EPOCH, *REPLICA_MARKS, "mounted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class _Glance:
     of: str | None
     epoch: int
     marks: ReplicaMarks
+    is_mounted: bool
 
     @property
     def role(self) -> Role:
@@ -63,6 +64,7 @@ def _glance(dataset: Dataset, properties: Properties) -> _Glance:
         local_value(properties, OF),
         identity.epoch if identity is not None else 0,
         ReplicaMarks.read(properties),
+        properties["mounted"].value == "yes",
     )
 
 
