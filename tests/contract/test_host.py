@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,24 @@ class SshContract(HostContract):
         ports = {host.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).stdout for _ in range(3)}
         assert len(ports) == 1
 
+    def test_kept_shells_are_renewed_with_the_connection(self, host: SshHost) -> None:
+        for _ in range(2):
+            assert host.run(["cat", "/etc/hostname"], timeout_s=20).exit_code == 0
+            host.close()
+
+    def test_kept_shell_past_the_deadline(self, host: SshHost) -> None:
+        made = host.run(["sh", "-c", 'mkfifo "$0" || [ -p "$0" ]', "/run/never-written"], timeout_s=20)
+        assert made.exit_code == 0
+        with pytest.raises(UnknownResult):
+            host.run(["cat", "/run/never-written"], timeout_s=0.3)
+        assert host.run(["cat", "/no/such/file"], timeout_s=20).exit_code == 1
+
+    def test_kept_shells_leave_sessions_to_others(self, host: SshHost) -> None:
+        words = [["cat", "/proc/loadavg"], ["sh", "-c", "sleep 0.1"]] * 12
+        with ThreadPoolExecutor(len(words)) as pool:
+            ends = list(pool.map(lambda argv: host.run(argv, timeout_s=30), words))
+        assert {end.exit_code for end in ends} == {0}
+
     def test_remote_command_ends_soon_after_our_deadline(self, host: SshHost) -> None:
         with pytest.raises(UnknownResult):
             host.run(["sleep", "4711"], timeout_s=0.3)
@@ -138,13 +157,15 @@ class TestSshWithKey(SshContract):
     def host(self, key_host: SshHost) -> SshHost:
         return key_host
 
-    def test_stuck_connection_is_dropped_and_renewed(self, host: SshHost) -> None:
-        host.run(["true"], timeout_s=20)
+    @pytest.mark.parametrize("words", [["true"], ["cat", "/etc/hostname"]], ids=["client", "kept-shell"])
+    def test_stuck_connection_is_dropped_and_renewed(self, host: SshHost, words: list[str]) -> None:
+        host.run(words, timeout_s=20)
         master = host._master._pid
         assert master is not None
         os.kill(master, signal.SIGSTOP)
         with pytest.raises(UnknownResult):
-            host.run(["true"], timeout_s=0.5)
+            host.run(words, timeout_s=0.5)
+        assert host.run(words, timeout_s=20).exit_code == 0
         assert host.run(["echo", "anew"], timeout_s=20).stdout == "anew\n"
         assert host._master._pid != master
         await_end(master)
