@@ -184,6 +184,7 @@ class SshHost:
         self._master.suspect()
         reason = stderr.decode(errors="backslashreplace").strip() or otherwise
         if not may_have_begun and NOT_HANDED_OVER.search(stderr):
+            self._sessions.close()  # a server that allows few sessions has one for the next attempt then
             return Unavailable(f"{self.name}: {what} was not started: {reason}")
         return UnknownResult(f"{self.name}: the connection was lost during {what}: {reason}")
 

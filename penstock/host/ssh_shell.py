@@ -135,7 +135,7 @@ class Shell:
             self._hear_out(texts)
             raise ShellEnded(bytes(texts[self._errors]), had_answered=self._has_answered)
         if len(texts[self._output]) > STDOUT_LIMIT_BYTES or len(texts[self._errors]) > STDERR_LIMIT_BYTES:
-            raise BackendFault(f"more than {STDOUT_LIMIT_BYTES} bytes of output: the command was stopped")
+            raise BackendFault("more output than anybody can want: the command was left alone")
 
     def _hear_out(self, texts: Mapping[int, bytearray]) -> None:
         """What it said on stderr before it ended."""
