@@ -89,11 +89,9 @@ def list_services(tx: Connection, *, binary: str | None = None, host: str | None
     """Registered services by id."""
     if binary is not None and host is None:
         return [_service(row) for row in tx.execute(_SERVICES_OF, {"binary": binary})]
-    query = _SERVICES
     if binary is not None:
-        query = query.where(services.c.binary == binary)
-    if host is not None:
-        query = query.where(services.c.host == host)
+        return [_service(row) for row in tx.execute(_SERVICE, {"binary": binary, "host": host})]
+    query = _SERVICES if host is None else _SERVICES.where(services.c.host == host)
     return [_service(row) for row in tx.execute(query)]
 
 

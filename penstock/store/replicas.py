@@ -30,6 +30,17 @@ _REPLICAS = (
 )
 _ON = _REPLICAS.where(IS_ON_BACKEND)
 _SIBLINGS = _REPLICAS.where(share_instances.c.share_id.in_(bindparam("ids", expanding=True)))
+_SPOKEN = snapshot_instances.alias("spoken")
+_AWAITING = (
+    select(snapshot_instances.c.share_instance_id)
+    .join(snapshots, snapshots.c.id == snapshot_instances.c.snapshot_id)
+    .join(_SPOKEN, _SPOKEN.c.id == snapshots.c.instance_id)
+    .where(
+        snapshot_instances.c.status == SnapshotStatus.CREATING,
+        snapshot_instances.c.id != snapshots.c.instance_id,
+        _SPOKEN.c.status == SnapshotStatus.AVAILABLE,
+    )
+)
 
 
 def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
@@ -167,19 +178,7 @@ def snapshot_instances_on(
 
 def awaiting_snapshots(tx: Connection, instance_ids: Sequence[str]) -> frozenset[str]:
     """Those of the replicas that are yet to get a snapshot which is available where it speaks."""
-    spoken = snapshot_instances.alias("spoken")
-    query = (
-        select(snapshot_instances.c.share_instance_id)
-        .join(snapshots, snapshots.c.id == snapshot_instances.c.snapshot_id)
-        .join(spoken, spoken.c.id == snapshots.c.instance_id)
-        .where(
-            snapshot_instances.c.status == SnapshotStatus.CREATING,
-            snapshot_instances.c.id != snapshots.c.instance_id,
-            spoken.c.status == SnapshotStatus.AVAILABLE,
-        )
-    )
-    found = set(tx.execute(query).scalars())
-    return frozenset(found.intersection(instance_ids))
+    return frozenset(set(tx.execute(_AWAITING).scalars()).intersection(instance_ids))
 
 
 def snapshot_instances_by_replica(tx: Connection, snapshot_id: SnapshotId | str) -> dict[InstanceId, SnapshotInstance]:

@@ -39,6 +39,7 @@ _EACH_INSTANCE = _EACH.where(shares.c.id == bindparam("id")).order_by(
 _ON_BACKEND = _EACH.where(IS_ON_BACKEND, share_instances.c.status.in_(bindparam("statuses", expanding=True))).order_by(
     shares.c.created_at, shares.c.id
 )
+_BY_IDS = _SHARE.where(shares.c.id.in_(bindparam("ids", expanding=True)))
 _METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {
@@ -158,7 +159,7 @@ def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
         part = list(share_ids[start : start + 10_000])
         notes = metadata_of(tx, part)
-        found |= {row.id: _share(row, notes.get(row.id, {})) for row in tx.execute(_SHARE.where(shares.c.id.in_(part)))}
+        found |= {row.id: _share(row, notes.get(row.id, {})) for row in tx.execute(_BY_IDS, {"ids": part})}
     return found
 
 
