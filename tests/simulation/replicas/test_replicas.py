@@ -36,7 +36,7 @@ def _chunks() -> list[tuple[str, range]]:
     if "PENSTOCK_SEED" in os.environ:
         seed = int(os.environ["PENSTOCK_SEED"])
         return [(kind, range(seed, seed + 1)) for kind in ("dummy", "zfs")]
-    lives = {"dummy": SEEDS // 4, "zfs": SEEDS // 5}
+    lives = {"dummy": SEEDS // 8, "zfs": SEEDS // 8}
     return [
         (kind, range(start, min(start + CHUNK, count)))
         for kind, count in lives.items()
