@@ -14,8 +14,9 @@ from penstock.share.drivers.zfsonlinux.copying import Copies
 from penstock.share.models import ShareModel
 from penstock.zfs.names import Dataset
 from tests.contract.share_backends import CONTEXT
-from tests.contract.test_zfs_migrations import FLAVOURS, Died, Hosts, Moving, Trouble, trouble
+from tests.contract.test_zfs_migrations import FLAVOURS, Died, Hosts, Moving, Trouble
 from tests.driver_values import a_share
+from tests.simulation.replica_sites import hook_all
 
 
 class Copying(Moving):
@@ -96,7 +97,7 @@ def test_interrupted_at_each_command(flavour: Any, is_after: bool) -> None:
     for at in range(1, 200):
         copying = Copying(flavour)
         hooks = Trouble(at, die, is_after)
-        trouble(copying.hosts, hooks)
+        hook_all(copying.hosts, hooks)
         is_begun = False
         try:
             copying.create()
@@ -104,13 +105,13 @@ def test_interrupted_at_each_command(flavour: Any, is_after: bool) -> None:
             copying.work()
             copying.status()
         except Died:
-            trouble(copying.hosts, None)
+            hook_all(copying.hosts, None)
             copying.restart()
             if not is_begun:
                 copying.create()
             copying.status()
             copying.work()
-        trouble(copying.hosts, None)
+        hook_all(copying.hosts, None)
         assert copying.status()["status"] == "available", at
         assert copying.all_names("b") == [str(copying.place)], at
         assert copying.holds("a") == [], at

@@ -10,6 +10,7 @@ import pytest
 
 from penstock.errors import (
     Conflict,
+    Invalid,
     InvalidShare,
     ManageInvalidShare,
     ShareResourceNotFound,
@@ -286,9 +287,9 @@ def test_an_independent_copy_shares_nothing(backend: Backend) -> None:
     assert backend.driver.inventory().tombstones == ()
 
 
-def test_the_other_hosts_snapshots_are_refused(backend: Backend) -> None:
+def test_a_snapshot_on_a_backend_that_is_not_configured_is_refused(backend: Backend) -> None:
     _, snapshot = _share_with_snapshot(backend)
-    with pytest.raises(Unsupported):
+    with pytest.raises(Invalid, match="has no section"):
         backend.driver.create_share_from_snapshot(CONTEXT, a_share(host="other@zfs#tank"), snapshot)
 
 

@@ -72,7 +72,7 @@ class ConfiguredPeers:
 
     def _open(self, section: str, *, is_here: bool) -> Peer:
         if section not in self._conf.list_all_sections():
-            raise Invalid(f"the configuration has no section [{section}], so its replicas cannot be reached")
+            raise Invalid(f"the configuration has no section [{section}], so what it holds cannot be reached")
         configuration = BackendConfiguration(self._conf, section)
         configuration.append_config_values(zfsonlinux_opts)
         settings = read_settings(configuration)
