@@ -55,6 +55,7 @@ class MessageDetail(StrEnum):
     REPLICA_BEHIND = "901"
     PROMOTED_WITHOUT_OLD_ACTIVE = "902"
     SNAPSHOT_NOT_REPLICATED = "903"
+    REPLICA_SET_ASIDE = "904"
 
 
 NO_STORAGE = "No storage could be allocated for this share request"
@@ -76,6 +77,7 @@ _SENTENCES: dict[MessageDetail, str] = {
     MessageDetail.NO_DEFAULT_SHARE_TYPE: "There is no default share type: name one.",
     MessageDetail.REPLICA_BEHIND: "The replica is further behind than its recovery point objective allows.",
     MessageDetail.PROMOTED_WITHOUT_OLD_ACTIVE: "The replica was promoted without the old active one, which was away.",
+    MessageDetail.REPLICA_SET_ASIDE: "What only the old active one had is kept on its storage, outside of the share.",
     MessageDetail.SNAPSHOT_NOT_REPLICATED: "The snapshot had not reached the replica that was promoted.",
     MessageDetail.BACKEND_NOT_READY: f"{NO_STORAGE}: no backend is ready yet.",
 }

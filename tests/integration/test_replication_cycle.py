@@ -141,6 +141,7 @@ def test_the_whole_cycle(replicated: tuple[Replicating, Files], pair: Pair) -> N
     assert pair.friend.read(share.location_of(second), "lost") is None
     aside = [name for name in dead.ran("zfs", "list", "-H", "-o", "name").split() if "_diverged_" in name]
     assert len(aside) == 1
+    user.until(lambda: user.messages(second), lambda told: any(aside[0] in message for message in told))
 
     # fail back
     share.promote(second)

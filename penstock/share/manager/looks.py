@@ -32,7 +32,7 @@ from penstock.share.manager.notices import tell_owner
 from penstock.share.manager.syncs import Syncs
 from penstock.share.models import ShareModel
 from penstock.share.replication import HasReplicaReports, ReplicaReport, Role
-from penstock.store import instances, operations, replicas, shares
+from penstock.store import instances, messages, operations, replicas, shares
 from penstock.store.database import Transaction
 
 log = structlog.get_logger(__name__)
@@ -91,6 +91,7 @@ class Looks:
     _measured: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)  # for _paces, which ending syncs change
     _begun: set[str] = field(default_factory=set)
+    _aside: set[str] = field(default_factory=set)  # whose owner was told
     _ensured_s: float | None = None
 
     def look(self, context: RequestContext, start: Start) -> float:
@@ -118,6 +119,7 @@ class Looks:
         ]
         self._write(context, every, looked_at)
         for one in every:
+            self._tell_aside(context, one)
             self._mend(context, one)
         every_s = look_every_s([one.objective_s for one in every if not one.is_active])
         self._begin(every, looked_at, every_s, start)
@@ -200,6 +202,24 @@ class Looks:
             log.warning("replica.behind", replica=one.row.id, synced_at=point, objective_s=one.objective_s)
         elif values.get("lag_alarm") is False:
             log.info("replica.caught_up", replica=one.row.id)
+
+    def _tell_aside(self, context: RequestContext, one: _Seen) -> None:
+        """Data that a returned copy had for itself was set aside: the owner is told once, also over restarts."""
+        names = [] if one.report is None else [name for name in one.report.diverged if name not in self._aside]
+        if not names:
+            return
+        detail = MessageDetail.REPLICA_SET_ASIDE
+        with self.backend.database.begin() as tx:
+            about = {"resource_id": str(one.row.id), "detail_id": detail.value}
+            told = messages.list_messages(tx, project_id=None, filters=about, page=shares.Page())
+            for name in names:
+                if not any(name in message.text for message in told):
+                    fault = Fault(f"An administrator finds it in {name}.")
+                    tell_owner(
+                        tx, self.backend, context, one.share, MessageAction.UPDATE, fault, detail=detail, replica=True
+                    )
+                    log.warning("replica.set_aside", replica=one.row.id, dataset=name)
+        self._aside.update(names)
 
     # --- mending ------------------------------------------------------------------------------------------------
 
