@@ -25,7 +25,7 @@ from tests.simulation.trouble import Died
 
 SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
 CHUNK = 20
-# Lives that end wrong today, each an open defect (docs/next.md): leftover sync snapshots, or a replica that is not healed.
+# Lives that end wrong today, each an open defect (docs/next.md): a snapshot left over, or a replica that is not healed.
 # None loses a write or has two writers. They are run below as expected failures, and all others must end well.
 KNOWN = {"dummy": {60}, "zfs": {44, 67, 81, 176, 187, 222}}
 ROUNDS = 2
