@@ -14,7 +14,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -23,29 +22,34 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+from penstock.store.table_parts import ID, NAME, metadata, times
+from penstock.store.volume_type_schema import (
+    default_volume_types,
+    qos_spec_items,
+    qos_specs,
+    volume_type_encryptions,
+    volume_type_extra_specs,
+    volume_type_projects,
+    volume_types,
 )
 
-ID = String(36)
-NAME = String(255)
-
-
-def _times() -> tuple[Column[object], Column[object]]:
-    return Column("created_at", DateTime, nullable=False), Column("updated_at", DateTime)
-
+__all__ = [  # tables of other modules, which belong to the same database
+    "default_volume_types",
+    "metadata",
+    "qos_spec_items",
+    "qos_specs",
+    "volume_type_encryptions",
+    "volume_type_extra_specs",
+    "volume_type_projects",
+    "volume_types",
+]
 
 availability_zones = Table(
     "availability_zones",
     metadata,
     Column("id", ID, primary_key=True),
     Column("name", NAME, nullable=False, unique=True),
-    *_times(),
+    *times(),
 )
 
 services = Table(
@@ -59,7 +63,7 @@ services = Table(
     Column("disabled_reason", String(255)),
     Column("ready", Boolean, nullable=False, default=False),
     Column("backend_info_hash", String(64)),
-    *_times(),
+    *times(),
     UniqueConstraint("binary", "host"),
 )
 
@@ -79,7 +83,7 @@ share_types = Table(
     Column("name", NAME, nullable=False, unique=True),
     Column("description", String(255)),
     Column("is_public", Boolean, nullable=False),
-    *_times(),
+    *times(),
 )
 
 share_type_extra_specs = Table(
@@ -103,7 +107,7 @@ share_group_types = Table(
     Column("id", ID, primary_key=True),
     Column("name", NAME, nullable=False, unique=True),
     Column("is_public", Boolean, nullable=False),
-    *_times(),
+    *times(),
 )
 
 share_group_type_specs = Table(
@@ -155,7 +159,7 @@ shares = Table(
     Column("used_bytes", BigInteger),
     Column("is_soft_deleted", Boolean, nullable=False, server_default=false()),
     Column("scheduled_to_be_deleted_at", DateTime),
-    *_times(),
+    *times(),
     Index("ix_shares_project_created", "project_id", "created_at", "id"),
     Index("ix_shares_created", "created_at", "id"),
 )
@@ -190,7 +194,7 @@ share_instances = Table(
     Column("synced_at", DateTime),
     Column("lag_alarm", Boolean, nullable=False, server_default=false()),
     Column("epoch", Integer, nullable=False, server_default=text("1")),
-    *_times(),
+    *times(),
     # Never two active replicas of a share.
     Index(
         "uq_share_instances_active_replica",
@@ -210,7 +214,7 @@ export_locations = Table(
     Column("is_admin_only", Boolean, nullable=False, default=False),
     Column("preferred", Boolean, nullable=False, default=False),
     Column("ordinal", Integer, nullable=False, default=0),
-    *_times(),
+    *times(),
 )
 
 export_location_metadata = Table(
@@ -234,7 +238,7 @@ snapshots = Table(
     Column("size_gib", Integer, nullable=False),
     Column("share_size_gib", Integer, nullable=False),
     Column("share_proto", String(32), nullable=False),
-    *_times(),
+    *times(),
     Index("ix_snapshots_project_created", "project_id", "created_at", "id"),
 )
 
@@ -255,7 +259,7 @@ snapshot_instances = Table(
     Column("status", String(64), nullable=False),
     Column("progress", String(32), nullable=False),
     Column("provider_location", String(1023)),
-    *_times(),
+    *times(),
     Index("uq_snapshot_instances_of_share_instance", "snapshot_id", "share_instance_id", unique=True),
 )
 
@@ -268,7 +272,7 @@ access_rules = Table(
     Column("access_to", String(255), nullable=False),
     Column("access_level", String(8), nullable=False),
     Column("access_key", String(255)),
-    *_times(),
+    *times(),
     UniqueConstraint("share_id", "access_type", "access_to"),
 )
 
@@ -310,7 +314,7 @@ share_migrations = Table(
     Column("eta_s", BigInteger),
     Column("note", Text),
     Column("destination_connection", Text),
-    *_times(),
+    *times(),
 )
 
 quotas = Table(
@@ -323,7 +327,7 @@ quotas = Table(
     Column("subject", NAME, nullable=False, default=""),
     Column("resource", String(64), nullable=False),
     Column("hard_limit", Integer, nullable=False),
-    *_times(),
+    *times(),
     UniqueConstraint("scope", "project_id", "subject", "resource"),
 )
 
@@ -386,7 +390,7 @@ identity_projects = Table(
     Column("name", NAME, nullable=False, unique=True),
     Column("description", String(255), nullable=False, default=""),
     Column("enabled", Boolean, nullable=False, default=True),
-    *_times(),
+    *times(),
 )
 
 identity_users = Table(
@@ -398,7 +402,7 @@ identity_users = Table(
     Column("default_project_id", NAME),
     Column("email", String(255)),
     Column("enabled", Boolean, nullable=False, default=True),
-    *_times(),
+    *times(),
 )
 
 identity_roles = Table(
@@ -406,7 +410,7 @@ identity_roles = Table(
     metadata,
     Column("id", NAME, primary_key=True),
     Column("name", NAME, nullable=False, unique=True),
-    *_times(),
+    *times(),
 )
 
 identity_grants = Table(
@@ -438,6 +442,6 @@ identity_application_credentials = Table(
     Column("project_id", ForeignKey("identity_projects.id", ondelete="CASCADE"), nullable=False),
     Column("secret_hash", String(255), nullable=False),
     Column("expires_at", DateTime),
-    *_times(),
+    *times(),
     UniqueConstraint("user_id", "name"),
 )
