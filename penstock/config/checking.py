@@ -10,9 +10,10 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_policy import opts as policy_options
 
-from penstock.config.backend import BackendConfiguration, value_error
+from penstock.config.backend import BackendConfiguration, value_error, volume_backend
 from penstock.config.backend_options import BACKEND_OPTIONS, SHARED_BY_BACKENDS
 from penstock.config.options import FOREIGN_SECTIONS, SECTIONS
+from penstock.config.volume_options import SHARED_BY_VOLUME_BACKENDS, SHARED_SECTION, VOLUME_BACKEND_OPTIONS
 from penstock.errors import Fault, Invalid
 
 DriverOptions = Callable[[str], Sequence[cfg.Opt] | None]
@@ -30,13 +31,34 @@ class Problem:
         return f"{self.where}: {self.sentence}"
 
 
-def check(conf: cfg.ConfigOpts, paths: Sequence[Path], driver_options: DriverOptions) -> list[Problem]:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What differs between backends of shares and of volumes."""
+
+    driver: str
+    options: Sequence[cfg.Opt]
+    driver_options: DriverOptions
+    configuration: Callable[[cfg.ConfigOpts, str], BackendConfiguration]
+    must_say: tuple[str, ...] = ()
+
+
+def check(
+    conf: cfg.ConfigOpts,
+    paths: Sequence[Path],
+    driver_options: DriverOptions,
+    volume_driver_options: DriverOptions = lambda _name: None,
+) -> list[Problem]:
     """Everything wrong with `conf`, which was loaded from `paths`; empty when all is well.
 
-    `driver_options` gives the options of the driver with a dotted name, None when nobody knows them, and raises a Fault
-    when it cannot be imported.
+    `driver_options` gives the options of the share driver with a dotted name, None when nobody knows them, and raises a
+    Fault when it cannot be imported; `volume_driver_options` does it for volume drivers.
     """
-    backends = list(conf.enabled_share_backends)
+    shares = _Kind(
+        "share_driver", BACKEND_OPTIONS, driver_options, BackendConfiguration, ("driver_handles_share_servers",)
+    )
+    volumes = _Kind("volume_driver", VOLUME_BACKEND_OPTIONS, volume_driver_options, volume_backend)
+    backends = [(name, shares) for name in conf.enabled_share_backends]
+    backends += [(name, volumes) for name in conf.enabled_backends]
     written = _written(paths)
     problems = [*_values(conf, None, SECTIONS["DEFAULT"])]
     for section, options in SECTIONS.items():
@@ -44,16 +66,20 @@ def check(conf: cfg.ConfigOpts, paths: Sequence[Path], driver_options: DriverOpt
             problems += _values(conf, section, options)
     if not backends:
         problems.append(
-            Problem("[DEFAULT] enabled_share_backends", "no backend is enabled, so no share can be made.", False)
+            Problem("[DEFAULT] enabled_share_backends", "no backend is enabled, so nothing can be made.", False)
         )
     known = {section: {option.name for option in options} for section, options in SECTIONS.items()}
     known["DEFAULT"].update(_old_names())
     known["DEFAULT"] |= {option.name for option in SHARED_BY_BACKENDS}
     known["oslo_policy"] = {option.name for _, options in policy_options.list_opts() for option in options}
-    for backend in backends:
-        found = list(_backend(conf, backend, written, driver_options))
+    known["DEFAULT"] |= {option.name for option in SHARED_BY_VOLUME_BACKENDS}
+    known[SHARED_SECTION] = {option.name for option in SHARED_BY_VOLUME_BACKENDS}
+    for backend, kind in backends:
+        found = list(_backend(conf, backend, written, kind))
         problems += [item for item in found if isinstance(item, Problem)]
         known[backend] = {item for item in found if isinstance(item, str)}
+        if kind is volumes:  # what a driver adds may be said for all backends too
+            known[SHARED_SECTION] |= known[backend]
     return problems + list(_unknown(written, known))
 
 
@@ -85,24 +111,22 @@ def _values(conf: cfg.ConfigOpts, section: str | None, options: Sequence[cfg.Opt
             )
 
 
-def _backend(
-    conf: cfg.ConfigOpts, name: str, written: dict[str, set[str]], driver_options: DriverOptions
-) -> Iterator[Problem | str]:
+def _backend(conf: cfg.ConfigOpts, name: str, written: dict[str, set[str]], kind: _Kind) -> Iterator[Problem | str]:
     """Problems of one backend, and the option names that its section may have."""
-    yield from (option.name for option in BACKEND_OPTIONS)
+    yield from (option.name for option in kind.options)
     if name not in written:
         yield Problem(f"[{name}]", "the backend is enabled but the file has no section of that name.", True)
         return
-    configuration = BackendConfiguration(conf, name)
-    driver = configuration.safe_get("share_driver")
+    configuration = kind.configuration(conf, name)
+    driver = configuration.safe_get(kind.driver)
     if not driver:
-        yield Problem(f"[{name}] share_driver", "is missing: give the dotted name of the driver's class.", True)
+        yield Problem(f"[{name}] {kind.driver}", "is missing: give the dotted name of the driver's class.", True)
         yield from written[name]  # without the driver nobody can tell which of them are right
         return
     try:
-        told = driver_options(driver)
+        told = kind.driver_options(driver)
     except Fault as err:
-        yield Problem(f"[{name}] share_driver", str(err), True)
+        yield Problem(f"[{name}] {kind.driver}", str(err), True)
         yield from written[name]
         return
     if told is None:
@@ -110,13 +134,14 @@ def _backend(
     own = told or ()
     configuration.append_config_values(own)
     yield from (option.name for option in own)
-    for option in (*BACKEND_OPTIONS, *own):
+    for option in (*kind.options, *own):
         try:
             configuration.safe_get(option.dest)
         except Invalid as err:
             yield Problem(f"[{name}] {option.name}", str(err), True)
-    if "driver_handles_share_servers" not in written[name]:
-        yield Problem(f"[{name}] driver_handles_share_servers", "is missing: say True or False.", True)
+    for wanted in kind.must_say:
+        if wanted not in written[name]:
+            yield Problem(f"[{name}] {wanted}", "is missing: say True or False.", True)
 
 
 def _unknown(written: dict[str, set[str]], known: dict[str, set[str]]) -> Iterator[Problem]:
@@ -133,8 +158,9 @@ def _unknown(written: dict[str, set[str]], known: dict[str, set[str]]) -> Iterat
 
 
 def _unknown_section(section: str, names: set[str], known: dict[str, set[str]]) -> Iterator[Problem]:
-    if "share_driver" in names:
-        yield Problem(f"[{section}]", "a backend that enabled_share_backends does not name; it is not served.", False)
-        return
+    for driver, enabled in (("share_driver", "enabled_share_backends"), ("volume_driver", "enabled_backends")):
+        if driver in names:
+            yield Problem(f"[{section}]", f"a backend that {enabled} does not name; it is not served.", False)
+            return
     near = difflib.get_close_matches(section, known, 1)
     yield Problem(f"[{section}]", f"no such section.{f' Did you mean [{near[0]}]?' if near else ''}", False)

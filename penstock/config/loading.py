@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from penstock.config.backend_options import SHARED_BY_BACKENDS
 from penstock.config.options import SECTIONS
+from penstock.config.volume_options import SHARED_BY_VOLUME_BACKENDS
 from penstock.errors import Invalid
 
 DEFAULT_PATHS = (Path("/etc/penstock/penstock.conf"),)
@@ -24,6 +25,9 @@ def load(paths: Sequence[Path] = ()) -> cfg.ConfigOpts:
     for section, options in SECTIONS.items():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
     conf.register_opts(SHARED_BY_BACKENDS)
+    # Names both halves have are the share half's here: it has read them from [DEFAULT] all along.
+    both = {option.dest for option in SHARED_BY_BACKENDS}
+    conf.register_opts([option for option in SHARED_BY_VOLUME_BACKENDS if option.dest not in both])
     try:
         conf([], project="penstock", default_config_files=[str(path) for path in paths], default_config_dirs=[])
     except cfg.ConfigFilesNotFoundError as err:

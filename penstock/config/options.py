@@ -33,6 +33,18 @@ SERVICE = (
         default=["NFS", "CIFS"],
         help="Protocols that shares may be asked for. A backend must also serve the protocol.",
     ),
+    cfg.StrOpt(
+        "my_ip",
+        default="127.0.0.1",
+        help="Address of this machine as others reach it; volumes are exported here. Loopback until told otherwise.",
+    ),
+    cfg.ListOpt(
+        "enabled_backends",
+        default=[],
+        help="Sections of this file that each describe one volume backend served by this process.",
+    ),
+    cfg.StrOpt("volume_name_template", default="volume-%s", help="Backend name of a volume; %s is its id."),
+    cfg.StrOpt("snapshot_name_template", default="snapshot-%s", help="Backend name of a volume snapshot."),
     cfg.StrOpt("default_share_type", default="default", help="Share type used when a request names none."),
     cfg.StrOpt("default_share_group_type", help="Share group type used when a request names none."),
     cfg.StrOpt(

@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from penstock.config.backend_options import BACKEND_OPTIONS
 from penstock.config.options import SECTIONS
+from penstock.config.volume_options import VOLUME_BACKEND_OPTIONS
 
 WIDTH = 100
 
@@ -28,8 +29,13 @@ class OptionDoc:
 
 
 def reference(backends: Mapping[str, Sequence[cfg.Opt]] | None = None) -> tuple[OptionDoc, ...]:
-    """All options: ours, those of any backend (section ``<backend>``), and `backends`: section to driver options."""
-    sections: dict[str, Sequence[cfg.Opt]] = {**SECTIONS, "<backend>": BACKEND_OPTIONS, **(backends or {})}
+    """All options: ours, those of any share and of any volume backend, and `backends`: section to driver options."""
+    sections: dict[str, Sequence[cfg.Opt]] = {
+        **SECTIONS,
+        "<backend>": BACKEND_OPTIONS,
+        "<volume backend>": VOLUME_BACKEND_OPTIONS,
+        **(backends or {}),
+    }
     return tuple(_doc(section, option) for section, options in sections.items() for option in options)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg
 
+from penstock import dotted_names
 from penstock.config.backend import BackendConfiguration
 from penstock.errors import Invalid
 from penstock.share.driver import Execute, ShareDriver
@@ -21,18 +21,8 @@ ALIASES = {
 
 
 def load_class(dotted_name: str) -> type:
-    """The class of that name. Raises Invalid, saying what is wrong with the name or the module."""
-    module_name, _, class_name = ALIASES.get(dotted_name, dotted_name).rpartition(".")
-    if not module_name:
-        raise Invalid(f"'{dotted_name}' is not the dotted name of a class, such as package.module.Class.")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as err:
-        raise Invalid(f"'{dotted_name}' cannot be imported: {err}.") from err
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type):
-        raise Invalid(f"'{dotted_name}' cannot be loaded: the module {module_name} has no class {class_name}.")
-    return found
+    """The class of that name, published names included. Raises Invalid, saying what is wrong with it."""
+    return dotted_names.load_class(dotted_name, ALIASES)
 
 
 def load_driver(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from penstock.config.backend import BackendConfiguration
+from penstock.config.backend import BackendConfiguration, volume_backend
 from penstock.config.checking import check
 from penstock.config.loading import load
 from penstock.config.reference import reference, sample
@@ -138,3 +138,48 @@ def test_the_sample_is_a_configuration_with_every_option_at_its_default(tmp_path
     for option in reference():
         assert f"#{option.name} =" in path.read_text()
         assert option.text.endswith("."), option.name
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param("[v]\nreserved_percentage = 4\n", 4, id="section"),
+        pytest.param("[backend_defaults]\nreserved_percentage = 5\n[v]\n", 5, id="shared-section"),
+        pytest.param("[backend_defaults]\nreserved_percentage = 5\n[v]\nreserved_percentage = 0\n", 0, id="both"),
+        pytest.param("[DEFAULT]\nreserved_percentage = 6\n[v]\n", 6, id="default-for-all"),
+        pytest.param("[v]\n", 0, id="neither"),
+    ],
+)
+def test_a_volume_backends_value_comes_from_its_section_first(tmp_path: Path, text: str, value: int) -> None:
+    assert volume_backend(load([written(tmp_path, text)]), "v").reserved_percentage == value
+
+
+def test_the_share_halfs_default_does_not_speak_for_volumes(tmp_path: Path) -> None:
+    volumes = volume_backend(load([written(tmp_path, "[v]\n")]), "v")
+    assert volumes.max_over_subscription_ratio == "20.0"  # and not the share option's 20.0
+    assert volumes.target_ip_address == "127.0.0.1"
+    assert volumes.replication_device is None
+
+
+def test_two_drivers_that_mean_different_things_by_a_name(tmp_path: Path) -> None:
+    conf = load([written(tmp_path, "[backend_defaults]\nown_option = 3\n[v]\n[w]\n")])
+    first, second = volume_backend(conf, "v"), volume_backend(conf, "w")
+    first.append_config_values(OWN)
+    second.append_config_values([cfg.StrOpt("own_option", default="none")])
+    assert (first.own_option, second.own_option) == (3, "none")
+
+
+def test_volume_backends_are_checked(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "[DEFAULT]\nenabled_backends = v, w\n[v]\nvolume_driver = x.Y\nvolume_cleer = none\ntarget_port = high\n"
+        "[other]\nvolume_driver = x.Y\n",
+    )
+    found = [str(item) for item in check(load([path]), [path], lambda _name: OWN, lambda _name: ())]
+    assert any(
+        "[v] volume_cleer: no such option; it has no effect. Did you mean 'volume_clear'" in line for line in found
+    )
+    assert any(line.startswith("[v] target_port: the value does not fit") for line in found)
+    assert any(line.startswith("[w]: the backend is enabled but") for line in found)
+    assert any("enabled_backends does not name" in line for line in found)
+    assert not any("driver_handles_share_servers" in line for line in found)

@@ -15,6 +15,7 @@ EDGES: dict[str, set[str]] = {
     "errors": set(),
     "ids": set(),
     "units": set(),
+    "dotted_names": {"errors"},
     "clock": set(),
     "log": set(),
     "metrics": set(),
@@ -39,7 +40,7 @@ EDGES: dict[str, set[str]] = {
     "share.replication": {"domain", "ids", "share.models"},
     "share.driver": BASE | {"domain", "config", "share.models", "share.interface"},
     "share.interface": BASE | {"domain", "config", "share.models"},
-    "share.loading": {"errors", "config", "share.driver", "share.hook"},
+    "share.loading": {"errors", "config", "dotted_names", "share.driver", "share.hook"},
     "share.hook": {"errors", "config", "context"},
     "share.drivers": BASE
     | {
