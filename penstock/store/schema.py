@@ -23,6 +23,17 @@ from sqlalchemy import (
 )
 
 from penstock.store.table_parts import ID, NAME, metadata, times
+from penstock.store.volume_schema import (
+    volume_admin_metadata,
+    volume_attachments,
+    volume_image_metadata,
+    volume_metadata,
+    volume_quotas,
+    volume_snapshot_image_metadata,
+    volume_snapshot_metadata,
+    volume_snapshots,
+    volumes,
+)
 from penstock.store.volume_type_schema import (
     default_volume_types,
     qos_spec_items,
@@ -38,10 +49,19 @@ __all__ = [  # tables of other modules, which belong to the same database
     "metadata",
     "qos_spec_items",
     "qos_specs",
+    "volume_admin_metadata",
+    "volume_attachments",
+    "volume_image_metadata",
+    "volume_metadata",
+    "volume_quotas",
+    "volume_snapshot_image_metadata",
+    "volume_snapshot_metadata",
+    "volume_snapshots",
     "volume_type_encryptions",
     "volume_type_extra_specs",
     "volume_type_projects",
     "volume_types",
+    "volumes",
 ]
 
 availability_zones = Table(
@@ -364,6 +384,7 @@ operations = Table(
     Column("project_id", NAME),
     Column("progress", String(255)),
     Column("error", Text),
+    Column("fault", String(32)),  # the kind of fault that `error` is the sentence of
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("created_at", DateTime, nullable=False),
     Column("started_at", DateTime),

@@ -1,0 +1,80 @@
+"""Attachments: who uses a volume, through which connection, and what that makes of the volume's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from penstock.ids import AttachmentId, ProjectId, VolumeId
+
+
+class AttachStatus(StrEnum):
+    """The published states of an attachment, and of all of a volume's together (``attach_status``).
+
+    An attachment that is DETACHED is a connection of the older actions that nobody has claimed by ``os-attach`` yet: it
+    does not make the volume anybody's, but it is known, and taken away with the volume.
+    """
+
+    RESERVED = "reserved"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    DETACHED = "detached"
+    ERROR_ATTACHING = "error_attaching"
+    ERROR_DETACHING = "error_detaching"
+    DELETED = "deleted"
+
+
+class AttachMode(StrEnum):
+    """Whether it may be written to."""
+
+    RW = "rw"
+    RO = "ro"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One use of a volume, by an instance (`instance_uuid`, any id the caller keeps) or a host.
+
+    `connector` is the initiator as it described itself, None until it did. `connection_info` is what the driver
+    answered to it, None while there is no connection; it may hold a CHAP password.
+    """
+
+    id: AttachmentId
+    volume_id: VolumeId
+    project_id: ProjectId
+    instance_uuid: str | None
+    attached_host: str | None
+    mountpoint: str | None
+    mode: AttachMode
+    status: AttachStatus
+    connector: dict[str, Any] | None
+    connection_info: dict[str, Any] | None = field(repr=False)
+    attach_time: datetime | None
+    detach_time: datetime | None
+    created_at: datetime
+    updated_at: datetime | None
+
+    @property
+    def is_connected(self) -> bool:
+        """May the backend know of it? It was asked to connect it, and not to the end asked to forget it."""
+        return self.connector is not None
+
+
+_MOST_IN_USE_FIRST = (
+    (AttachStatus.ATTACHED, AttachStatus.ATTACHED),
+    (AttachStatus.ATTACHING, AttachStatus.ATTACHING),
+    (AttachStatus.DETACHING, AttachStatus.DETACHING),
+    (AttachStatus.ERROR_DETACHING, AttachStatus.ATTACHED),  # as far as anybody knows
+    (AttachStatus.RESERVED, AttachStatus.RESERVED),
+    (AttachStatus.ERROR_ATTACHING, AttachStatus.RESERVED),
+)
+
+
+def attach_status_of(attachments: Iterable[Attachment]) -> AttachStatus:
+    """What all of a volume's attachments come to: that of the one most in use."""
+    seen = {attachment.status for attachment in attachments}
+    return next((comes_to for status, comes_to in _MOST_IN_USE_FIRST if status in seen), AttachStatus.DETACHED)

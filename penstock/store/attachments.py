@@ -1,0 +1,142 @@
+"""Rows of attachments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+
+from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
+from penstock.errors import Conflict
+from penstock.ids import AttachmentId, ProjectId, VolumeId
+from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
+from penstock.store.volume_schema import volume_attachments, volumes
+
+_ORDER = (volume_attachments.c.created_at, volume_attachments.c.id)
+_BY_ID = select(volume_attachments).where(volume_attachments.c.id == bindparam("id"))
+_OF_VOLUMES = (
+    select(volume_attachments)
+    .where(volume_attachments.c.volume_id.in_(bindparam("ids", expanding=True)))
+    .order_by(*_ORDER)
+)
+
+COLUMNS = tuple(column.name for column in volume_attachments.c)
+SORTABLE = {
+    "id": volume_attachments.c.id,
+    "volume_id": volume_attachments.c.volume_id,
+    "instance_uuid": volume_attachments.c.instance_uuid,
+    "instance_id": volume_attachments.c.instance_uuid,
+    "attach_status": volume_attachments.c.status,
+    "status": volume_attachments.c.status,
+    "attached_host": volume_attachments.c.attached_host,
+    "created_at": volume_attachments.c.created_at,
+    "updated_at": volume_attachments.c.updated_at,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentFilter:
+    """What a list of attachments is narrowed to; None means no matter."""
+
+    project_id: str | None = None
+    volume_id: str | None = None
+    instance_uuid: str | None = None
+    attached_host: str | None = None
+    status: str | None = None
+
+
+def insert_attachment(tx: Connection, attachment: Attachment) -> None:
+    """Store a new attachment."""
+    tx.execute(insert(volume_attachments), {name: getattr(attachment, name) for name in COLUMNS})
+
+
+def get(tx: Connection, attachment_id: AttachmentId | str) -> Attachment | None:
+    """The attachment, or None."""
+    row = tx.execute(_BY_ID, {"id": attachment_id}).first()
+    return None if row is None else _attachment(row)
+
+
+def of_volume(tx: Connection, volume_id: VolumeId | str) -> list[Attachment]:
+    """All attachments of a volume, oldest first."""
+    return of_volumes(tx, [volume_id]).get(volume_id, [])
+
+
+def of_volumes(tx: Connection, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:
+    """Attachments by volume, oldest first, in one query (a few when there are thousands)."""
+    found: dict[str, list[Attachment]] = {}
+    for start in range(0, len(volume_ids), 10_000):  # SQLite takes at most 32,766 parameters
+        for row in tx.execute(_OF_VOLUMES, {"ids": list(volume_ids[start : start + 10_000])}):
+            found.setdefault(row.volume_id, []).append(_attachment(row))
+    return found
+
+
+def of_backend(tx: Connection, backend: str) -> list[Attachment]:
+    """Attachments of the volumes on any pool of ``host@backend``, oldest first."""
+    prefix = f"{backend}#"
+    joined = select(volume_attachments).join(volumes, volumes.c.id == volume_attachments.c.volume_id)
+    query = joined.where(func.substr(volumes.c.host, 1, len(prefix)) == prefix).order_by(*_ORDER)
+    return [_attachment(row) for row in tx.execute(query)]
+
+
+def list_attachments(tx: Connection, wanted: AttachmentFilter, page: KeysetPage = FIRST_PAGE) -> list[Attachment]:
+    """Attachments matching `wanted`, one page. Raises Invalid, NotFound (the marker)."""
+    query = _narrow(select(volume_attachments), wanted)
+    query = paged(tx, query, page, SORTABLE, volume_attachments.c.id, what="attachment")
+    return [_attachment(row) for row in tx.execute(query)]
+
+
+def change(tx: Connection, attachment: Attachment, status: AttachStatus, *, now: datetime, **values: Any) -> None:
+    """Write its status, with further columns. Raises Conflict when its status changed, or it went, since we read it."""
+    same = (volume_attachments.c.id == attachment.id) & (volume_attachments.c.status == attachment.status)
+    done = tx.execute(update(volume_attachments).where(same).values(status=status, updated_at=now, **values))
+    if done.rowcount != 1:
+        raise Conflict(f"Attachment {attachment.id} is no longer '{attachment.status}'.")
+
+
+def update_attachment(tx: Connection, attachment_id: AttachmentId | str, *, now: datetime, **values: Any) -> None:
+    """Change columns other than the status."""
+    if "status" in values:
+        raise ValueError("a status is written by store.attachments.change")
+    mine = volume_attachments.c.id == attachment_id
+    tx.execute(update(volume_attachments).where(mine).values(updated_at=now, **values))
+
+
+def delete_attachment(tx: Connection, attachment_id: AttachmentId | str) -> None:
+    """Forget the attachment. Safe to repeat."""
+    tx.execute(delete(volume_attachments).where(volume_attachments.c.id == attachment_id))
+
+
+def _narrow(query: Select[Any], wanted: AttachmentFilter) -> Select[Any]:
+    equal = {
+        volume_attachments.c.project_id: wanted.project_id,
+        volume_attachments.c.volume_id: wanted.volume_id,
+        volume_attachments.c.instance_uuid: wanted.instance_uuid,
+        volume_attachments.c.attached_host: wanted.attached_host,
+        volume_attachments.c.status: wanted.status,
+    }
+    for column, value in equal.items():
+        if value is not None:
+            query = query.where(column == value)
+    return query
+
+
+def _attachment(row: Row[Any]) -> Attachment:
+    return Attachment(
+        id=AttachmentId(row.id),
+        volume_id=VolumeId(row.volume_id),
+        project_id=ProjectId(row.project_id),
+        instance_uuid=row.instance_uuid,
+        attached_host=row.attached_host,
+        mountpoint=row.mountpoint,
+        mode=AttachMode(row.mode),
+        status=AttachStatus(row.status),
+        connector=row.connector,
+        connection_info=row.connection_info,
+        attach_time=row.attach_time,
+        detach_time=row.detach_time,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
