@@ -21,7 +21,11 @@ from penstock.host.ssh import SshHost
 HERE = Path(__file__).resolve().parent
 ENTER = HERE / "enter"
 FEATURES = ("zfs", "nfs", "ssh")
-PROGRAMS = {"zfs": ("zfs-fuse", "zpool"), "nfs": ("ganesha.nfsd", "rpcbind", "gcc"), "ssh": ("sshd", "ssh-keygen")}
+PROGRAMS = {
+    "zfs": ("zfs-fuse", "zpool"),
+    "nfs": ("ganesha.nfsd", "rpcbind", "gcc"),
+    "ssh": ("sshd", "ssh-keygen", "sudo"),
+}
 ALWAYS = ("ip", "nsenter", "unshare", "dbus-daemon")
 HOST_OCTET, CLIENT_OCTET = 10, 100
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"

@@ -192,8 +192,8 @@ def test_a_share_that_was_moved_by_hand_is_found_by_the_next_change() -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("with_password", [False, True])
-def test_a_host_reached_over_ssh(lab: Lab, with_password: bool) -> None:
+@pytest.mark.parametrize(("user", "with_password"), [("root", False), ("root", True), ("storage", False)])
+def test_a_host_reached_over_ssh(lab: Lab, user: str, with_password: bool) -> None:
     inside = lab.host("h1")
     inside.write_file(LAB_EXPORTS, f'%include "{INDEX}"\n')
     secret = {"zfs_ssh_user_password": lab.password.replace("$", "$$")} if with_password else {}
@@ -202,7 +202,7 @@ def test_a_host_reached_over_ssh(lab: Lab, with_password: bool) -> None:
         zfs_use_ssh=True,
         zfs_service_ip=lab.address("h1"),
         zfs_share_export_ip=lab.address("h1"),
-        zfs_ssh_username="root",
+        zfs_ssh_username=user,  # of these root runs commands itself, the other by sudo
         zfs_ssh_known_hosts_file=str(lab.known_hosts_path),
         **secret,
         **key,

@@ -63,7 +63,7 @@ class Pair:
 
 
 def namespace_pair(lab: Lab, *more: str) -> Pair:
-    """zfs-fuse and NFS-Ganesha on h1 and h2, libnfs on c1 and c2."""
+    """zfs-fuse and NFS-Ganesha on h1, where we are root, and h2, where we are a user with sudo; libnfs on c1 and c2."""
     lab.up(2, 2)
     machines = [
         Machine(f"on-{name}", lab.host(name), lab.address(name), partial(lab.kill, name), partial(lab.start, name))
@@ -72,7 +72,10 @@ def namespace_pair(lab: Lab, *more: str) -> Pair:
     for machine in machines:
         machine.ran("zfs", "create", "-p", ROOT)
     paths = lab.key_path, lab.known_hosts_path
-    backends = {machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, *more) for machine in machines}
+    backends = {
+        machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, *more, user=user)
+        for machine, user in zip(machines, ("root", "storage"), strict=True)
+    }
     friend, stranger = (LibnfsClient(lab.client(name), lab.address(name)) for name in ("c1", "c2"))
     site = Site("namespaces", machines[0].host, machines[0].address, backends, friend, stranger, None)
     return Pair(site, (machines[0], machines[1]))

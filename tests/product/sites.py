@@ -51,7 +51,7 @@ class Site:
 
 
 def over_ssh(
-    address: str, key: Path, known_hosts: Path, roots: str, *more: str, export_ips: str = ""
+    address: str, key: Path, known_hosts: Path, roots: str, *more: str, export_ips: str = "", user: str = "root"
 ) -> tuple[str, ...]:
     """The lines of a backend's section."""
     return (
@@ -60,7 +60,7 @@ def over_ssh(
         f"zfs_service_ip = {address}",
         f"zfs_zpool_list = {roots}",
         "zfs_use_ssh = True",
-        "zfs_ssh_username = root",
+        f"zfs_ssh_username = {user}",
         f"zfs_ssh_private_key_path = {key}",
         f"zfs_ssh_known_hosts_file = {known_hosts}",
         *more,
