@@ -1,4 +1,4 @@
-"""What a new installation needs before its first request: an administrator and a share type."""
+"""What a new installation needs before its first request: an administrator, a share type and a volume type."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import structlog
 
 from penstock.domain.types import ShareType
+from penstock.domain.volume_types import VolumeType
 from penstock.identity import accounts_file
 from penstock.identity.bootstrap import bootstrap
-from penstock.ids import ShareTypeId, new_id
+from penstock.ids import ShareTypeId, VolumeTypeId, new_id
 from penstock.services.control_plane import ControlPlane
 from penstock.store import identity as accounts
-from penstock.store import types
+from penstock.store import types, volume_types
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,12 @@ def first_start(plane: ControlPlane) -> None:
             )
             types.insert_type(tx, share_type)
             log.info("first_start.share_type", name=name)
+        name = plane.conf.default_volume_type
+        if name and not volume_types.list_types(tx):
+            now = plane.clock.utc()
+            made = VolumeType(VolumeTypeId(new_id()), name, "Default Volume Type", True, None, now, None)
+            volume_types.insert_type(tx, made)
+            log.info("first_start.volume_type", name=name)
 
 
 def _admin_password(plane: ControlPlane) -> str | None:

@@ -15,9 +15,12 @@ from penstock.api.http import Answer, Api, HttpRequest
 from penstock.api.identity_api import IdentityApi, IdentityRoot, token_checker
 from penstock.api.policy import Policy
 from penstock.api.routing import Routes
-from penstock.api.share_api import ShareApi, not_found
+from penstock.api.share_api import SHARE_API
 from penstock.api.shares.routes import RESOURCES
+from penstock.api.storage_api import StorageApi, not_found
 from penstock.api.versions import all_versions
+from penstock.api.volume_api import VOLUME_API, VolumeRoot
+from penstock.api.volumes.routes import RESOURCES as VOLUME_RESOURCES
 from penstock.identity.plane import identity_plane
 from penstock.services.control_plane import ControlPlane
 
@@ -38,7 +41,11 @@ def make_app(
     policy = policy or Policy(conf, plane.clock)
     identity = identity_plane(plane.database, plane.clock, conf)
     authenticator = Authenticator(tokens or token_checker(plane, identity), policy, plane.clock)
-    apis: list[tuple[str, Api]] = [("v2", ShareApi(plane, authenticator, policy, resources))]
+    kinds = ((SHARE_API, resources), (VOLUME_API, VOLUME_RESOURCES))
+    apis: list[tuple[str, Api]] = [
+        (kind.prefix, StorageApi(kind, plane, authenticator, policy, served)) for kind, served in kinds
+    ]
+    apis.append(("volume", VolumeRoot()))
     if conf.auth_strategy == "builtin":
         v3 = IdentityApi(plane, identity, authenticator, policy)
         apis += [("v3", v3), ("identity/v3", v3), ("identity", IdentityRoot())]

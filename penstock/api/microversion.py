@@ -1,7 +1,7 @@
 """Version negotiation: which of the published behaviours a request gets.
 
-Sources: the microversion history of the Shared File Systems API and the API working group's microversion guideline
-(one header per service, plus the shared ``OpenStack-API-Version: <service type> X.Y``).
+Sources: the microversion histories of the Shared File Systems and Block Storage APIs, and the API working group's
+microversion guideline (one header per service, plus the shared ``OpenStack-API-Version: <service type> X.Y``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from penstock.errors import Invalid
 
 MIN = "2.0"
 MAX = "2.75"  # the highest version whose every behaviour, over the resources we serve, is honoured
+VOLUME_MIN = "3.0"
+VOLUME_MAX = "3.71"
 EXPERIMENTAL_HEADER = "x-openstack-manila-api-experimental"
 STANDARD_HEADER = "OpenStack-API-Version"
 
@@ -75,7 +77,7 @@ class Negotiation:
     """How one service negotiates: the names of its headers and the versions it honours."""
 
     service_type: str  # as in ``OpenStack-API-Version: shared-file-system 2.75``
-    header: str  # the service's own header
+    header: str | None  # the service's own header, where it has one
     oldest: ApiVersion
     newest: ApiVersion
 
@@ -84,7 +86,8 @@ class Negotiation:
 
         Raises Invalid for a malformed version, NotAcceptable for one that is not served.
         """
-        wanted = headers.get(self.header.lower()) or self._from_standard(headers.get(STANDARD_HEADER.lower(), ""))
+        own = headers.get(self.header.lower()) if self.header else None
+        wanted = own or self._from_standard(headers.get(STANDARD_HEADER.lower(), ""))
         if not wanted:
             return self.oldest
         if wanted.strip().lower() == "latest":
@@ -98,11 +101,10 @@ class Negotiation:
 
     def headers(self, version: ApiVersion) -> dict[str, str]:
         """What an answer says about the version it was made for."""
-        return {
-            self.header: str(version),
-            STANDARD_HEADER: f"{self.service_type} {version}",
-            "Vary": f"{self.header},{STANDARD_HEADER}",
-        }
+        standard = {STANDARD_HEADER: f"{self.service_type} {version}", "Vary": STANDARD_HEADER}
+        if self.header is None:
+            return standard
+        return {**standard, self.header: str(version), "Vary": f"{self.header},{STANDARD_HEADER}"}
 
     def _from_standard(self, text: str) -> str:
         for part in text.split(","):
@@ -115,6 +117,7 @@ class Negotiation:
 SHARES = Negotiation(
     "shared-file-system", "X-OpenStack-Manila-API-Version", ApiVersion.parse(MIN), ApiVersion.parse(MAX)
 )
+VOLUMES = Negotiation("volume", None, ApiVersion.parse(VOLUME_MIN), ApiVersion.parse(VOLUME_MAX))
 
 
 def versions(since: str, until: str | None = None) -> VersionRange:

@@ -1,4 +1,7 @@
-"""Lists in parts: ``limit``, ``offset``, ``marker``, ``sort_key``, ``sort_dir``, and the link to the next part."""
+"""Lists in parts: ``limit``, ``offset``, ``marker``, ``sort_key``, ``sort_dir``, and the link to the next part.
+
+The share API goes on by ``offset``, the volume API by ``marker`` and with several keys in ``sort``.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from urllib.parse import urlencode
 
 from penstock.api.request import ApiRequest
 from penstock.errors import Invalid
-from penstock.services.paging import Page
+from penstock.services.paging import MarkedPage, Page
 
 DIRECTIONS = ("desc", "asc")
+MOST_SORT_KEYS = 8
 
 
 def page_of(
@@ -52,6 +56,51 @@ def next_links(
         query["offset"] = str(page.offset + len(items))
     href = f"{request.url}/{request.path}?{urlencode(query)}"
     return {f"{collection}_links": [{"rel": "next", "href": href}]}
+
+
+def marked_page_of(request: ApiRequest, sort_keys: Collection[str]) -> MarkedPage:
+    """The part of a list that the query asks for by ``marker``, never more than ``osapi_max_limit`` items.
+
+    Raises Invalid for a limit or offset that is not a number or is negative, and for an unknown key or direction.
+    """
+    most = int(request.plane.conf.osapi_max_limit)
+    limit = _number(request, "limit", 0)
+    return MarkedPage(
+        limit=most if limit is None else min(limit, most),
+        offset=_number(request, "offset", 0) or 0,
+        marker=request.query.get("marker") or None,
+        sort=_sort(request, sort_keys),
+    )
+
+
+def marked_links(
+    request: ApiRequest, page: MarkedPage, items: Sequence[dict[str, Any]], collection: str
+) -> dict[str, list[dict[str, str]]]:
+    """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full."""
+    if not items or len(items) < page.limit:
+        return {}
+    query = {key: value for key, value in request.query.items() if key not in ("offset", "marker")}
+    query["marker"] = str(items[-1]["id"])
+    return {f"{collection}_links": [{"rel": "next", "href": f"{request.url}/{request.path}?{urlencode(query)}"}]}
+
+
+def _sort(request: ApiRequest, sort_keys: Collection[str]) -> tuple[tuple[str, bool], ...]:
+    text = request.query.get("sort")
+    if text is None:
+        pairs = [(request.query.get("sort_key") or "created_at", request.query.get("sort_dir") or "desc")]
+    elif "sort_key" in request.query or "sort_dir" in request.query:
+        raise Invalid("'sort' and 'sort_key' or 'sort_dir' exclude each other.")
+    else:
+        parts = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+        pairs = [(key.strip(), direction.strip() or "desc") for key, _, direction in parts]
+    if not pairs or len(pairs) > MOST_SORT_KEYS:
+        raise Invalid(f"'sort' must name 1 to {MOST_SORT_KEYS} keys, such as 'name:asc,created_at:desc'.")
+    for key, direction in pairs:
+        if key not in sort_keys:
+            raise Invalid(f"Cannot sort by '{key[:64]}'; possible are {', '.join(sorted(sort_keys))}.")
+        if direction not in DIRECTIONS:
+            raise Invalid(f"The direction of sorting must be 'asc' or 'desc', not '{direction[:64]}'.")
+    return tuple((key, direction == "desc") for key, direction in pairs)
 
 
 def _number(request: ApiRequest, name: str, minimum: int) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from penstock.api import volume_policy_rules as volumes
+
 ADMIN = "rule:admin_api"
 MEMBER = "rule:admin_or_member"
 READER = "rule:admin_or_reader"
@@ -154,7 +156,7 @@ _ADMINISTER = (
 
 RULES: Mapping[str, str] = {
     **_BUILDING_BLOCKS,
-    **dict.fromkeys(_READ, READER),
-    **dict.fromkeys(_CHANGE, MEMBER),
-    **dict.fromkeys(_ADMINISTER, ADMIN),
+    **dict.fromkeys((*_READ, *volumes.READ), READER),
+    **dict.fromkeys((*_CHANGE, *volumes.CHANGE), MEMBER),
+    **dict.fromkeys((*_ADMINISTER, *volumes.ADMINISTER), ADMIN),
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.api.http import Answer, HttpRequest
-from penstock.api.microversion import SHARES
+from penstock.api.microversion import SHARES, VOLUMES, Negotiation
 
 IDENTITY_VERSION = "v3.14"
-_UPDATED = "2015-08-27T11:33:21Z"  # the published date of v2
+_UPDATED = "2015-08-27T11:33:21Z"  # the published date of v2 of the share API
+_VOLUME_UPDATED = "2023-08-31T00:00:00Z"  # that of v3 of the volume API
 
 
 def share_versions(request: HttpRequest) -> Answer:
@@ -36,16 +37,30 @@ def identity_version(url: str) -> dict[str, Any]:
     }
 
 
+def volume_versions(request: HttpRequest) -> Answer:
+    """``GET /volume/v3/``, and ``GET /volume/`` but for its status: the one version there."""
+    return Answer({"versions": [_volume_version(request.base_url)]}, route="/volume/v3")
+
+
 def _share_version(base_url: str) -> dict[str, Any]:
+    return _version("v2.0", SHARES, _UPDATED, f"{base_url}/v2/", "application/vnd.openstack.share+json;version=1")
+
+
+def _volume_version(base_url: str) -> dict[str, Any]:
+    media = "application/vnd.openstack.volume+json;version=3"
+    return _version("v3.0", VOLUMES, _VOLUME_UPDATED, f"{base_url}/volume/v3/", media)
+
+
+def _version(name: str, negotiation: Negotiation, updated: str, url: str, media: str) -> dict[str, Any]:
     return {
-        "id": "v2.0",
+        "id": name,
         "status": "CURRENT",
-        "version": str(SHARES.newest),
-        "min_version": str(SHARES.oldest),
-        "updated": _UPDATED,
+        "version": str(negotiation.newest),
+        "min_version": str(negotiation.oldest),
+        "updated": updated,
         "links": [
             {"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/"},
-            {"rel": "self", "href": f"{base_url}/v2/"},
+            {"rel": "self", "href": url},
         ],
-        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.share+json;version=1"}],
+        "media-types": [{"base": "application/json", "type": media}],
     }

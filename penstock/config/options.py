@@ -46,6 +46,12 @@ SERVICE = (
     cfg.StrOpt("volume_name_template", default="volume-%s", help="Backend name of a volume; %s is its id."),
     cfg.StrOpt("snapshot_name_template", default="snapshot-%s", help="Backend name of a volume snapshot."),
     cfg.StrOpt("default_share_type", default="default", help="Share type used when a request names none."),
+    cfg.StrOpt(
+        "default_volume_type",
+        default="__DEFAULT__",
+        help="Volume type used when a request names none and its project has no default of its own.",
+    ),
+    cfg.StrOpt("default_group_type", help="Volume group type used when a request names none."),
     cfg.StrOpt("default_share_group_type", help="Share group type used when a request names none."),
     cfg.StrOpt(
         "storage_availability_zone",

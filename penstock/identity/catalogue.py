@@ -42,6 +42,8 @@ SERVICES = (
     Service("identity", "keystone", "/v3"),
     Service("shared-file-system", "manila", "/v2"),
     Service("sharev2", "manilav2", "/v2"),
+    Service("block-storage", "cinder", "/volume/v3"),
+    Service("volumev3", "cinderv3", "/volume/v3"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -58,18 +58,21 @@ class Client:
     token: str | None
     version: str | None = "2.75"
     headers: dict[str, str] = field(default_factory=dict)
+    prefix: str = "/v2"
+    version_header: str = "X-OpenStack-Manila-API-Version"
+    service: str = ""
 
     def at(self, version: str | None, **headers: str) -> Client:
-        return Client(self.http, self.token, version, headers)
+        return replace(self, version=version, headers=headers)
 
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         headers = dict(self.headers)
         if self.token is not None:
             headers["X-Auth-Token"] = self.token
         if self.version is not None:
-            headers["X-OpenStack-Manila-API-Version"] = self.version
+            headers[self.version_header] = f"{self.service}{self.version}"
         headers.update(options.pop("headers", {}))
-        return self.http.request(method, f"/v2/{path}", json=body, headers=headers, **options)
+        return self.http.request(method, f"{self.prefix}/{path}", json=body, headers=headers, **options)
 
     def get(self, path: str, **params: Any) -> Any:
         return self.request("GET", path, params=params or None)
@@ -137,6 +140,31 @@ def reader(http: TestClient) -> Client:
 @pytest.fixture
 def other(http: TestClient) -> Client:
     return Client(http, "other")
+
+
+def volume_client(http: TestClient, name: str) -> Client:
+    """Speaks to the volume API, in its newest version."""
+    return Client(http, name, "3.71", {}, "/volume/v3", "OpenStack-API-Version", "volume ")
+
+
+@pytest.fixture
+def vadmin(http: TestClient) -> Client:
+    return volume_client(http, "admin")
+
+
+@pytest.fixture
+def vmember(http: TestClient) -> Client:
+    return volume_client(http, "member")
+
+
+@pytest.fixture
+def vreader(http: TestClient) -> Client:
+    return volume_client(http, "reader")
+
+
+@pytest.fixture
+def vother(http: TestClient) -> Client:
+    return volume_client(http, "other")
 
 
 @pytest.fixture

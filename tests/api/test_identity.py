@@ -85,7 +85,7 @@ def test_the_form_of_a_token(site: Site) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", token["expires_at"])
     assert len(token["audit_ids"]) == 1
     found = {service["type"]: service["endpoints"] for service in token["catalog"]}
-    assert set(found) == {"identity", "shared-file-system", "sharev2"}
+    assert set(found) == {"identity", "shared-file-system", "sharev2", "block-storage", "volumev3"}
     assert {item["interface"] for item in found["sharev2"]} == {"public", "internal", "admin"}
     assert {item["url"] for item in found["shared-file-system"]} == {"http://testserver/v2"}
     assert {item["region_id"] for item in found["identity"]} == {"RegionOne"}

@@ -6,9 +6,9 @@ from typing import Any
 
 from penstock.api.bodies import Name, Strict, check_pairs
 from penstock.api.http import ACCEPTED, Answer
+from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
-from penstock.api.shares.pairs import parse_pairs
 from penstock.api.views import stamp
 from penstock.domain.access import (
     AccessRule,

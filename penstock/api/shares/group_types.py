@@ -6,9 +6,9 @@ from typing import Any
 
 from penstock.api.bodies import Flag, Lenient, Name, check_pairs, parse_flag
 from penstock.api.http import ACCEPTED, NO_CONTENT, Answer
+from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
-from penstock.api.shares.pairs import parse_pairs
 from penstock.domain.group_types import ShareGroupType
 from penstock.errors import Invalid
 from penstock.services import group_types

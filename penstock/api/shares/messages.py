@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.api.http import NO_CONTENT, Answer
+from penstock.api.links import links
 from penstock.api.paging import next_links, page_of
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
-from penstock.api.shares.links import links
 from penstock.api.views import stamp
 from penstock.domain.messages import Message
 from penstock.errors import Invalid

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.api.bodies import parse_flag
+from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
-from penstock.api.shares.pairs import parse_pairs
 from penstock.services.shares import ShareFilter
 
 _EQUAL = (  # name in the query, field of the filter, since

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from penstock.api.links import links
 from penstock.api.microversion import ApiVersion
 from penstock.api.request import ApiRequest
-from penstock.api.shares.links import links
 from penstock.api.views import stamp
 from penstock.domain.shares import AccessRulesStatus
 from penstock.services.shares import COLUMNS, CREATED_AT, ID, METADATA, Shown

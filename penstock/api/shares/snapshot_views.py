@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.api.links import links
 from penstock.api.request import ApiRequest
-from penstock.api.shares.links import links
 from penstock.api.views import stamp
 from penstock.domain.snapshots import Snapshot
 

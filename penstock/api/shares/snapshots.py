@@ -8,10 +8,10 @@ from typing import Any
 from penstock.api.bodies import Flag, Name, Strict, Text, check_pairs, parse_flag, parse_whole
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.paging import next_links, page_of
+from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
 from penstock.api.shares.manage import driver_options
-from penstock.api.shares.pairs import parse_pairs
 from penstock.api.shares.plain_actions import NewStatusAndMore, plain_action, status_action
 from penstock.api.shares.share_filters import flag
 from penstock.api.shares.snapshot_views import detail, one, summary

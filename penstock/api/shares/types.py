@@ -8,9 +8,9 @@ import msgspec
 
 from penstock.api.bodies import Flag, Lenient, Name, parse_flag
 from penstock.api.http import ACCEPTED, Answer
+from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
-from penstock.api.shares.pairs import parse_pairs
 from penstock.api.shares.type_views import many, one
 from penstock.errors import Invalid
 from penstock.services import types
