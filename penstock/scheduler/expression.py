@@ -3,7 +3,7 @@
 Source: "Configure and use driver filter and weighing for scheduler" of the Shared File Systems service. Operators, from
 weak to strong: ``a ? b : c``; ``or`` ``|``; ``and`` ``&``; ``not`` ``!``; ``<`` ``<=`` ``>`` ``>=`` ``==`` ``!=``
 ``<>``; ``+`` ``-``; ``*`` ``/``; sign; ``^``. Functions: ``abs(x)``, ``min(x, ...)``, ``max(x, ...)``. Values:
-numbers, text in quotes, and ``stats.x``, ``capabilities.x``, ``share.x``, ``extra.x``.
+numbers, text in quotes, and ``stats.x``, ``capabilities.x``, ``share.x`` or ``volume.x``, ``extra.x``, ``qos.x``.
 
 An expression is an operator's text: it is parsed into closures and can do nothing but calculate. Its length bounds its
 work; an exponent is bounded too.
@@ -26,7 +26,7 @@ Node = Callable[[Values], Value]
 LONGEST = 2000
 DEEPEST = 50
 LARGEST_EXPONENT = 64
-SCOPES = ("stats", "capabilities", "share", "extra")
+SCOPES = ("stats", "capabilities", "share", "volume", "extra", "qos")
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)"

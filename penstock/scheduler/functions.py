@@ -49,5 +49,12 @@ def values_of(wanted: Requirements, report: PoolReport) -> Values:
     """The values of the published scopes: the pool's statistics and capabilities, the share, its type's extra specs."""
     said: Mapping[str, Any] = report.capabilities
     named = {"host": str(report.ref), "pool_name": report.ref.pool}
-    share = {"size": wanted.size_gib, "share_proto": wanted.protocol, **wanted.share}
-    return {"stats": {**said, **named}, "capabilities": said, "share": share, "extra": wanted.extra_specs}
+    values: dict[str, Mapping[str, Any]] = {
+        "stats": {**said, **named},
+        "capabilities": said,
+        "extra": wanted.extra_specs,
+        "qos": wanted.qos,
+    }
+    if wanted.protocol is None:
+        return {**values, "volume": {"size": wanted.size_gib, **wanted.volume}}
+    return {**values, "share": {"size": wanted.size_gib, "share_proto": wanted.protocol, **wanted.share}}

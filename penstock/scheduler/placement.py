@@ -1,4 +1,4 @@
-"""Where a new share goes: pure arithmetic over reported pools and what the database has placed on them.
+"""Where a new share or volume goes: pure arithmetic over reported pools and what the database has placed on them.
 
 Called inside the transaction that stores the share, so capacity is promised there and two requests cannot both take the
 last gigabyte. Each refusal is a reason the user is shown.
@@ -83,10 +83,10 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
     checks: tuple[tuple[bool, str], ...] = (
         (not candidate.is_up, "its service is down"),
         (not candidate.is_enabled, "its service is disabled"),
-        (wanted.only_pool is not None and name != wanted.only_pool, f"the share must be on {wanted.only_pool}"),
+        (wanted.only_pool is not None and name != wanted.only_pool, f"it must be on {wanted.only_pool}"),
         (
             wanted.only_backend is not None and report.ref.service_host != wanted.only_backend,
-            f"the share must be on {wanted.only_backend}",
+            f"it must be on {wanted.only_backend}",
         ),
         (
             wanted.availability_zone is not None and candidate.zone != wanted.availability_zone,
@@ -120,7 +120,9 @@ def _cannot_replicate(wanted: Requirements, report: PoolReport) -> str | None:
     return "it has a replica of the share already" if str(report.ref) in wanted.replica_of.pools else None
 
 
-def _speaks(capabilities: Mapping[str, Any], protocol: str) -> bool:
+def _speaks(capabilities: Mapping[str, Any], protocol: str | None) -> bool:
+    if protocol is None:
+        return True
     spoken = str(capabilities.get("storage_protocol", "")).upper().replace("/", "_").split("_")
     return protocol.upper() in spoken
 
@@ -152,7 +154,7 @@ def _too_full(wanted: Requirements, said: Mapping[str, Any], room: Room) -> str 
 
 def is_thin(wanted: Requirements, said: Mapping[str, Any]) -> bool:
     """Will the share take space as it is used? Thin where the pool can, unless the type asks for thick."""
-    can = said.get("thin_provisioning", False)
+    can = said.get("thin_provisioning", said.get("thin_provisioning_support", False))
     choices = set(can) if isinstance(can, (list, tuple)) else {bool(can)}
     return True in choices and not wanted.wants_thick
 
@@ -164,7 +166,6 @@ def _number(value: Any) -> float:
 
 def _no_pool(wanted: Requirements, reasons: Mapping[str, str]) -> str:
     if not reasons:
-        return "No pool is known: no share backend has reported yet. See 'penstock backend check'."
+        return "No pool is known: no backend has reported yet. See 'penstock backend check'."
     told = "; ".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
-    what = "share" if wanted.replica_of is None else "replica"
-    return f"No pool can take a {wanted.protocol} {what} of {wanted.size_gib} GiB. {told}."
+    return f"No pool can take a {wanted.what}. {told}."

@@ -1,4 +1,4 @@
-"""What a new share asks of a pool, from its type and its request."""
+"""What a new share or volume asks of a pool, from its type and its request."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from penstock.domain.types import FALSE_WORDS
 
 THIN = "thin_provisioning"
+PROVISIONING = "provisioning:type"  # of volume types: ``thin`` or ``thick``
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,13 @@ class SourceOf:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """All that placement looks at. `size_gib` is new capacity; `same_hosts` and `different_hosts` are pool names."""
+    """All that placement looks at. `size_gib` is new capacity; `same_hosts` and `different_hosts` are pool names.
+
+    `protocol` is None for volumes: how they are reached is the backend's to say.
+    """
 
     size_gib: int
-    protocol: str
+    protocol: str | None
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     availability_zone: str | None = None
     same_hosts: frozenset[str] = frozenset()
@@ -49,6 +53,8 @@ class Requirements:
     replica_of: ReplicaOf | None = None
     source: SourceOf | None = None
     share: Mapping[str, Any] = field(default_factory=dict)  # what filter and goodness functions call ``share.*``
+    volume: Mapping[str, Any] = field(default_factory=dict)  # ... ``volume.*``
+    qos: Mapping[str, Any] = field(default_factory=dict)  # ... ``qos.*``
 
     @property
     def replication_type(self) -> str | None:
@@ -56,7 +62,17 @@ class Requirements:
         return self.extra_specs.get("replication_type")
 
     @property
+    def what(self) -> str:
+        """In words, for a refusal."""
+        if self.protocol is None:
+            return f"volume of {self.size_gib} GiB"
+        kind = "share" if self.replica_of is None else "replica"
+        return f"{self.protocol} {kind} of {self.size_gib} GiB"
+
+    @property
     def wants_thick(self) -> bool:
         """Does the type ask for space that is set aside?"""
+        if self.extra_specs.get(PROVISIONING, "").strip().lower() == "thick":
+            return True
         word = self.extra_specs.get(THIN, self.extra_specs.get(f"capabilities:{THIN}", ""))
         return word.strip().lower() in FALSE_WORDS

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from penstock.context import RequestContext
-from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource
 from penstock.domain.messages import Message
 from penstock.errors import NotFound
 from penstock.ids import MessageId, ProjectId, new_id
@@ -35,14 +34,17 @@ def add(
     plane: ControlPlane,
     context: RequestContext,
     *,
-    resource_type: MessageResource,
+    resource_type: str,
     resource_id: str,
-    action: MessageAction,
-    detail: MessageDetail,
+    action: str,
+    detail: str,
     text: str,
     project_id: str | None = None,
 ) -> None:
-    """Tell the project (default: the caller's) in this transaction. Kept for ``message_ttl`` seconds."""
+    """Tell the project (default: the caller's) in this transaction. Kept for ``message_ttl`` seconds.
+
+    The codes are those of `domain.message_codes` or `domain.volume_message_codes`.
+    """
     now = plane.clock.utc()
     rows.insert_message(
         tx,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import structlog
 
 from penstock.domain.pools import PoolRef
-from penstock.scheduler.placement import Candidate, choose
+from penstock.scheduler.placement import Candidate, PlacedGib, choose
 from penstock.scheduler.requirements import Requirements
 from penstock.services.control_plane import ControlPlane
 from penstock.store import backends
@@ -18,20 +19,27 @@ log = structlog.get_logger(__name__)
 SHARE_BINARY = "manila-share"  # the published name under which clients look for share services
 
 
-def place(tx: Transaction, plane: ControlPlane, wanted: Requirements) -> PoolRef:
-    """The pool for a new share. Raises InsufficientCapacity with the reason of every pool.
+def place(
+    tx: Transaction,
+    plane: ControlPlane,
+    wanted: Requirements,
+    *,
+    binary: str = SHARE_BINARY,
+    placed: Callable[[Transaction], Mapping[str, PlacedGib]] = backends.placed,
+) -> PoolRef:
+    """The pool for a new share, or for what `binary` serves. Raises InsufficientCapacity with the reason of every pool.
 
     Holds the placement lock until the transaction ends, so that two requests cannot be promised the same space.
     """
     hold(tx, "placement")
-    pool, reasons = choose(wanted, candidates(tx, plane), backends.placed(tx))
-    log.info("share.placed", pool=str(pool), size_gib=wanted.size_gib, refused=reasons)
+    pool, reasons = choose(wanted, candidates(tx, plane, binary), placed(tx))
+    log.info("placement.chosen", wanted=wanted.what, pool=str(pool), size_gib=wanted.size_gib, refused=reasons)
     return pool
 
 
-def candidates(tx: Transaction, plane: ControlPlane) -> list[Candidate]:
-    """Every reported pool with the standing of its backend's service."""
-    services = {service.host: service for service in backends.list_services(tx, binary=SHARE_BINARY)}
+def candidates(tx: Transaction, plane: ControlPlane, binary: str = SHARE_BINARY) -> list[Candidate]:
+    """Every reported pool of such services with the standing of its backend's."""
+    services = {service.host: service for service in backends.list_services(tx, binary=binary)}
     oldest = plane.clock.utc() - timedelta(seconds=plane.conf.service_down_time)
     found = []
     for report in backends.list_pools(tx):

@@ -1,0 +1,81 @@
+"""Whose volumes, snapshots and attachments a caller may see and change: a project's own, an administrator's all.
+
+What a caller may not see does not exist for it (404). Who will write asks a ``*_to_change`` before anything else: what
+it then reads of the volume, its snapshots and its attachments stays so until its transaction ends. Locks are taken in
+one order: volumes by id, quota, placement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from penstock.context import RequestContext
+from penstock.domain.attachments import Attachment
+from penstock.domain.volume_snapshots import VolumeSnapshot
+from penstock.domain.volumes import Volume
+from penstock.errors import NotFound
+from penstock.services.visibility import owner_of, owns
+from penstock.store import attachments, volume_snapshots, volumes
+from penstock.store.database import Transaction, hold
+
+__all__ = [
+    "attachment_to_change",
+    "hold_volumes",
+    "own_attachment",
+    "own_volume",
+    "own_volume_snapshot",
+    "owner_of",
+    "snapshot_to_change",
+    "volume_to_change",
+]
+
+
+def own_volume(tx: Transaction, context: RequestContext, volume_id: str) -> Volume:
+    """The volume. Raises NotFound, also for other projects' volumes."""
+    volume = volumes.get(tx, volume_id)
+    if volume is None or not owns(context, volume.project_id):
+        raise NotFound(f"There is no volume {volume_id[:64]}.")
+    return volume
+
+
+def hold_volumes(tx: Transaction, volume_ids: Iterable[str]) -> None:
+    """Be the only one to change these volumes, their snapshots and attachments until this transaction ends.
+
+    To be called before the reads that decide, once, and before a quota or the placement is held.
+    """
+    for volume_id in sorted(set(volume_ids)):
+        hold(tx, f"volume {volume_id}")
+
+
+def volume_to_change(tx: Transaction, context: RequestContext, volume_id: str) -> Volume:
+    """`own_volume`, held until this transaction ends. Raises as that."""
+    hold_volumes(tx, [volume_id])
+    return own_volume(tx, context, volume_id)
+
+
+def own_volume_snapshot(tx: Transaction, context: RequestContext, snapshot_id: str) -> VolumeSnapshot:
+    """The snapshot. Raises NotFound, also for other projects' snapshots."""
+    snapshot = volume_snapshots.get(tx, snapshot_id)
+    if snapshot is None or not owns(context, snapshot.project_id):
+        raise NotFound(f"There is no snapshot {snapshot_id[:64]}.")
+    return snapshot
+
+
+def snapshot_to_change(tx: Transaction, context: RequestContext, snapshot_id: str) -> VolumeSnapshot:
+    """`own_volume_snapshot`, read while its volume is held until this transaction ends. Raises as that."""
+    hold_volumes(tx, [own_volume_snapshot(tx, context, snapshot_id).volume_id])
+    return own_volume_snapshot(tx, context, snapshot_id)
+
+
+def own_attachment(tx: Transaction, context: RequestContext, attachment_id: str) -> Attachment:
+    """The attachment. Raises NotFound, also for those of other projects' volumes."""
+    attachment = attachments.get(tx, attachment_id)
+    if attachment is None or not owns(context, attachment.project_id):
+        raise NotFound(f"There is no attachment {attachment_id[:64]}.")
+    return attachment
+
+
+def attachment_to_change(tx: Transaction, context: RequestContext, attachment_id: str) -> Attachment:
+    """`own_attachment`, read while its volume is held until this transaction ends. Raises as that."""
+    hold_volumes(tx, [own_attachment(tx, context, attachment_id).volume_id])
+    return own_attachment(tx, context, attachment_id)

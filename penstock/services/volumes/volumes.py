@@ -1,0 +1,172 @@
+"""Show, list, count, sum up and change volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from penstock.context import RequestContext
+from penstock.domain.volumes import READONLY, Volume
+from penstock.errors import NotFound
+from penstock.services.control_plane import ControlPlane
+from penstock.services.volumes.visibility import own_volume, volume_to_change
+from penstock.store import volume_types, volumes
+from penstock.store.keyset import KeysetPage
+from penstock.store.notes import Notes
+from penstock.store.volumes import VolumeFilter, VolumeSummary
+
+__all__ = [
+    "SORT_KEYS",
+    "KeysetPage",
+    "ListedVolumes",
+    "VolumeChange",
+    "VolumeFilter",
+    "VolumeSummary",
+    "delete_image_metadata",
+    "delete_metadata",
+    "get",
+    "list_volumes",
+    "put_image_metadata",
+    "put_metadata",
+    "set_bootable",
+    "set_readonly",
+    "summary",
+    "type_names",
+    "update",
+]
+SORT_KEYS = tuple(volumes.SORTABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVolumes:
+    """One page of volumes, with the names of volume types by id; `count` of all that match when it was asked for.
+
+    `has_more`: the page is full and more follow (``volumes_links``).
+    """
+
+    items: list[Volume]
+    type_names: dict[str, str]
+    count: int | None
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeChange:
+    """New values of what an owner may change; None leaves it. An empty text clears it. `metadata` replaces all."""
+
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+def get(plane: ControlPlane, context: RequestContext, volume_id: str) -> Volume:
+    """The volume with its attachments and metadata. Raises NotFound."""
+    with plane.database.read() as tx:
+        return own_volume(tx, context, volume_id)
+
+
+def type_names(plane: ControlPlane) -> dict[str, str]:
+    """The name of every volume type, by id: volumes show names."""
+    with plane.database.read() as tx:
+        return volume_types.names(tx)
+
+
+def list_volumes(
+    plane: ControlPlane,
+    context: RequestContext,
+    wanted: VolumeFilter,
+    page: KeysetPage,
+    *,
+    all_projects: bool = False,
+    with_count: bool = False,
+) -> ListedVolumes:
+    """One page of the caller's volumes; of all projects' when policy let the caller say so.
+
+    Raises Invalid (a sort key), NotFound (the marker).
+    """
+    if not all_projects:
+        wanted = replace(wanted, project_id=context.project_id)
+    one_more = page if page.limit is None else replace(page, limit=page.limit + 1)
+    with plane.database.read() as tx:
+        found = volumes.list_volumes(tx, wanted, one_more)
+        count = volumes.count_volumes(tx, wanted) if with_count else None
+        names = volume_types.names(tx)
+    has_more = page.limit is not None and len(found) > page.limit
+    return ListedVolumes(found[: page.limit] if has_more else found, names, count, has_more)
+
+
+def summary(
+    plane: ControlPlane, context: RequestContext, wanted: VolumeFilter, *, all_projects: bool = False
+) -> VolumeSummary:
+    """What the caller's volumes come to; all projects' when policy let the caller say so."""
+    if not all_projects:
+        wanted = replace(wanted, project_id=context.project_id)
+    with plane.database.read() as tx:
+        return volumes.summary(tx, wanted)
+
+
+def update(plane: ControlPlane, context: RequestContext, volume_id: str, change: VolumeChange) -> Volume:
+    """Change name, description or metadata. Raises NotFound. Safe to repeat."""
+    wanted = {"display_name": change.name, "display_description": change.description}
+    values = {column: value for column, value in wanted.items() if value is not None}
+    with plane.database.begin() as tx:
+        volume = volume_to_change(tx, context, volume_id)
+        if values:
+            volumes.update_volume(tx, volume.id, now=plane.clock.utc(), **values)
+        if change.metadata is not None:
+            volumes.METADATA.put(tx, volume.id, change.metadata, replace=True)
+        return own_volume(tx, context, volume_id)
+
+
+def put_metadata(
+    plane: ControlPlane, context: RequestContext, volume_id: str, items: Mapping[str, str], *, replace: bool
+) -> dict[str, str]:
+    """Set these pairs; with `replace` the rest goes. Returns all there are now. Raises NotFound. Safe to repeat."""
+    return _put(plane, context, volume_id, volumes.METADATA, items, replace=replace)
+
+
+def delete_metadata(plane: ControlPlane, context: RequestContext, volume_id: str, key: str) -> None:
+    """Remove one pair. Raises NotFound (volume or key)."""
+    _delete(plane, context, volume_id, volumes.METADATA, key)
+
+
+def put_image_metadata(
+    plane: ControlPlane, context: RequestContext, volume_id: str, items: Mapping[str, str]
+) -> dict[str, str]:
+    """Set these pairs of what is known of the image on it; the others stay. Returns all. Raises NotFound."""
+    return _put(plane, context, volume_id, volumes.IMAGE_METADATA, items, replace=False)
+
+
+def delete_image_metadata(plane: ControlPlane, context: RequestContext, volume_id: str, key: str) -> None:
+    """Remove one pair of what is known of the image on it. Raises NotFound (volume or key)."""
+    _delete(plane, context, volume_id, volumes.IMAGE_METADATA, key)
+
+
+def set_bootable(plane: ControlPlane, context: RequestContext, volume_id: str, *, bootable: bool) -> None:
+    """Say whether machines can start from it. Raises NotFound. Safe to repeat."""
+    with plane.database.begin() as tx:
+        volume = volume_to_change(tx, context, volume_id)
+        volumes.update_volume(tx, volume.id, now=plane.clock.utc(), is_bootable=bootable)
+
+
+def set_readonly(plane: ControlPlane, context: RequestContext, volume_id: str, *, readonly: bool) -> None:
+    """Say whether it may only be attached to be read. Raises NotFound. Safe to repeat."""
+    with plane.database.begin() as tx:
+        volume = volume_to_change(tx, context, volume_id)
+        volumes.ADMIN_METADATA.put(tx, volume.id, {READONLY: str(readonly)})
+
+
+def _put(
+    plane: ControlPlane, context: RequestContext, volume_id: str, notes: Notes, items: Mapping[str, str], *, replace: bool
+) -> dict[str, str]:
+    with plane.database.begin() as tx:
+        volume = volume_to_change(tx, context, volume_id)
+        notes.put(tx, volume.id, items, replace=replace)
+        return notes.get(tx, volume.id)
+
+
+def _delete(plane: ControlPlane, context: RequestContext, volume_id: str, notes: Notes, key: str) -> None:
+    with plane.database.begin() as tx:
+        volume = volume_to_change(tx, context, volume_id)
+        if not notes.remove(tx, volume.id, key):
+            raise NotFound(f"Volume {volume.id} has no metadata key '{key[:64]}'.")

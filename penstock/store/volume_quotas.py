@@ -1,0 +1,98 @@
+"""Quota limits of volumes as set, and usage as the rows say: nothing is counted on the side, so nothing drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, true, update
+
+from penstock.domain.quotas import Usage
+from penstock.domain.volume_quotas import Counted, Limits, VolumeResource, VolumeUsage
+from penstock.domain.volume_snapshots import VolumeSnapshotStatus
+from penstock.domain.volumes import VolumeStatus
+from penstock.store.volume_schema import volume_quotas, volume_snapshots, volumes
+
+CLASS, PROJECT = "class", "project"
+
+# Asked before every create: built once.
+_SIZE = case((volumes.c.size_target_gib > volumes.c.size_gib, volumes.c.size_target_gib), else_=volumes.c.size_gib)
+_NEW = volumes.c.status.in_([VolumeStatus.CREATING, VolumeStatus.MANAGING])
+_VOLUMES = (
+    select(
+        volumes.c.volume_type_id,
+        func.count(),
+        func.coalesce(func.sum(_SIZE), 0),
+        func.coalesce(func.sum(case((_NEW, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((_NEW, _SIZE), else_=_SIZE - volumes.c.size_gib)), 0),
+    )
+    .where(volumes.c.project_id == bindparam("project_id"), volumes.c.uses_quota == true())
+    .group_by(volumes.c.volume_type_id)
+)
+_NEW_SNAPSHOT = volume_snapshots.c.status.in_([VolumeSnapshotStatus.CREATING, VolumeSnapshotStatus.MANAGING])
+_SNAPSHOTS = (
+    select(
+        volume_snapshots.c.volume_type_id,
+        func.count(),
+        func.coalesce(func.sum(volume_snapshots.c.volume_size_gib), 0),
+        func.coalesce(func.sum(case((_NEW_SNAPSHOT, 1), else_=0)), 0),
+        func.coalesce(func.sum(case((_NEW_SNAPSHOT, volume_snapshots.c.volume_size_gib), else_=0)), 0),
+    )
+    .where(volume_snapshots.c.project_id == bindparam("project_id"), volume_snapshots.c.uses_quota == true())
+    .group_by(volume_snapshots.c.volume_type_id)
+)
+_LIMITS = select(volume_quotas.c.resource, volume_quotas.c.hard_limit).where(
+    volume_quotas.c.scope == bindparam("scope"), volume_quotas.c.subject == bindparam("subject")
+)
+
+
+def limits(tx: Connection, scope: str, subject: str) -> Limits:
+    """The limits stored for that class or project; what is not there is not set."""
+    return {_counted(row.resource): row.hard_limit for row in tx.execute(_LIMITS, {"scope": scope, "subject": subject})}
+
+
+def set_limits(tx: Connection, scope: str, subject: str, wanted: Mapping[Counted, int], *, now: datetime) -> None:
+    """Store limits of that class or project; others stay."""
+    table = volume_quotas
+    for counted, limit in wanted.items():
+        of = {"scope": scope, "subject": subject, "resource": _text(counted)}
+        mine = (table.c.scope == scope) & (table.c.subject == subject) & (table.c.resource == of["resource"])
+        values = {"hard_limit": limit, "updated_at": now}
+        if tx.execute(update(table).where(mine).values(**values)).rowcount == 0:
+            tx.execute(insert(table).values(created_at=now, **of, **values))
+
+
+def delete_limits(tx: Connection, scope: str, subject: str) -> None:
+    """Forget the limits of that class or project. Safe to repeat."""
+    tx.execute(delete(volume_quotas).where(volume_quotas.c.scope == scope, volume_quotas.c.subject == subject))
+
+
+def usage(tx: Connection, project_id: str, *, counts_snapshot_gib: bool) -> VolumeUsage:
+    """What the project uses in all and by type. `in_use` is there, `reserved` on its way or promised."""
+    found: dict[Counted, Usage] = {}
+
+    def add(resource: VolumeResource, type_id: str | None, have: int, new: int) -> None:
+        for counted in {Counted(resource), Counted(resource, type_id)}:
+            line = found.get(counted, Usage(0))
+            found[counted] = Usage(line.in_use + have - new, line.reserved + new)
+
+    of = {"project_id": project_id}
+    for type_id, count, gib, new, new_gib in tx.execute(_VOLUMES, of):
+        add(VolumeResource.VOLUMES, type_id, int(count), int(new))
+        add(VolumeResource.GIGABYTES, type_id, int(gib), int(new_gib))
+    for type_id, count, gib, new, new_gib in tx.execute(_SNAPSHOTS, of):
+        add(VolumeResource.SNAPSHOTS, type_id, int(count), int(new))
+        if counts_snapshot_gib:
+            add(VolumeResource.GIGABYTES, type_id, int(gib), int(new_gib))
+    return VolumeUsage(found)
+
+
+def _text(counted: Counted) -> str:
+    """How it is stored: by the type's id, so that a type may be renamed."""
+    return counted.resource.value if counted.type_id is None else f"{counted.resource}:{counted.type_id}"
+
+
+def _counted(text: str) -> Counted:
+    resource, _, type_id = text.partition(":")
+    return Counted(VolumeResource(resource), type_id or None)
+
