@@ -177,6 +177,37 @@ MIGRATION = (
         "without read-only rules.",
     ),
 )
+VOLUMES = (
+    cfg.IntOpt(
+        "rpc_response_timeout",
+        default=60,
+        min=1,
+        help="Seconds a request waits for an answer that only the backend can give (connection information). It goes "
+        "on afterwards, and can be asked for.",
+    ),
+    cfg.StrOpt(
+        "default_availability_zone", help="Availability zone of volumes for which none is asked; any when unset."
+    ),
+    cfg.BoolOpt(
+        "allow_availability_zone_fallback",
+        default=False,
+        help="Place a volume in any availability zone when the one asked for does not exist, instead of refusing it.",
+    ),
+    cfg.BoolOpt("cloned_volume_same_az", default=True, help="Refuse copies of volumes in another availability zone."),
+    cfg.BoolOpt("no_snapshot_gb_quota", default=False, help="Do not count snapshots against the quota of gigabytes."),
+    *(
+        cfg.IntOpt(name, default=default, min=-1, help=f"{what} a project may have; -1 is no limit.")
+        for name, default, what in (
+            ("quota_volumes", 10, "Volumes"),
+            ("quota_snapshots", 10, "Volume snapshots"),
+            ("quota_groups", 10, "Volume groups"),
+            ("quota_gigabytes", 1000, "GiB of volumes and their snapshots"),
+            ("quota_backups", 10, "Backups of volumes"),
+            ("quota_backup_gigabytes", 1000, "GiB of backups"),
+            ("per_volume_size_limit", -1, "GiB of any one volume"),
+        )
+    ),
+)
 DATABASE = (
     cfg.StrOpt(
         "connection",
@@ -235,7 +266,7 @@ MIDDLEWARE = (
 )
 
 SECTIONS: Mapping[str, Sequence[cfg.Opt]] = {
-    "DEFAULT": SERVICE + API + LOGGING + PERIODIC + MIGRATION,
+    "DEFAULT": SERVICE + API + LOGGING + PERIODIC + MIGRATION + VOLUMES,
     "database": DATABASE,
     "quota": QUOTA,
     "operations": OPERATIONS,

@@ -95,4 +95,3 @@ def _text(counted: Counted) -> str:
 def _counted(text: str) -> Counted:
     resource, _, type_id = text.partition(":")
     return Counted(VolumeResource(resource), type_id or None)
-

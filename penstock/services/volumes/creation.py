@@ -28,7 +28,7 @@ from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, placement, quotas
 from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of
-from penstock.store import backends, volume_snapshots, volume_types, volumes
+from penstock.store import backends, volume_types, volumes
 from penstock.store.database import Transaction
 
 MIN_SIZE = "provisioning:min_vol_size"
@@ -196,9 +196,7 @@ def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wante
     return _Decided(size_gib, volume_type, snapshot, home)
 
 
-def _source(
-    tx: Transaction, context: RequestContext, wanted: NewVolume
-) -> tuple[VolumeSnapshot | None, Volume | None]:
+def _source(tx: Transaction, context: RequestContext, wanted: NewVolume) -> tuple[VolumeSnapshot | None, Volume | None]:
     if wanted.snapshot_id is not None:
         snapshot = own_volume_snapshot(tx, context, wanted.snapshot_id)
         if snapshot.status is not VolumeSnapshotStatus.AVAILABLE:
@@ -245,7 +243,10 @@ def _check_zone(
     zone = wanted.availability_zone
     if zone is None:
         return
-    if zone not in {found.name for found in backends.list_zones(tx)} and not plane.conf.allow_availability_zone_fallback:
+    if (
+        zone not in {found.name for found in backends.list_zones(tx)}
+        and not plane.conf.allow_availability_zone_fallback
+    ):
         raise Invalid(f"There is no availability zone '{zone[:128]}'.")
     offered = "" if volume_type is None else volume_type.extra_specs.get(ZONES_SPEC, "")
     zones = [name.strip() for name in offered.split(",") if name.strip()]

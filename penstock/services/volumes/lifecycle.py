@@ -22,7 +22,7 @@ from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes import calls, placement, quotas
 from penstock.services.volumes.creation import check_size
 from penstock.services.volumes.visibility import own_volume_snapshot, volume_to_change
-from penstock.store import operations, volume_snapshots, volume_types, volumes
+from penstock.store import volume_snapshots, volume_types, volumes
 from penstock.store.database import Transaction
 
 RESETTABLE = (
@@ -77,7 +77,7 @@ def remove(
     with_group: bool = False,
 ) -> None:
     """`delete` for a volume that is held; `with_group` when its whole group goes."""
-    _check_removable(tx, volume, force=force, with_group=with_group)
+    _check_removable(tx, volume, with_group=with_group)
     now = plane.clock.utc()
     snapshots = volume_snapshots.of_volume(tx, volume.id)
     if snapshots and not cascade:
@@ -165,7 +165,7 @@ def reset_status(plane: ControlPlane, context: RequestContext, volume_id: str, w
             volumes.reset(tx, volume.id, now=plane.clock.utc(), **values)
 
 
-def _check_removable(tx: Transaction, volume: Volume, *, force: bool, with_group: bool) -> None:
+def _check_removable(tx: Transaction, volume: Volume, *, with_group: bool) -> None:
     if volume.group_id is not None and not with_group:
         raise Invalid(f"Volume {volume.id} is in a group; take it out of that first.")
     if volume.is_attached:
@@ -173,8 +173,6 @@ def _check_removable(tx: Transaction, volume: Volume, *, force: bool, with_group
     _refuse_migrating(volume)
     if volumes.growing_from(tx, volume_id=volume.id):
         raise Conflict(f"A volume is being made from volume {volume.id}; delete it when that is done.")
-    if force and volume.status is VolumeStatus.DELETING and operations.pending(tx, resource_key=f"volume:{volume.id}"):
-        return
 
 
 def _refuse_migrating(volume: Volume) -> None:

@@ -157,7 +157,13 @@ def set_readonly(plane: ControlPlane, context: RequestContext, volume_id: str, *
 
 
 def _put(
-    plane: ControlPlane, context: RequestContext, volume_id: str, notes: Notes, items: Mapping[str, str], *, replace: bool
+    plane: ControlPlane,
+    context: RequestContext,
+    volume_id: str,
+    notes: Notes,
+    items: Mapping[str, str],
+    *,
+    replace: bool,
 ) -> dict[str, str]:
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
