@@ -243,10 +243,8 @@ def _check_zone(
     zone = wanted.availability_zone
     if zone is None:
         return
-    if (
-        zone not in {found.name for found in backends.list_zones(tx)}
-        and not plane.conf.allow_availability_zone_fallback
-    ):
+    is_known = zone in {found.name for found in backends.list_zones(tx)}
+    if not is_known and not plane.conf.allow_availability_zone_fallback:
         raise Invalid(f"There is no availability zone '{zone[:128]}'.")
     offered = "" if volume_type is None else volume_type.extra_specs.get(ZONES_SPEC, "")
     zones = [name.strip() for name in offered.split(",") if name.strip()]

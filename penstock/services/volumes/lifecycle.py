@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.context import RequestContext
@@ -59,7 +60,7 @@ def delete(
     """Accept the deletion, with `cascade` of its snapshots too; a volume that is on no pool is gone at once.
 
     `force` does it in any state, and forgets the volume even when the backend cannot do its part. Raises NotFound,
-    Invalid (a state that does not allow it, attached, snapshots, in a group), Conflict (a volume is being made from it).
+    Invalid (a state that does not allow it, attached, snapshots, in a group), Conflict (one is being made from it).
     """
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
@@ -180,11 +181,10 @@ def _refuse_migrating(volume: Volume) -> None:
         raise Invalid(f"Volume {volume.id} is being migrated.")
 
 
-def _one_of[Text: str](text: str, allowed: tuple[Text, ...]) -> Text:
-    try:
-        return allowed[allowed.index(text)]  # type: ignore[arg-type]
-    except ValueError:
-        raise Invalid(f"'{text[:64]}' cannot be set; use one of {', '.join(allowed)}.") from None
+def _one_of(text: str, allowed: Sequence[str]) -> str:
+    if text not in allowed:
+        raise Invalid(f"'{text[:64]}' cannot be set; use one of {', '.join(allowed)}.")
+    return text
 
 
 def _either(statuses: tuple[VolumeStatus, ...]) -> str:

@@ -1,7 +1,7 @@
 """Quotas of volumes: whether a request fits, and an administrator's changes.
 
-A limit that is not set falls through: project, quota class ``default``, configuration. Limits by type (``volumes_fast``)
-hold beside the project's.
+A limit that is not set falls through: project, quota class ``default``, configuration. Limits by type
+(``volumes_fast``) hold beside the project's.
 """
 
 from __future__ import annotations
