@@ -18,7 +18,7 @@ from penstock.errors import Invalid
 
 
 @pytest.mark.parametrize(
-    "attach_status, ends",
+    ("attach_status", "ends"),
     [
         (AttachStatus.DETACHED, VolumeStatus.AVAILABLE),
         (AttachStatus.ATTACHED, VolumeStatus.IN_USE),
