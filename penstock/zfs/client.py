@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from penstock.clock import Clock, SystemClock
 from penstock.errors import Fault, NotFound, UnknownResult
 from penstock.host.runner import Host
-from penstock.zfs import queries
+from penstock.zfs import keys, queries
 from penstock.zfs.commands import Commands
 from penstock.zfs.copies import Copy
-from penstock.zfs.faults import AlreadyMounted, NothingMounted
+from penstock.zfs.faults import AlreadyMounted, KeyNotLoaded, NothingMounted
 from penstock.zfs.flavour import Flavour
 from penstock.zfs.names import Dataset, SnapshotName, Target, check_property
 from penstock.zfs.properties import Properties, assignments, never_mounts, options
@@ -119,12 +119,23 @@ class Zfs:
             self.mount(Dataset(str(new) + name.removeprefix(str(old))))
 
     def mount(self, dataset: Dataset) -> None:
-        """Mount it; mounted already is fine. Raises NotFound, Invalid (mountpoint none or legacy), Conflict (directory
-        not empty, zfs-fuse only)."""
+        """Mount it, its key loaded if need be; mounted already is fine.
+
+        Raises NotFound, KeyNotLoaded, Invalid (mountpoint none or legacy), Conflict (directory not empty, zfs-fuse
+        only).
+        """
         try:
             self.commands.mounting("mount", str(dataset))
         except AlreadyMounted:
             return
+        except KeyNotLoaded:
+            self.unlock(dataset)
+            self.commands.mounting("mount", str(dataset))
+
+    def unlock(self, dataset: Dataset) -> None:
+        """Have its key loaded, where it is encrypted (see `keys`). Safe to repeat. Raises KeyNotLoaded, NotFound."""
+        if self.flavour.can_encrypt:
+            keys.unlock(self.commands, dataset)
 
     def unmount(self, dataset: Dataset) -> None:
         """Unmount it and those below; not mounted is fine. Raises NotFound, Busy (open files, NFS clients)."""

@@ -62,6 +62,10 @@ class MountFailed(Unavailable):
     """The dataset was made or renamed all the same, but is not mounted: look, then mount."""
 
 
+class KeyNotLoaded(Unavailable):
+    """It is encrypted and its key is not loaded: somebody has to load it, or to say where it is."""
+
+
 class PermissionDenied(BackendFault):
     """The user we run as may not do this: use root, sudo or ``zfs allow``."""
 
@@ -69,6 +73,7 @@ class PermissionDenied(BackendFault):
 _MEANINGS: tuple[tuple[str, type[Fault]], ...] = (  # the first that is found counts
     (r"successfully (?:created|renamed), but (?:it may )?not (?:be )?(?:mounted|shared)", MountFailed),
     (r"[Pp]ermission denied|a password is required|is not in the sudoers file|may not run sudo", PermissionDenied),
+    (r"key not loaded|key is not loaded|key must be loaded|Key load error", KeyNotLoaded),
     (r"dependent clones|has clones|is cloned", HasClones),
     (r"has children", HasChildren),
     (r"more recent snapshots", NewerSnapshots),

@@ -61,7 +61,7 @@ def share(request: Any) -> Iterator[Any]:
     real.create("a")
     yield real
     for site in sites.all.values():
-        _clear(site)
+        clear(site)
 
 
 def _real_sites(request: Any) -> Sites:
@@ -79,7 +79,7 @@ def _real_sites(request: Any) -> Sites:
     return sites
 
 
-def _clear(site: Site) -> None:
+def clear(site: Site) -> None:
     ours = [path for path in site.driver.storage.nfs.all() if path.startswith(f"/{site.root}")]
     site.driver.storage.nfs.remove(ours)
     for _ in range(3):

@@ -60,6 +60,9 @@ NEW_ONLY = frozenset(
         "acltype",
         "snapshot_limit",
         "encryption",
+        "encryptionroot",
+        "keylocation",
+        "keystatus",
         "receive_resume_token",
     }
 )
@@ -92,6 +95,9 @@ _FILESYSTEM: dict[str, Callable[[Filesystem], object]] = {
     "mounted": lambda fs: "yes" if fs.is_mounted else "no",
     "unique": lambda fs: _written(fs),
     "encryption": lambda _fs: "off",
+    "encryptionroot": lambda _fs: "-",
+    "keylocation": lambda _fs: "none",
+    "keystatus": lambda _fs: "-",
     "receive_resume_token": lambda fs: token_of(fs.partial) if fs.partial else "-",
 }
 _SNAPSHOT: dict[str, Callable[[Snap], object]] = {

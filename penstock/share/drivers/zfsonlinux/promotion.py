@@ -50,14 +50,15 @@ def make_active(
 ) -> Promotion:
     """Make the replica the active one at ZFS' level, mounted; exports are the caller's.
 
-    `quiesce_s` bounds the time for catching up while the old one still serves. Raises Conflict (refused, nothing was
-    changed), and whatever keeps the last changes from arriving: then the old one serves again.
+    `quiesce_s` bounds the time for catching up while the old one still serves. Raises Conflict or KeyNotLoaded
+    (refused, nothing was changed), and whatever keeps the last changes from arriving: then the old one serves again.
     """
     decision = decide(found, replica_list, replica_id)
     own = _copy(found, replica_id)
     if isinstance(decision, Finish):
         _activate(own, decision.told)
         return decision.told
+    own.zfs.unlock(own.dataset)  # before anybody is fenced: what cannot be mounted cannot serve
     for zombie in decision.zombies:
         fence_copy(zombie, Fence(zombie.epoch, ""))
     if isinstance(decision, Planned):
