@@ -1,4 +1,4 @@
-"""Storage hosts without machines: namespaces, each with its own zfs-fuse, pool, NFS-Ganesha and sshd; and clients.
+"""Storage hosts without machines: namespaces, each with its own zfs-fuse, pool, NFS-Ganesha, tgtd, sshd; and clients.
 
 Importable (`Lab`) and a program: ``python -m lab.hosts up 2 2``, see ``--help``.
 """
@@ -20,11 +20,12 @@ from penstock.host.ssh import SshHost
 
 HERE = Path(__file__).resolve().parent
 ENTER = HERE / "enter"
-FEATURES = ("zfs", "nfs", "ssh")
+FEATURES = ("zfs", "nfs", "ssh", "iscsi")
 PROGRAMS = {
     "zfs": ("zfs-fuse", "zpool"),
     "nfs": ("ganesha.nfsd", "rpcbind", "gcc"),
     "ssh": ("sshd", "ssh-keygen", "sudo"),
+    "iscsi": ("tgtd", "tgt-admin"),
 }
 ALWAYS = ("ip", "nsenter", "unshare", "dbus-daemon")
 HOST_OCTET, CLIENT_OCTET = 10, 100

@@ -16,6 +16,8 @@ PACKAGE: dict[str, str] = {
     "rpcbind": "rpcbind",
     "ssh": "openssh-client",
     "sudo": "sudo",
+    "qemu-img": "qemu-utils",
+    "tgtadm": "tgt",
     "timeout": "coreutils",
     "zfs": "zfsutils-linux (OpenZFS, from contrib) or zfs-fuse",
     "zpool": "zfsutils-linux (OpenZFS, from contrib) or zfs-fuse",

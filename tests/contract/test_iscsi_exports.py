@@ -1,0 +1,268 @@
+"""What every IscsiExports promises: simulated, tgt, and LIO; by initiators that really log in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from penstock.errors import Conflict, Unavailable, Unsupported
+from penstock.exports.iscsi import ANYBODY, Chap, Initiator, IscsiTarget, Lun, Portal
+from tests.contract.iscsi_sites import IscsiSite, SimulatedTgtSite, TgtSite
+
+ALICE, BOB = "iqn.2026-11.lab.c1:alice", "iqn.2026-11.lab.c2:bob"
+CHAP = Chap("alice", "open-Sesame-1234")
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def tgt_site(request: Any) -> TgtSite:
+    lab = request.getfixturevalue("lab")
+    names = ("c1", "c2")
+    return TgtSite(
+        lab.host("h1"),
+        lab.address("h1"),
+        {name: lab.client(name) for name in names},
+        {name: lab.address(name) for name in names},
+        {name: lab.network.namespace(name) for name in names},
+    )
+
+
+@pytest.fixture(params=["simulated", pytest.param("tgt_site", marks=pytest.mark.lab)])
+def site(request: Any) -> Iterator[IscsiSite]:
+    found: IscsiSite = SimulatedTgtSite() if request.param == "simulated" else request.getfixturevalue(request.param)
+    yield found
+    found.server.apply([], remove=list(found.server.observe().configured))
+
+
+def made(site: IscsiSite, *initiators: Initiator, size_mib: int = 16, **rest: Any) -> IscsiTarget:
+    """A target with one LUN, not applied yet."""
+    number = next(NUMBERS)
+    lun = Lun(site.first_lun, site.backing(size_mib), f"serial-{number}")
+    return IscsiTarget(f"iqn.2026-11.lab.test:t{number}", (lun,), initiators, **rest)
+
+
+def test_only_who_is_named_gets_in(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE))
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.login("c1", target.iqn, BOB) is None
+    site.server.apply([target.allowing(Initiator(BOB)).refusing(ALICE)])
+    assert site.login("c1", target.iqn, ALICE) is None
+    assert site.login("c1", target.iqn, BOB) == 16
+
+
+def test_without_initiators_nobody_gets_in(site: IscsiSite) -> None:
+    target = made(site)
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE) is None
+    site.server.apply([target.allowing(Initiator(ALICE))])
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE) is None
+    assert site.server.get(target.iqn) == target
+    assert target.iqn in site.server.observe().in_force
+
+
+def test_anybody(site: IscsiSite) -> None:
+    target = made(site, Initiator(ANYBODY))
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.login("c2", target.iqn, BOB) == 16
+    site.server.apply([target.allowing(Initiator(ALICE))])
+    assert site.login("c2", target.iqn, BOB) is None
+
+
+@pytest.mark.parametrize("name", [ALICE, ANYBODY])
+def test_a_wrong_secret_is_refused(site: IscsiSite, name: str) -> None:
+    target = made(site, Initiator(name, CHAP))
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP) == 16
+    assert site.login("c1", target.iqn, ALICE, chap=Chap(CHAP.username, "another-Secret-1")) is None
+    assert site.login("c1", target.iqn, ALICE, chap=Chap("bob", CHAP.secret)) is None
+    assert site.login("c1", target.iqn, ALICE) is None
+
+
+def test_a_changed_secret_counts_at_once(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE, CHAP))
+    site.server.apply([target])
+    new = Chap(CHAP.username, "another-Secret-1")
+    site.server.apply([target.allowing(Initiator(ALICE, new))])
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP) is None
+    assert site.login("c1", target.iqn, ALICE, chap=new) == 16
+    site.server.apply([target.allowing(Initiator(ALICE))])
+    assert site.login("c1", target.iqn, ALICE) == 16
+
+
+def test_both_prove_themselves(site: IscsiSite) -> None:
+    mutual = Chap("target", "its-own-Secret-12")
+    target = made(site, Initiator(ALICE, CHAP), mutual=mutual)
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP, mutual=mutual) == 16
+    if not isinstance(site, SimulatedTgtSite):
+        assert site.login("c1", target.iqn, ALICE, chap=CHAP, mutual=Chap("target", "not-the-Secret-12")) is None
+
+
+def test_an_address_that_is_not_listed_is_refused(site: IscsiSite) -> None:
+    if not site.has_addresses:
+        with pytest.raises(Unsupported):
+            site.server.apply([made(site, Initiator(ANYBODY), addresses=(site.addresses["c1"],))])
+        return
+    target = made(site, Initiator(ANYBODY), addresses=(site.addresses["c1"],))
+    site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.login("c2", target.iqn, ALICE) is None
+
+
+def test_several_luns_and_one_gone(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE))
+    second = Lun(7, site.backing(32), "second")
+    more = IscsiTarget(target.iqn, (*target.luns, second), target.initiators)
+    site.server.apply([more])
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.login("c1", target.iqn, ALICE, lun=7) == 32
+    site.server.apply([IscsiTarget(target.iqn, (second,), target.initiators)])
+    assert site.login("c1", target.iqn, ALICE, lun=7) == 32
+    assert site.login("c1", target.iqn, ALICE) is None
+
+
+def test_what_was_applied_is_what_is_shown_and_again_is_once(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE, CHAP), mutual=Chap("target", "its-own-Secret-12"))
+    for _ in range(2):
+        site.server.apply([target])
+        seen = site.server.observe()
+        assert seen.configured == {target.iqn: target}
+        assert seen.in_force == {target.iqn}
+    assert site.server.put_back() == frozenset()
+
+
+def test_removed_is_gone_and_again_is_fine(site: IscsiSite) -> None:
+    kept, gone = made(site, Initiator(ALICE)), made(site, Initiator(ALICE))
+    site.server.apply([kept, gone])
+    for _ in range(2):
+        site.server.apply([], remove=[gone.iqn])
+        assert site.login("c1", gone.iqn, ALICE) is None
+        assert site.server.get(gone.iqn) is None
+    assert site.login("c1", kept.iqn, ALICE) == 16
+    assert site.server.observe().configured == {kept.iqn: kept}
+
+
+def test_nothing_asked_is_nothing_done(site: IscsiSite) -> None:
+    site.server.apply([])
+    assert site.server.observe().configured == {}
+
+
+def test_many_in_one_command(site: IscsiSite) -> None:
+    targets = [made(site, Initiator(ALICE)) for _ in range(20)]
+    site.server.apply(targets)
+    assert site.server.observe().in_force == {target.iqn for target in targets}
+    site.server.apply([], remove=[target.iqn for target in targets[1:]])
+    assert set(site.server.observe().configured) == {targets[0].iqn}
+
+
+def test_edit_sees_what_is_configured(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE))
+    asked: list[IscsiTarget | None] = []
+
+    def change(found: IscsiTarget | None) -> IscsiTarget | None:
+        asked.append(found)
+        if len(asked) == 2:  # somebody is quicker
+            site.server.apply([target.allowing(Initiator(BOB))])
+        return target if found is None else found.refusing(ALICE)
+
+    assert site.server.edit(target.iqn, change) == target
+    left = site.server.edit(target.iqn, change)
+    assert asked == [None, target, target.allowing(Initiator(BOB))]
+    assert left == site.server.get(target.iqn)
+    assert left is not None
+    assert left.names == [BOB]
+    assert site.server.edit(target.iqn, lambda _: None) is None
+    assert site.server.get(target.iqn) is None
+
+
+def test_a_grown_lun_is_seen_in_its_new_size(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE))
+    site.server.apply([target])
+    with site.staying("c1", target.iqn, ALICE):
+        site.resize(target.luns[0].path, 48)
+        site.server.apply([target])
+        assert site.login("c1", target.iqn, ALICE) == 48
+        assert [one.initiator for one in site.server.sessions(target.iqn)] == [ALICE]
+
+
+def test_sessions_of_others_go_on_and_who_lost_its_leave_is_logged_out(site: IscsiSite) -> None:
+    target, other = made(site, Initiator(ALICE), Initiator(BOB)), made(site, Initiator(ALICE))
+    site.server.apply([target, other])
+    with (
+        site.staying("c1", target.iqn, ALICE),
+        site.staying("c2", target.iqn, BOB),
+        site.staying("c1", other.iqn, ALICE),
+    ):
+        before = {one.initiator: one for one in site.server.sessions(target.iqn)}
+        assert {ALICE, BOB} == before.keys()
+        assert before[BOB].address in (site.addresses["c2"], "")
+        site.server.apply([target.refusing(BOB)])
+        assert [one.initiator for one in site.server.sessions(target.iqn)] == [ALICE]
+        site.server.apply([], remove=[target.iqn])
+        assert [one.initiator for one in site.server.sessions(other.iqn)] == [ALICE]
+
+
+def test_what_the_server_lost_is_visible_and_put_back(site: IscsiSite) -> None:
+    target, other = made(site, Initiator(ALICE, CHAP)), made(site, Initiator(BOB))
+    site.server.apply([target, other])
+    site.forget(target.iqn)
+    assert site.server.observe().in_force == {other.iqn}
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP) is None
+    assert site.server.put_back() == {target.iqn}
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP) == 16
+    site.lose()
+    assert site.server.put_back() == {target.iqn, other.iqn}
+    assert site.login("c2", other.iqn, BOB) == 16
+
+
+def test_a_restarted_server_serves_the_same_without_us(site: IscsiSite) -> None:
+    target, closed = made(site, Initiator(ALICE, CHAP)), made(site)
+    site.server.apply([target, closed])
+    site.restart()
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP) == 16
+    assert site.login("c1", target.iqn, BOB, chap=CHAP) is None
+    assert site.login("c1", target.iqn, ALICE) is None
+    assert site.login("c1", closed.iqn, ALICE) is None
+    assert site.server.observe().in_force == {target.iqn, closed.iqn}
+    site.server.apply([target, closed])
+    assert site.login("c1", target.iqn, ALICE, chap=CHAP) == 16
+
+
+def test_a_backing_path_that_is_not_there(site: IscsiSite) -> None:
+    target = IscsiTarget("iqn.2026-11.lab.test:none", (Lun(site.first_lun, "/tank/nothing", "none"),))
+    with pytest.raises(Unavailable, match="/tank/nothing"):
+        site.server.apply([target])
+    site.server.apply([], remove=[target.iqn])
+
+
+def test_one_user_name_has_one_secret(site: IscsiSite) -> None:
+    first, second = (
+        made(site, Initiator(ALICE, CHAP)),
+        made(site, Initiator(ALICE, Chap(CHAP.username, "other-Secret-12"))),
+    )
+    site.server.apply([first])
+    try:
+        site.server.apply([second])
+    except Conflict:
+        site.server.apply([], remove=[second.iqn])  # tgt's accounts are of the whole daemon
+    else:
+        assert site.login("c1", second.iqn, ALICE, chap=CHAP) is None
+    assert site.login("c1", first.iqn, ALICE, chap=CHAP) == 16
+
+
+def test_another_portal(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE), portals=(Portal(site.address, 3261), Portal(site.address)))
+    for _ in range(2):
+        site.server.apply([target])
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.login("c1", target.iqn, ALICE, port=3261) == 16
+
+
+def test_verify(site: IscsiSite) -> None:
+    site.server.verify()
