@@ -27,10 +27,11 @@ def check(ctx: click.Context) -> None:
     """
     from penstock.config.checking import check as problems_of
     from penstock.share.loading import options_of
+    from penstock.volume.loading import options_of as volume_options_of
 
     conf = load_config(ctx)
     paths = config_paths(ctx)
-    problems = problems_of(conf, paths, options_of)
+    problems = problems_of(conf, paths, options_of, volume_options_of)
     for problem in problems:
         click.echo(f"{'problem' if problem.is_fatal else 'notice '}  {problem}")
     if any(problem.is_fatal for problem in problems):

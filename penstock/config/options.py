@@ -208,6 +208,24 @@ VOLUMES = (
         )
     ),
 )
+IMAGES = (
+    cfg.StrOpt(
+        "image_conversion_dir",
+        default="$state_path/conversion",
+        help="Folder for images while they are fetched, checked and packed. It needs room for the largest of them.",
+    ),
+    cfg.IntOpt("image_conversion_cpu_limit", default=60, min=1, help="CPU seconds that a look at an image may cost."),
+    cfg.IntOpt(
+        "image_conversion_address_space_limit", default=1, min=1, help="GiB of memory that a look at an image may cost."
+    ),
+    cfg.BoolOpt("image_conversion_disable", default=False, help="Take only raw images, and convert none."),
+    cfg.BoolOpt("image_compress_on_upload", default=True, help="Compress images made of volumes, in formats that can."),
+    cfg.ListOpt(
+        "vmdk_allowed_types",
+        default=["streamOptimized", "monolithicSparse"],
+        help="Kinds of VMDK images that are taken.",
+    ),
+)
 DATABASE = (
     cfg.StrOpt(
         "connection",
@@ -266,7 +284,7 @@ MIDDLEWARE = (
 )
 
 SECTIONS: Mapping[str, Sequence[cfg.Opt]] = {
-    "DEFAULT": SERVICE + API + LOGGING + PERIODIC + MIGRATION + VOLUMES,
+    "DEFAULT": SERVICE + API + LOGGING + PERIODIC + MIGRATION + VOLUMES + IMAGES,
     "database": DATABASE,
     "quota": QUOTA,
     "operations": OPERATIONS,

@@ -115,6 +115,13 @@ DATA = (
         default="cinder-volume-copy",
         help="Name of the group volume copies are limited as. The copier itself keeps to the limit; no cgroup is made.",
     ),
+    cfg.StrOpt(
+        "volume_data_path",
+        default="auto",
+        choices=["auto", "kernel", "userspace"],
+        help="How this process reaches a volume's data to copy it: attached by the kernel through os-brick, or past it "
+        "by qemu's own iSCSI and NFS clients; auto: by the kernel where it has what that takes.",
+    ),
     cfg.IntOpt("volume_copy_bps_limit", default=0, help="Most bytes a second of a volume copy; 0 is no limit."),
 )
 CONNECTION = (

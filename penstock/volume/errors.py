@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.errors import BackendFault, Conflict, InsufficientCapacity, Invalid, NotFound, Unavailable
+from penstock.images.errors import ImageCopyFailure, ImageNotFound, ImageTooBig, ImageUnacceptable
 
 
 class VolumeBackendAPIException(BackendFault):
@@ -64,22 +65,6 @@ class DeviceUnavailable(Unavailable):
         self.attach_info = attach_info
 
 
-class ImageCopyFailure(BackendFault):
-    """Copying between a volume and an image failed."""
-
-
-class ImageTooBig(Invalid):
-    """The image, as it unpacks, is larger than the volume."""
-
-
-class ImageUnacceptable(Invalid):
-    """The image is not what it says, or not of a kind that is safe to read."""
-
-
-class ImageNotFound(NotFound):
-    """No such image."""
-
-
 class ManageExistingInvalidReference(Invalid):
     """The reference names nothing that can be taken over; the message says why."""
 
@@ -122,3 +107,32 @@ class NoFreeSpace(InsufficientCapacity):
 
 class BackupDeviceUnavailable(Conflict):
     """The volume is in a state in which it cannot be backed up."""
+
+
+__all__ = [
+    "BackupDeviceUnavailable",
+    "DeviceUnavailable",
+    "ExportFailure",
+    "ExtendVolumeError",
+    "ImageCopyFailure",
+    "ImageNotFound",
+    "ImageTooBig",
+    "ImageUnacceptable",
+    "InvalidConnectorException",
+    "InvalidReplicationTarget",
+    "InvalidSnapshot",
+    "InvalidVolume",
+    "ManageExistingAlreadyManaged",
+    "ManageExistingInvalidReference",
+    "ManageExistingVolumeTypeMismatch",
+    "NoFreeSpace",
+    "RemoveExportException",
+    "SnapshotIsBusy",
+    "SnapshotNotFound",
+    "UnableToFailOver",
+    "VolumeBackendAPIException",
+    "VolumeDriverException",
+    "VolumeIsBusy",
+    "VolumeMigrationFailed",
+    "VolumeNotFound",
+]

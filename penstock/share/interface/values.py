@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-Updates = Mapping[str, Any]
-"""Field names to new values, in the published form; absent keys leave the stored value alone."""
+from penstock.domain.driver_words import Context, Updates
 
 ExportLocation = Mapping[str, Any]
 """``path`` and, if wanted, ``is_admin_only``, ``preferred`` and ``metadata`` (text to text)."""
@@ -14,15 +13,4 @@ ExportLocation = Mapping[str, Any]
 ShareServer = Any
 """The share server of a backend that makes them, else None."""
 
-
-class Context(Protocol):
-    """Who caused the call; for logs and for services that want a caller's identity, never for permission checks."""
-
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def user_id(self) -> str | None: ...
-    @property
-    def project_id(self) -> str | None: ...
-    @property
-    def is_admin(self) -> bool: ...
+__all__ = ["Context", "ExportLocation", "ShareServer", "Updates"]

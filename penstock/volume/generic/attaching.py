@@ -1,0 +1,169 @@
+"""Attaching a volume to this machine, to read or write its data here: the same steps whatever the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+from penstock.config.backend import BackendConfiguration
+from penstock.errors import Fault, Invalid
+from penstock.volume.data_path.local import connector_for, here
+from penstock.volume.errors import DeviceUnavailable, ExportFailure, RemoveExportException, VolumeBackendAPIException
+from penstock.volume.interface.connections import ConnectionInterface
+from penstock.volume.interface.values import ConnectionInfo, Connector, Context
+from penstock.volume.models import SnapshotModel, VolumeModel
+from penstock.volume.records import Records
+
+log = structlog.get_logger(__name__)
+
+AttachInfo = Mapping[str, Any]
+"""``conn`` (connection information), ``device`` (its ``path``, its ``node`` where none was made), ``connector``."""
+
+
+class LocalAttachment(ConnectionInterface):
+    """Attach and detach, part of every driver. The steps are methods of their own, so that a driver can change one."""
+
+    configuration: BackendConfiguration
+    db: Records
+
+    def secure_file_operations_enabled(self) -> bool:
+        """Are the volumes files that root must not touch?"""
+        return False
+
+    def local_properties(self) -> dict[str, Any]:
+        """This machine as a connector, in os-brick's words."""
+        return here(str(self.configuration.conf.my_ip)).properties(
+            multipath=self.configuration.use_multipath_for_image_xfer,
+            enforce_multipath=self.configuration.enforce_multipath_for_image_xfer,
+        )
+
+    def _attach_volume(
+        self, context: Context, volume: VolumeModel, properties: Connector, remote: bool = False
+    ) -> tuple[AttachInfo, VolumeModel]:
+        """Attach `volume` to this machine, which is `properties`. A `remote` volume is one of another backend.
+
+        Returns what `_detach_volume` wants back, and the volume as it is then. What was half done is undone. Raises
+        ExportFailure, VolumeBackendAPIException, DeviceUnavailable.
+        """
+        if remote:
+            conn = self.db.initialize_connection(context, volume, properties)
+        else:
+            conn, volume = self._export_here(context, volume, properties)
+        data = dict(conn["data"])
+        if data.get("encrypted") is None:
+            data["encrypted"] = volume.is_encrypted
+        conn = {**conn, "data": data}
+        try:
+            return self._connect_device(conn), volume
+        except Fault as err:
+            attach_info = getattr(err, "attach_info", None)
+            self._detach_volume(context, attach_info, volume, properties, force=True, remote=remote, ignore_errors=True)
+            raise
+
+    def _export_here(
+        self, context: Context, volume: VolumeModel, properties: Connector
+    ) -> tuple[ConnectionInfo, VolumeModel]:
+        try:
+            update = self.create_export(context, volume, properties)
+        except Fault as err:
+            raise ExportFailure(f"Volume {volume.id} could not be exported: {err}") from err
+        if update:
+            volume = self.db.update_volume(volume.id, update)
+        try:
+            return self.initialize_connection(volume, properties), volume
+        except Fault as err:
+            self._undo(lambda: self.remove_export(context, volume), volume.id)
+            raise VolumeBackendAPIException(f"The backend tells no way to volume {volume.id}: {err}") from err
+
+    def _attach_snapshot(self, ctxt: Context, snapshot: SnapshotModel, properties: Connector) -> ConnectionInfo:
+        """Export `snapshot` to this machine. Returns the connection information. Raises as `_attach_volume`."""
+        try:
+            update = self.create_export_snapshot(ctxt, snapshot, properties)
+        except Fault as err:
+            raise ExportFailure(f"Snapshot {snapshot.id} could not be exported: {err}") from err
+        if update:
+            snapshot = self.db.update_snapshot(snapshot.id, update)
+        try:
+            conn = self.initialize_connection_snapshot(snapshot, properties)
+            if conn is None:
+                raise Invalid("the driver does not attach snapshots")
+        except Fault as err:
+            self._undo(lambda: self.remove_export_snapshot(ctxt, snapshot), snapshot.id)
+            raise VolumeBackendAPIException(f"The backend tells no way to snapshot {snapshot.id}: {err}") from err
+        return conn
+
+    def _connect_device(self, conn: ConnectionInfo) -> AttachInfo:
+        """Make the device that `conn` describes. Raises DeviceUnavailable, with what to detach."""
+        settings = self.configuration
+        connector = connector_for(
+            str(conn["driver_volume_type"]),
+            conn,
+            way=settings.volume_data_path,
+            initiator=self.local_properties()["initiator"],
+            use_multipath=settings.use_multipath_for_image_xfer,
+            device_scan_attempts=settings.num_volume_device_scan_tries,
+            lock_path=f"{settings.conf.state_path}/locks",
+        )
+        device = connector.connect_volume(conn["data"])
+        attach_info = {"conn": conn, "device": device, "connector": connector}
+        # A network file system that is not root's shows root nothing.
+        if not connector.check_valid_device(device["path"], not self.secure_file_operations_enabled()):
+            raise DeviceUnavailable(f"Nothing can be read at {device['path']}.", attach_info=attach_info)
+        return attach_info
+
+    def _detach_volume(
+        self,
+        context: Context,
+        attach_info: AttachInfo | None,
+        volume: VolumeModel,
+        properties: Connector,
+        force: bool = False,
+        remote: bool = False,
+        ignore_errors: bool = False,
+    ) -> None:
+        """Undo `_attach_volume`. `force` goes on after a step failed, and raises the first failure in the end, unless
+        `ignore_errors`.
+        """
+        steps = [partial(self._disconnect, attach_info, force, ignore_errors)] if attach_info else []
+        if remote:
+            steps.append(partial(self.db.terminate_connection, context, volume, properties, force=force))
+        else:
+            steps += [partial(self._terminate, volume, properties, force), partial(self._unexport, context, volume)]
+        failed: list[Fault] = []
+        for step in steps:
+            try:
+                step()
+            except Fault as err:
+                log.warning("volume.detach_failed", volume_id=volume.id, error=str(err))
+                failed.append(err)
+                if not force:
+                    break
+        if failed and not ignore_errors:
+            raise failed[0]
+
+    def _disconnect(self, attach_info: AttachInfo, force: bool, ignore_errors: bool) -> None:
+        attach_info["connector"].disconnect_volume(
+            attach_info["conn"]["data"], attach_info["device"], force=force, ignore_errors=ignore_errors
+        )
+
+    def _terminate(self, volume: VolumeModel, properties: Connector, force: bool) -> None:
+        try:
+            self.terminate_connection(volume, properties, force=force)
+        except Fault as err:
+            raise VolumeBackendAPIException(f"Volume {volume.id} keeps its connection: {err}") from err
+
+    def _unexport(self, context: Context, volume: VolumeModel) -> None:
+        try:
+            self.remove_export(context, volume)
+        except Fault as err:
+            raise RemoveExportException(f"Volume {volume.id} keeps its export: {err}") from err
+
+    def _undo(self, step: Callable[[], None], thing_id: str) -> None:
+        """Take back what was begun, on the way out with another fault: that one is what is to be told."""
+        try:
+            step()
+        except Fault as err:
+            log.warning("volume.undo_failed", id=thing_id, error=str(err))
