@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -40,7 +40,8 @@ class Attachment:
     """One use of a volume, by an instance (`instance_uuid`, any id the caller keeps) or a host.
 
     `connector` is the initiator as it described itself, None until it did. `connection_info` is what the driver
-    answered to it, None while there is no connection; it may hold a CHAP password.
+    answered to it as the attachments resource shows it (one mapping, ``driver_volume_type`` among the rest), None while
+    there is no connection; it may hold a CHAP password.
     """
 
     id: AttachmentId
@@ -62,6 +63,29 @@ class Attachment:
     def is_connected(self) -> bool:
         """May the backend know of it? It was asked to connect it, and not to the end asked to forget it."""
         return self.connector is not None
+
+
+# What the older actions show beside ``data``, not in it.
+_BESIDE_DATA = ("driver_volume_type", "mount_point_base")
+
+
+def flat(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A driver's connection information as the attachments resource shows it."""
+    return {**(answer.get("data") or {}), **{key: value for key, value in answer.items() if key != "data"}}
+
+
+def nested(connection_info: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as ``os-initialize_connection`` shows it."""
+    found = {key: connection_info[key] for key in _BESIDE_DATA if key in connection_info}
+    return {**found, "data": {key: value for key, value in connection_info.items() if key not in _BESIDE_DATA}}
+
+
+def same_initiator(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Are these connectors of one machine? By what names the machine to a target, else by its host name."""
+    for key in ("initiator", "nqn", "wwpns", "host", "ip"):
+        if one.get(key) and other.get(key):
+            return bool(one[key] == other[key])
+    return False
 
 
 _MOST_IN_USE_FIRST = (

@@ -48,6 +48,7 @@ class Operation:
     project_id: str | None
     progress: str | None
     error: str | None
+    fault: str | None  # the kind of fault that `error` is the sentence of
     cancel_requested: bool
     created_at: datetime
     started_at: datetime | None

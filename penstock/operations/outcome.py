@@ -6,8 +6,44 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from penstock.domain.operations import Operation
+from penstock.errors import (
+    BackendFault,
+    Conflict,
+    Fault,
+    Forbidden,
+    InsufficientCapacity,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    Unavailable,
+    Unsupported,
+)
 
 FIRST_DELAY_S = 1.0
+
+# The kinds that whoever waits for an operation can do something about, the particular before the general.
+KINDS: tuple[type[Fault], ...] = (
+    QuotaExceeded,
+    InsufficientCapacity,
+    Unsupported,
+    NotFound,
+    Conflict,
+    Forbidden,
+    Unavailable,
+    Invalid,
+    BackendFault,
+)
+
+
+def kind_of(error: Exception) -> str:
+    """The name of the kind of fault it is."""
+    return next((kind.__name__ for kind in KINDS if isinstance(error, kind)), BackendFault.__name__)
+
+
+def fault_of(kind: str | None, sentence: str | None) -> Fault:
+    """The fault that ended an operation, from what was kept of it."""
+    found = next((one for one in KINDS if one.__name__ == kind), BackendFault)
+    return found(sentence or "It failed.")
 
 
 @dataclass(frozen=True, slots=True)

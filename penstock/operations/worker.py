@@ -21,7 +21,7 @@ from penstock.domain.operations import Operation, OperationState
 from penstock.errors import Cancelled, Displaced, Fault, Unavailable
 from penstock.operations.attempt import attempt
 from penstock.operations.elsewhere import Elsewhere
-from penstock.operations.outcome import RetryPolicy
+from penstock.operations.outcome import RetryPolicy, kind_of
 from penstock.operations.queue import OperationQueue
 from penstock.store import operations as rows
 from penstock.store.database import Database, Transaction, after_commit
@@ -194,6 +194,7 @@ class Worker:
         def write(tx: Transaction) -> None:
             rows.finish(tx, operation.id, state=OperationState.DONE, now=self._clock.utc())
             after_commit(tx, written.set)
+            after_commit(tx, self._queue.tell_ended)
 
         try:
             with attempt(last=last, operation=operation, done=write):
@@ -228,8 +229,10 @@ class Worker:
 
     def _end(self, operation: Operation, state: OperationState, started: float, error: Exception | None = None) -> None:
         text = None if error is None else str(error)
+        kind = None if error is None else kind_of(error)
         with self._database.begin() as tx:
-            rows.finish(tx, operation.id, state=state, now=self._clock.utc(), error=text)
+            rows.finish(tx, operation.id, state=state, now=self._clock.utc(), error=text, fault=kind)
+            after_commit(tx, self._queue.tell_ended)
         self._tell(operation, state, started, error)
 
     def _tell(

@@ -57,7 +57,13 @@ _CLAIM = (
 _FINISH = (
     update(operations)
     .where(operations.c.id == bindparam("of"))
-    .values(state=bindparam("to"), finished_at=bindparam("at"), error=bindparam("because"), not_before=None)
+    .values(
+        state=bindparam("to"),
+        finished_at=bindparam("at"),
+        error=bindparam("because"),
+        fault=bindparam("kind"),
+        not_before=None,
+    )
 )
 
 
@@ -149,10 +155,16 @@ def readdress(tx: Connection, operation_ids: Collection[str], backend: str) -> i
 
 
 def finish(
-    tx: Connection, operation_id: OperationId, *, state: OperationState, now: datetime, error: str | None = None
+    tx: Connection,
+    operation_id: OperationId,
+    *,
+    state: OperationState,
+    now: datetime,
+    error: str | None = None,
+    fault: str | None = None,
 ) -> None:
-    """Write the end of an operation."""
-    tx.execute(_FINISH, {"of": operation_id, "to": state, "at": now, "because": error})
+    """Write the end of an operation, with the sentence and the kind of the fault that ended it."""
+    tx.execute(_FINISH, {"of": operation_id, "to": state, "at": now, "because": error, "kind": fault})
 
 
 def set_progress(tx: Connection, operation_id: OperationId, progress: str) -> None:
@@ -204,6 +216,7 @@ def _operation(row: Row[tuple[object, ...]]) -> Operation:
         project_id=row.project_id,
         progress=row.progress,
         error=row.error,
+        fault=row.fault,
         cancel_requested=row.cancel_requested,
         created_at=row.created_at,
         started_at=row.started_at,

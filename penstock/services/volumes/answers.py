@@ -1,0 +1,25 @@
+"""Answers that only the backend can give: the request waits for an operation of the durable queue.
+
+What is asked for is committed before anybody waits, and the answer is what the operation stores. Whoever died or lost
+patience meanwhile, client or server, finds it in the row.
+"""
+
+from __future__ import annotations
+
+from penstock.domain.operations import OperationState
+from penstock.errors import Unavailable
+from penstock.ids import OperationId
+from penstock.operations.outcome import fault_of
+from penstock.services.control_plane import ControlPlane
+
+
+def await_end(plane: ControlPlane, operation_id: OperationId) -> None:
+    """Return when the operation is done.
+
+    Raises the fault that ended it, Unavailable when it has not ended after ``rpc_response_timeout``: it goes on.
+    """
+    operation = plane.operations.wait(plane.database, operation_id, timeout_s=plane.conf.rpc_response_timeout)
+    if operation is None:
+        raise Unavailable("The storage backend has not answered yet. What was asked for goes on; look at it again.")
+    if operation.state is not OperationState.DONE:
+        raise fault_of(operation.fault, operation.error)
