@@ -47,7 +47,7 @@ CONNECTABLE = (
 
 @dataclass(frozen=True, slots=True)
 class NewAttachment:
-    """What an attachment is asked for with. With a `connector` it is connected at once. Without a `mode`: as the volume."""
+    """What an attachment is asked for with. With a `connector` it is connected at once. `mode` None: as it may be."""
 
     volume_id: str
     instance_uuid: str | None = None
