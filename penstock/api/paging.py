@@ -5,13 +5,13 @@ The share API goes on by ``offset``, the volume API by ``marker`` and with sever
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from penstock.api.request import ApiRequest
 from penstock.errors import Invalid
-from penstock.services.paging import MarkedPage, Page
+from penstock.services.paging import KeysetPage, Page
 
 DIRECTIONS = ("desc", "asc")
 MOST_SORT_KEYS = 8
@@ -58,26 +58,30 @@ def next_links(
     return {f"{collection}_links": [{"rel": "next", "href": href}]}
 
 
-def marked_page_of(request: ApiRequest, sort_keys: Collection[str]) -> MarkedPage:
+def marked_page_of(
+    request: ApiRequest, sort_keys: Collection[str], *, names: Mapping[str, str] | None = None
+) -> KeysetPage:
     """The part of a list that the query asks for by ``marker``, never more than ``osapi_max_limit`` items.
+
+    `names` says what some published keys are called inside.
 
     Raises Invalid for a limit or offset that is not a number or is negative, and for an unknown key or direction.
     """
     most = int(request.plane.conf.osapi_max_limit)
     limit = _number(request, "limit", 0)
-    return MarkedPage(
+    return KeysetPage(
         limit=most if limit is None else min(limit, most),
         offset=_number(request, "offset", 0) or 0,
         marker=request.query.get("marker") or None,
-        sort=_sort(request, sort_keys),
+        sort=tuple(((names or {}).get(key, key), descending) for key, descending in _sort(request, sort_keys)),
     )
 
 
 def marked_links(
-    request: ApiRequest, page: MarkedPage, items: Sequence[dict[str, Any]], collection: str
+    request: ApiRequest, page: KeysetPage, items: Sequence[dict[str, Any]], collection: str
 ) -> dict[str, list[dict[str, str]]]:
     """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full."""
-    if not items or len(items) < page.limit:
+    if not items or page.limit is None or len(items) < page.limit:
         return {}
     query = {key: value for key, value in request.query.items() if key not in ("offset", "marker")}
     query["marker"] = str(items[-1]["id"])

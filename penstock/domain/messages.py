@@ -23,3 +23,8 @@ class Message:
     text: str
     created_at: datetime
     expires_at: datetime
+
+    @property
+    def is_about_volumes(self) -> bool:
+        """Is it one of the volume API's, not of the share API's?"""
+        return self.resource_type.startswith("VOLUME")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,7 +11,7 @@ from penstock.domain.messages import Message
 from penstock.errors import NotFound
 from penstock.ids import MessageId, ProjectId, new_id
 from penstock.services.control_plane import ControlPlane
-from penstock.services.paging import Page
+from penstock.services.paging import KeysetPage, Page
 from penstock.services.visibility import owns
 from penstock.store import messages as rows
 from penstock.store.database import Transaction
@@ -77,16 +78,31 @@ def list_messages(plane: ControlPlane, context: RequestContext, wanted: MessageF
         )
 
 
-def get(plane: ControlPlane, context: RequestContext, message_id: str) -> Message:
-    """One message. Raises NotFound, also for other projects' messages."""
+def list_about_volumes(
+    plane: ControlPlane,
+    context: RequestContext,
+    page: KeysetPage,
+    equal: Mapping[str, str],
+    like: Mapping[str, str],
+) -> list[Message]:
+    """The caller's project's messages about volumes with these FILTERS names and substrings, one page.
+
+    Raises NotFound (the marker).
+    """
     with plane.database.read() as tx:
-        return _mine(tx, context, message_id)
+        return rows.list_about_volumes(tx, project_id=context.project_id, filters=equal, like_filters=like, page=page)
 
 
-def delete(plane: ControlPlane, context: RequestContext, message_id: str) -> None:
-    """Forget one message. Raises NotFound, also for other projects' messages."""
+def get(plane: ControlPlane, context: RequestContext, message_id: str, *, about_volumes: bool = False) -> Message:
+    """One message, about shares or about volumes. Raises NotFound, also for other projects' messages."""
+    with plane.database.read() as tx:
+        return _mine(tx, context, message_id, about_volumes=about_volumes)
+
+
+def delete(plane: ControlPlane, context: RequestContext, message_id: str, *, about_volumes: bool = False) -> None:
+    """Forget one message, about shares or about volumes. Raises NotFound, also for other projects' messages."""
     with plane.database.begin() as tx:
-        rows.delete_message(tx, _mine(tx, context, message_id).id)
+        rows.delete_message(tx, _mine(tx, context, message_id, about_volumes=about_volumes).id)
 
 
 def prune(plane: ControlPlane) -> int:
@@ -95,8 +111,8 @@ def prune(plane: ControlPlane) -> int:
         return rows.prune(tx, expired_before=plane.clock.utc())
 
 
-def _mine(tx: Transaction, context: RequestContext, message_id: str) -> Message:
+def _mine(tx: Transaction, context: RequestContext, message_id: str, *, about_volumes: bool) -> Message:
     message = rows.get(tx, message_id)
-    if message is None or not owns(context, message.project_id):
+    if message is None or not owns(context, message.project_id) or message.is_about_volumes is not about_volumes:
         raise NotFound(f"There is no message {message_id[:64]}.")
     return message

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from penstock.errors import NotFound
-from penstock.store.pages import MarkedPage
+from penstock.store.keyset import KeysetPage
 from penstock.store.shares import Page
 
-__all__ = ["MarkedPage", "Page", "part_of"]
+__all__ = ["KeysetPage", "Page", "part_of"]
 
 Item = TypeVar("Item")
 
 
-def part_of(items: Sequence[Item], page: MarkedPage, *, value_of: Callable[[Item, str], Any]) -> list[Item]:
+def part_of(items: Sequence[Item], page: KeysetPage, *, value_of: Callable[[Item, str], Any]) -> list[Item]:
     """The page of a short list that is in memory. `value_of` gives an item's value by a sort key, and its ``id``.
 
     Raises NotFound when the marker is not in the list.
@@ -29,7 +29,8 @@ def part_of(items: Sequence[Item], page: MarkedPage, *, value_of: Callable[[Item
             raise NotFound(f"There is nothing in this list whose id is the marker '{page.marker[:64]}'.")
         start = ids.index(page.marker) + 1
     start += page.offset
-    return list(ordered[start : start + page.limit])
+    end = None if page.limit is None else start + page.limit
+    return list(ordered[start:end])
 
 
 def _comparable(value: Any) -> tuple[bool, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +10,11 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from penstock.domain.messages import Message
 from penstock.ids import MessageId, ProjectId
+from penstock.store.keyset import KeysetPage, paged
 from penstock.store.schema import messages
-from penstock.store.shares import Page
+from penstock.store.shares import Page, like
 
+_ABOUT_VOLUMES = messages.c.resource_type.startswith("VOLUME", autoescape=True)
 SORTABLE = {
     "id": messages.c.id,
     "project_id": messages.c.project_id,
@@ -54,9 +57,10 @@ def list_messages(
     created_since: datetime | None = None,
     created_before: datetime | None = None,
 ) -> list[Message]:
-    """Messages of a project (None: of all), narrowed by FILTERS names, one page."""
+    """Messages about shares of a project (None: of all), narrowed by FILTERS names, one page."""
     order = SORTABLE[page.sort_key]
     query = select(messages).order_by(order.desc() if page.descending else order, messages.c.id)
+    query = query.where(~_ABOUT_VOLUMES)
     if project_id is not None:
         query = query.where(messages.c.project_id == project_id)
     for name, value in filters.items():
@@ -68,6 +72,29 @@ def list_messages(
     if page.limit is not None:
         query = query.limit(page.limit)
     return [_message(row) for row in tx.execute(query.offset(page.offset))]
+
+
+def list_about_volumes(
+    tx: Connection,
+    *,
+    project_id: str | None,
+    filters: Mapping[str, str],
+    like_filters: Mapping[str, str],
+    page: KeysetPage,
+) -> list[Message]:
+    """Messages about volumes of a project (None: of all), narrowed by FILTERS names and by substrings, one page.
+
+    Raises NotFound (the marker).
+    """
+    query = select(messages).where(_ABOUT_VOLUMES)
+    if project_id is not None:
+        query = query.where(messages.c.project_id == project_id)
+    for name, value in filters.items():
+        query = query.where(FILTERS[name] == value)
+    for name, value in like_filters.items():
+        query = query.where(like(FILTERS[name], value))
+    query = paged(tx, query, page, SORTABLE, messages.c.id, what="message")
+    return [_message(row) for row in tx.execute(query)]
 
 
 def count_messages(tx: Connection, project_id: str | None) -> int:

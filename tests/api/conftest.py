@@ -195,3 +195,29 @@ def backend(plane: ControlPlane) -> PoolRef:
         backends.heartbeat(tx, binary="manila-share", host=pool.service_host, zone="nova", ready=True, now=now)
         backends.put_pools(tx, pool.service_host, [PoolReport(pool, capabilities, now)])
     return pool
+
+
+@pytest.fixture
+def vbackend(plane: ControlPlane) -> PoolRef:
+    """One volume backend that is up, with one pool of 1,000 GiB."""
+    pool = PoolRef("store1", "block", "tank")
+    now = plane.clock.utc()
+    capabilities = {
+        "pool_name": "tank",
+        "total_capacity_gb": 1000.0,
+        "free_capacity_gb": 1000.0,
+        "reserved_percentage": 0,
+        "thin_provisioning_support": True,
+        "thick_provisioning_support": True,
+        "max_over_subscription_ratio": 20.0,
+        "volume_backend_name": "BLOCK",
+        "storage_protocol": "iSCSI",
+        "driver_version": "1.0",
+        "vendor_name": "Penstock",
+        "QoS_support": False,
+        "multiattach": True,
+    }
+    with plane.database.begin() as tx:
+        backends.heartbeat(tx, binary="cinder-volume", host=pool.service_host, zone="nova", ready=True, now=now)
+        backends.put_pools(tx, pool.service_host, [PoolReport(pool, capabilities, now)])
+    return pool

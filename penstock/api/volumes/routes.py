@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.api.routing import Routes
-from penstock.api.volumes import default_types, extra_specs, qos_specs, type_encryption, types
+from penstock.api.volumes import (
+    default_types,
+    extensions,
+    extra_specs,
+    messages,
+    pools,
+    qos_specs,
+    quota_sets,
+    resource_filters,
+    services,
+    type_encryption,
+    types,
+)
 
 RESOURCES: Sequence[Routes] = (
     types.routes,
@@ -13,4 +25,10 @@ RESOURCES: Sequence[Routes] = (
     type_encryption.routes,
     default_types.routes,
     qos_specs.routes,
+    quota_sets.routes,
+    services.routes,
+    pools.routes,
+    extensions.routes,
+    messages.routes,
+    resource_filters.routes,
 )
