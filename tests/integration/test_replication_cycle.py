@@ -19,9 +19,16 @@ from tests.product.replicating import Files, Replicating
 from tests.product.running import PORTS, Product, running
 from tests.product.user import User
 
-QUICK = ("periodic_interval = 3", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1")
+ANYWHERE = "use_scheduler_to_create_share_from_snapshot = True"
+QUICK = (ANYWHERE, "periodic_interval = 3", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1")
 # a command on a machine of user-mode Linux takes up to a second
-PATIENT = ("periodic_interval = 20", "replica_state_update_interval = 40", "[operations]", "max_retry_delay = 5")
+PATIENT = (
+    ANYWHERE,
+    "periodic_interval = 20",
+    "replica_state_update_interval = 40",
+    "[operations]",
+    "max_retry_delay = 5",
+)
 PATIENCE_S = 300.0
 HASTY = "zfs_command_timeout = 10"
 SPECS = {
@@ -204,3 +211,40 @@ def test_migrate_cancel_migrate(replicated: tuple[Replicating, Files], pair: Pai
     user.allow(copy, pair.friend.address)
     assert pair.friend.read(user.location(copy), "first") == "at home"
     assert pair.friend.read(user.location(copy), "second") is None
+
+
+def test_a_share_from_a_snapshot_on_the_other_host(replicated: tuple[Replicating, Files], pair: Pair) -> None:
+    share, files = replicated
+    user = share.user
+    home = pair.machine(user.show(share.share)["host"])
+    files.write(user.location(share.share), "first", "in the snapshot")
+    snapshot = user.snapshot(share.share)
+    files.write(user.location(share.share), "second", "after it")
+
+    copy = user.clone(snapshot, availability_zone=pair.other(home).zone)
+    user.allow(copy, pair.friend.address)
+    found = user.show(copy)
+    assert pair.machine(found["host"]) is pair.other(home)
+    assert found["progress"] == "100%"
+    assert pair.friend.read(user.location(copy), "first") == "in the snapshot"
+    assert pair.friend.read(user.location(copy), "second") is None
+    user.delete_snapshot(snapshot)  # nothing holds it: the copy shares no block with it
+    user.delete(share.share)
+    assert pair.friend.read(user.location(copy), "first") == "in the snapshot"
+
+
+def test_a_backend_is_drained(replicated: tuple[Replicating, Files], pair: Pair) -> None:
+    share, files = replicated
+    user, product = share.user, share.product
+    home = pair.machine(user.show(share.share)["host"])
+    service = user.show(share.share)["host"].partition("#")[0]
+    files.write(user.location(share.share), "first", "before the drain")
+    moved = [share.share, *(user.share(1, availability_zone=home.zone) for _ in range(2))]
+    try:
+        told = product.told("backend", "drain", service)
+        assert all(one in told for one in moved), told
+        assert {pair.machine(user.show(one)["host"]).backend for one in moved} == {pair.other(home).backend}
+        assert files.digest_at(user.location(share.share)) == files.digest
+        assert pair.friend.may(user.location(share.share)) == "rw"
+    finally:
+        user.caller.ok("PUT", "/services/enable", {"host": service, "binary": "manila-share"})

@@ -27,6 +27,11 @@ class Machine:
     cut_power: Callable[[], None]
     boot: Callable[[], None]
 
+    @property
+    def zone(self) -> str:
+        """Each machine is an availability zone."""
+        return f"zone-{self.backend}"
+
     def ran(self, *argv: str) -> str:
         """What a command on it says; it has to work."""
         done = self.host.run(argv, timeout_s=120)
@@ -62,6 +67,10 @@ class Pair:
         }
 
 
+def _zone(machine: Machine) -> str:
+    return f"backend_availability_zone = {machine.zone}"
+
+
 def namespace_pair(lab: Lab, *more: str) -> Pair:
     """zfs-fuse and NFS-Ganesha on h1, where we are root, and h2, where we are a user with sudo; libnfs on c1 and c2."""
     lab.up(2, 2)
@@ -73,7 +82,7 @@ def namespace_pair(lab: Lab, *more: str) -> Pair:
         machine.ran("zfs", "create", "-p", ROOT)
     paths = lab.key_path, lab.known_hosts_path
     backends = {
-        machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, *more, user=user)
+        machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, _zone(machine), *more, user=user)
         for machine, user in zip(machines, ("root", "storage"), strict=True)
     }
     friend, stranger = (LibnfsClient(lab.client(name), lab.address(name)) for name in ("c1", "c2"))
@@ -97,7 +106,9 @@ def kernel_pair(lab: KernelLab, *more: str) -> Pair:
         machine.ran("zpool", "create", "tank", "/dev/ubdb")
         machine.ran("zfs", "create", ROOT)
     paths = lab.key_path, lab.known_hosts_path
-    backends = {machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, *more) for machine in machines}
+    backends = {
+        machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, _zone(machine), *more) for machine in machines
+    }
     friend = KernelClient(lab.host("k3"), lab.address("k3"), count())
     return Pair(
         Site("kernel", machines[0].host, machines[0].address, backends, friend, friend, None),
