@@ -134,7 +134,7 @@ class Lab:
         return self
 
     def start(self, name: str) -> None:
-        """Boot a host again after `kill`: its pool is imported, the rest of its disk is fresh."""
+        """Boot a host again after `kill`: its pool is imported, /etc/ganesha as it was, all else is fresh."""
         self._launch(name)
         self._await_ready(name)
 

@@ -21,7 +21,7 @@ from penstock.exports.ganesha_words import quoted, respelled
 from penstock.exports.model import ClientRule, Export, Squash, normal_client
 from penstock.exports.shards import COUNT, shard_of
 
-HEADER = re.compile(r"# penstock instance=(?P<instance_id>\S+)")
+HEADER = re.compile(r"# penstock instance=(?P<instance_id>\S+?)(?P<later> mounted=later)?")
 OPENING = (
     "EXPORT { Export_Id = %s; Path = %s; Pseudo = %s; Access_Type = NONE; Protocols = NFSv3, NFSv4; Transports = TCP; "
     "SecType = sys; Anonymous_Uid = 0xfffe; Anonymous_Gid = 0xfffe; FSAL { Name = VFS; }"
@@ -59,7 +59,7 @@ def render(exports: Iterable[Numbered]) -> str:
         export = numbered.export
         shard, path = shard_of(export.path), quoted(export.path)
         lines += [
-            f"# penstock instance={export.instance_id}",
+            f"# penstock instance={export.instance_id}{'' if export.is_mounted_at_boot else ' mounted=later'}",
             _spelled(OPENING, shard) % (numbered.export_id, path, path),
             *(_client(rule, shard) for rule in export.clients),
             CLOSING,
@@ -120,8 +120,10 @@ def _parse(text: str) -> dict[str, Numbered]:
         rules: list[ClientRule] = []
         while (inner := next(lines, CLOSING)) != CLOSING:
             rules.append(_parse_client(inner))
-        export = Export(opening["path"].strip('"'), header["instance_id"], tuple(rules))
-        exports[export.path] = Numbered(int(opening["export_id"]), export)
+        path, is_mounted_at_boot = opening["path"].strip('"'), header["later"] is None
+        export = Export(path, header["instance_id"], tuple(rules), is_mounted_at_boot)
+        if is_mounted_at_boot or path not in exports:  # in both kinds of files: a restarted server reads the one
+            exports[path] = Numbered(int(opening["export_id"]), export)
     return exports
 
 

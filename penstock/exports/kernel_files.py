@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from penstock.errors import BackendFault, Invalid
 from penstock.exports.model import ClientRule, Export, Squash, normal_client
 
 PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_.,:@%+=~-")
-HEADER = re.compile(r"# penstock instance=(?P<instance_id>\S+) path=(?P<path>\S+)")
+HEADER = re.compile(r"# penstock instance=(?P<instance_id>\S+) path=(?P<path>\S+)(?P<later> mounted=later)?")
 CLIENT = re.compile(
-    r"(?P<client>[0-9a-f.:]+/[0-9]+)\((?P<level>rw|ro),sync,no_subtree_check,sec=sys,(?P<squash>[a-z_]+)\)"
+    r"(?P<client>[0-9a-f.:]+/[0-9]+)\((?P<level>rw|ro),sync,no_subtree_check,sec=sys,(mountpoint,)?(?P<squash>[a-z_]+)\)"
 )
 OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
@@ -36,14 +37,18 @@ def render(exports: Iterable[Export]) -> str:
     """The text of one exports.d file. Most specific clients first, since the first match in a line decides.
 
     An export without rules gets no line: a path without clients means everybody in exports(5).
+
+    ``mountpoint`` makes rpc.mountd look at each question whether the path is mounted. Without it a server that starts
+    before the filesystem is there serves the empty directory below, and what clients write is lost.
     """
     lines: list[str] = []
     for export in sorted(exports, key=lambda export: export.path):
         path = escaped(export.path)
-        lines.append(f"# penstock instance={export.instance_id} path={path}")
+        later = "" if export.is_mounted_at_boot else " mounted=later"
+        lines.append(f"# penstock instance={export.instance_id} path={path}{later}")
         if export.clients:
             rules = (
-                f"{block}({'rw' if rule.writable else 'ro'},sync,no_subtree_check,sec=sys,{rule.squash})"
+                f"{block}({'rw' if rule.writable else 'ro'},sync,no_subtree_check,sec=sys,mountpoint,{rule.squash})"
                 for rule, block in _blocks(export)
             )
             lines.append(f"{path} {' '.join(rules)}")
@@ -60,16 +65,16 @@ def parse(text: str) -> dict[str, Export]:
 
 def _parse(text: str) -> dict[str, Export]:
     exports: dict[str, Export] = {}
-    instance_id, path = "", ""
+    path = ""
     for line in text.splitlines():
         if header := HEADER.fullmatch(line):
-            instance_id, path = header["instance_id"], unescaped(header["path"])
-            exports[path] = Export(path, instance_id)
+            path = unescaped(header["path"])
+            exports[path] = Export(path, header["instance_id"], is_mounted_at_boot=header["later"] is None)
             continue
         name, *clients = line.split(" ")
         if not path or unescaped(name) != path or not clients:
             raise BackendFault(f"an exports file of ours was changed by somebody else: {line!r}")
-        exports[path] = Export(path, instance_id, tuple(map(_parse_client, clients)))
+        exports[path] = replace(exports[path], clients=tuple(map(_parse_client, clients)))
     return exports
 
 
@@ -98,7 +103,7 @@ def _etab_line(path: str, rule: ClientRule, block: str) -> str:
     )
     return (
         f"{path}\t{block}({level},sync,wdelay,hide,nocrossmnt,secure,{squash},no_subtree_check,secure_locks,acl,"
-        f"no_pnfs,anonuid=65534,anongid=65534,sec=sys,{level},secure,{squash})"
+        f"no_pnfs,mountpoint,anonuid=65534,anongid=65534,sec=sys,{level},secure,{squash})"
     )
 
 
@@ -122,6 +127,8 @@ def served_by(export: Export) -> set[str]:
 
 def _essence(client: str, options: list[str]) -> str:
     chosen = [
-        name for name in ("rw", "ro", "root_squash", "no_root_squash", "all_squash", "sec=sys") if name in options
+        name
+        for name in ("rw", "ro", "root_squash", "no_root_squash", "all_squash", "sec=sys", "mountpoint")
+        if name in options
     ]
     return " ".join([client, *chosen])

@@ -91,11 +91,15 @@ class Export:
     `clients` may be given in any order; it is kept most specific first, IPv4 before IPv6, the two halves of an
     address space as one when they say the same. Raises Invalid for a path
     that is not absolute, plain and printable, an odd instance id, or two rules for one client.
+
+    The path is where a filesystem is mounted, and is served only while it is. One that nobody mounts at boot
+    (`is_mounted_at_boot`) is not served by a server that was started until it is put again.
     """
 
     path: str
     instance_id: str
     clients: tuple[ClientRule, ...] = ()
+    is_mounted_at_boot: bool = True
 
     def __post_init__(self) -> None:
         check_path(self.path)

@@ -1,5 +1,8 @@
 """NFS-Ganesha: files of EXPORT blocks that a restarted Ganesha reads, and D-Bus for the one that runs.
 
+It does not look whether an export's directory is where something is mounted. So what is not mounted at boot is kept in
+files that no configuration includes (``.later``): one that starts does not serve it, however long nobody tells it to.
+
 UpdateExport adds what is missing and changes what is there, so it is the only call for both; its change of clients is
 in force at once for mounted clients too, NFSv3 and NFSv4 (the contract suite proves it). It never takes a number away
 from an export with another path.
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -42,7 +45,25 @@ class GaneshaNfs:
 
     @property
     def _shards(self) -> Shards:
+        """Both kinds of files, for reading and for changing."""
+        return Shards(self.host, DIRECTORY, ".*")
+
+    @property
+    def _at_boot(self) -> Shards:
+        """What a Ganesha that starts reads."""
         return Shards(self.host, DIRECTORY, ".conf")
+
+    @property
+    def _later(self) -> Shards:
+        """What it does not read, but is told of over D-Bus when the filesystem is mounted."""
+        return Shards(self.host, DIRECTORY, ".later")
+
+    def _homes(self, paths: Iterable[str]) -> list[str]:
+        """The files that may have these paths."""
+        return sorted({kind.file_of(path) for path in paths for kind in (self._at_boot, self._later)})
+
+    def _home_of(self, export: Export) -> str:
+        return (self._at_boot if export.is_mounted_at_boot else self._later).file_of(export.path)
 
     @property
     def _bus(self) -> GaneshaBus:
@@ -82,14 +103,20 @@ class GaneshaNfs:
                 return
 
     def _put(self, wanted: Mapping[str, Export], served: Mapping[str, int], refused: AbstractSet[int]) -> None:
-        grouped = self._shards.files_of(wanted)
-        texts = self._shards.texts(grouped)
-        present = ganesha_files.parse("".join(texts.values()))
-        numbered = self._number(wanted, {**served, **{p: one.export_id for p, one in present.items()}}, refused)
-        files = self._shards.files_of(present | numbered)
-        self._write({file: [(present | numbered)[path] for path in files[file]] for file in grouped}, present, texts)
-        for file, paths in grouped.items():
-            self._enforce(file, [numbered[path] for path in paths], len(files[file]))
+        present = self._read(wanted)
+        numbered = self._number(wanted, {**served, **present.numbers}, refused)
+        blocks = present.without(wanted)
+        for one in numbered.values():
+            blocks[self._home_of(one.export)][one.export.path] = one
+        self._write(blocks, present)
+        for file in blocks:
+            changed = [one for path, one in blocks[file].items() if path in numbered]
+            self._enforce(file, changed, len(blocks[file]))
+
+    def _read(self, paths: Iterable[str]) -> _Present:
+        homes = self._homes(paths)
+        texts = self._shards.texts(homes)
+        return _Present(texts, {file: ganesha_files.parse(texts.get(file, "")) for file in homes})
 
     def remove(self, paths: Sequence[str]) -> None:
         """See NfsServer. The server first: its number for a path is only in the file.
@@ -100,28 +127,23 @@ class GaneshaNfs:
             self._shards.change(lambda: self._remove(paths))
 
     def _remove(self, paths: Sequence[str]) -> None:
-        grouped = self._shards.files_of(paths)
-        texts = self._shards.texts(grouped)
-        present = ganesha_files.parse("".join(texts.values()))
-        for path in sorted(set(paths) & set(present)):
-            self._bus.remove(present[path].export_id)
-        unknown = set(paths) - set(present)
+        present = self._read(paths)
+        known = present.numbers
+        for path in sorted(set(paths) & set(known)):
+            self._bus.remove(known[path])
+        unknown = set(paths) - set(known)
         if unknown:
             for export_id, path in self._bus.served_paths().items():
                 if path in unknown:
                     self._bus.remove(export_id)
-        files = self._shards.files_of(present)
-        kept = {
-            file: [present[path] for path in files.get(file, ()) if path not in gone] for file, gone in grouped.items()
-        }
-        self._write(kept, present, texts)
+        self._write(present.without(paths), present)
 
     def let_go(self, path: str) -> None:
         """See NfsServer. Nothing to do: Ganesha closes all files of an export that it removes."""
 
     def get(self, path: str) -> Export | None:
         """See NfsServer."""
-        found = ganesha_files.parse("".join(self._shards.texts([self._shards.file_of(path)]).values())).get(path)
+        found = ganesha_files.parse("".join(self._shards.texts(self._homes([path])).values())).get(path)
         return found.export if found else None
 
     def all(self) -> dict[str, Export]:
@@ -188,23 +210,23 @@ class GaneshaNfs:
             numbered[export.path] = Numbered(export_id, export)
         return numbered
 
-    def _write(
-        self, wanted: Mapping[str, list[Numbered]], present: Mapping[str, Numbered], texts: Mapping[str, str]
-    ) -> None:
-        """Write the files that differ. A new file is in the index after it exists, a lost one before it goes."""
-        before = self._shards.files_of(present)
-        changed = {
-            file: ganesha_files.render(blocks)
-            for file, blocks in wanted.items()
-            if blocks != [present[path] for path in before.get(file, ())]
-        }
-        for file in (file for file, text in changed.items() if text):
-            self._shards.swap(file, texts.get(file), changed[file])
-        self._index(wanted)
-        for file in (file for file, text in changed.items() if not text):
-            self._shards.swap(file, texts.get(file), "")
+    def _write(self, blocks: Mapping[str, Mapping[str, Numbered]], present: _Present) -> None:
+        """Write the files that differ. A new file is in the index after it exists, a lost one before it goes.
 
-    def _index(self, wanted: Mapping[str, list[Numbered]]) -> None:
+        What moves from one file to another is in both for a moment, not in neither.
+        """
+        changed = {file: inside for file, inside in blocks.items() if inside != present.blocks[file]}
+        gaining = [file for file, inside in changed.items() if inside.keys() - present.blocks[file].keys()]
+        for file in sorted(changed, key=lambda file: file not in gaining):
+            if changed[file]:
+                self._shards.swap(file, present.texts.get(file), ganesha_files.render(changed[file].values()))
+        at_boot = {file: inside for file, inside in blocks.items() if file.endswith(self._at_boot.suffix)}
+        self._index(at_boot)
+        for file, inside in changed.items():
+            if not inside:
+                self._shards.swap(file, present.texts.get(file), "")
+
+    def _index(self, wanted: Mapping[str, Mapping[str, Numbered]]) -> None:
         text = self.host.read_file(INDEX)
         indexed = set(INCLUDE.findall(text or ""))
         index = (indexed | {file for file, blocks in wanted.items() if blocks}) - {
@@ -214,6 +236,8 @@ class GaneshaNfs:
             raise Overtaken(INDEX)
 
     def _enforce(self, file: str, changed: Sequence[Numbered], in_file: int) -> None:
+        if not changed:
+            return
         try:
             if len(changed) == in_file > 1:
                 self._bus.update(file, ganesha_files.EVERY_BLOCK, in_file)
@@ -226,6 +250,24 @@ class GaneshaNfs:
             if not taken:
                 raise
             raise _Taken(taken) from fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """Our files as they are now: their texts, and the exports in each by path, also for those that do not exist."""
+
+    texts: Mapping[str, str]
+    blocks: Mapping[str, Mapping[str, Numbered]]
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """By path."""
+        return {path: one.export_id for inside in self.blocks.values() for path, one in inside.items()}
+
+    def without(self, paths: Iterable[str]) -> dict[str, dict[str, Numbered]]:
+        """`blocks` without those of these paths."""
+        gone = set(paths)
+        return {file: {p: one for p, one in inside.items() if p not in gone} for file, inside in self.blocks.items()}
 
 
 class _Taken(Exception):

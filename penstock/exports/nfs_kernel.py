@@ -11,6 +11,9 @@ and that reading is quadratic in the number of *distinct* clients. Measured with
 with one client in all rules, 0.23 s with 1,000 different ones, 6 to 7 s with 10,000; in user-mode Linux, from the flush
 to a fresh mount, 0.6 to 1.1 s, 1 to 2 s, and 24 to 38 s. So prefer networks in rules, or NFS-Ganesha, on a host with
 thousands of different clients (docs/decisions/0003).
+
+Every export says ``mountpoint``: rpc.mountd answers for it only while something is mounted there, whoever boots first.
+What it answered before, nfsd keeps for a minute, so a `put` after the mount flushes that.
 """
 
 from __future__ import annotations
@@ -124,8 +127,8 @@ class KernelNfs:
             old = {path: present[path] for path in before.get(file, ())}
             new = {path: export for path, export in (old | {path: wanted[path] for path in paths}).items() if export}
             text = texts.get(file)
-            if old != new:
-                rendered = kernel_files.render(new.values())
+            rendered = kernel_files.render(new.values())
+            if rendered != (text or ""):  # also what an older release of ours wrote in other words
                 self._shards.swap(file, text, rendered)
                 text = rendered or None
             digests[file] = digest(text)

@@ -46,8 +46,8 @@ class Site(ABC):
         """Behind our back, make the running server stop serving the path."""
 
     @abstractmethod
-    def restart(self) -> None:
-        """Start the server again: it serves what is configured."""
+    def restart(self, meanwhile: Callable[[], object] = tuple) -> None:
+        """Start the server again: it serves what is configured. `meanwhile` is called while it does not run."""
 
 
 class SimulatedSite(Site):
@@ -71,8 +71,9 @@ class SimulatedSite(Site):
         self.host.state.files[ETAB] = ""
         self.host.run(["exportfs", "-f"], timeout_s=5)
 
-    def restart(self) -> None:
+    def restart(self, meanwhile: Callable[[], object] = tuple) -> None:
         self.nfs.stop(self.host.state.files)
+        meanwhile()
         self.nfs.boot(self.host.state.files)
 
 
@@ -154,13 +155,14 @@ class GaneshaSite(RealSite):
             if "uint16" in line and f'"{path}"' in next(lines):
                 assert self.bus("RemoveExport", f"uint16:{line.split()[1]}").exit_code == 0
 
-    def restart(self) -> None:
+    def restart(self, meanwhile: Callable[[], object] = tuple) -> None:
         pid = (self.host.read_file("/run/ganesha/ganesha.pid") or "").strip()
         environment = (self.host.read_file(f"/proc/{pid}/environ") or "").split("\0")
         command = (self.host.read_file(f"/proc/{pid}/cmdline") or "").rstrip("\0").split("\0")
         self.ran("kill", "-9", pid)
         preload = [word for word in environment if word.startswith("LD_PRELOAD=")]
         until(lambda: self.host.run(["test", "-e", f"/proc/{pid}"], timeout_s=10).exit_code != 0)
+        meanwhile()
         self.ran("env", *preload, *command)
         until(lambda: self.bus("ShowExports").exit_code == 0)
 
@@ -176,8 +178,10 @@ class KernelSite(RealSite):
             if name == path:
                 self.ran("exportfs", "-u", f"{client.partition('(')[0]}:{path}")
 
-    def restart(self) -> None:
+    def restart(self, meanwhile: Callable[[], object] = tuple) -> None:
         self.host.write_file(ETAB, "")
+        self.ran("exportfs", "-f")
+        meanwhile()
         self.ran("exportfs", "-ra")  # what nfs-server.service does before it starts nfsd
 
 

@@ -316,6 +316,30 @@ def test_our_etab_is_what_exportfs_writes(real: RealSite) -> None:
     assert real.server.in_force() == {plain, odd}
 
 
+@pytest.mark.parametrize("is_mounted_at_boot", [False, True])
+def test_a_server_that_starts_before_the_filesystem_is_there_does_not_serve_the_directory_below(
+    real: RealSite, is_mounted_at_boot: bool
+) -> None:
+    """The kernel's server never does; Ganesha cannot tell, so it does not know of what nobody mounts at boot."""
+    if is_mounted_at_boot and isinstance(real, GaneshaSite):
+        pytest.skip("Ganesha does not look whether something is mounted")
+    path = real.directory()
+    dataset = path.lstrip("/")
+    if not is_mounted_at_boot:
+        real.ran("zfs", "set", "canmount=noauto", dataset)
+    export = Export(path, "i1", (rule(real.addresses["c1"], squash=Squash.NO_ROOT_SQUASH),), is_mounted_at_boot)
+    real.server.put([export])
+    assert seen(real, path) == ["rw", "rw", None, None]
+    unmount = ["zfs", "unmount", dataset]  # a server lets go of what clients had open a moment after
+    real.restart(lambda: until(lambda: real.host.run(unmount, timeout_s=60).exit_code == 0))
+    assert real.server.all() == {path: export}
+    assert seen(real, path) == [None] * 4
+    assert real.ran("find", path).stdout.split() == [path]
+    real.ran("zfs", "mount", dataset)
+    real.server.put([export])
+    assert seen(real, path) == ["rw", "rw", None, None]
+
+
 def test_a_number_that_ganesha_gave_to_somebody_else_is_not_taken(site: Site) -> None:
     if not isinstance(site, GaneshaSite):
         pytest.skip("only Ganesha numbers its exports")

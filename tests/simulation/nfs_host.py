@@ -32,6 +32,7 @@ class SimulatedNfs:
         commands: dict[str, Callable[[Sequence[str], str, dict[str, str]], Answer | None]] = {
             "cat": _cat,
             "find": _find,
+            "grep": _grep,
             "exportfs": _exportfs,
             "python3": _python3,
         }
@@ -42,7 +43,7 @@ class SimulatedNfs:
     def install(self, host: SimulatedHost) -> None:
         """Give `host` this server, running."""
         self.boot(host.state.files)
-        for name in ("cat", "find", "exportfs", "python3"):
+        for name in ("cat", "find", "grep", "exportfs", "python3"):
             host.programs[name] = self._program(host, name)
 
     def _program(self, host: SimulatedHost, name: str) -> Callable[[Sequence[str], str], Answer]:
@@ -93,6 +94,15 @@ def _find(arguments: Sequence[str], stdin: str, files: dict[str, str]) -> Answer
             chosen = [name for name in inside if fnmatch.fnmatchcase(basename(name), pattern)]
             return 0, "".join(f"{name}:{line}\n" for name in chosen for line in files[name].splitlines()), ""
     return (0, "", "") if "-exec" not in arguments else None
+
+
+def _grep(arguments: Sequence[str], stdin: str, files: dict[str, str]) -> Answer | None:
+    match list(arguments):
+        case ["-aH", "", "--", *names]:
+            missing = [f"grep: {name}: No such file or directory\n" for name in names if name not in files]
+            found = [f"{name}:{line}\n" for name in names for line in files.get(name, "").splitlines()]
+            return 2 if missing else 0, "".join(found), "".join(missing)
+    return None
 
 
 def _exportfs(arguments: Sequence[str], stdin: str, files: dict[str, str]) -> Answer | None:

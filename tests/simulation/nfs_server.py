@@ -57,9 +57,14 @@ class SimulatedNfs:
         """What clients get; costs no command."""
         return _parse(self._host.state.files.get(SERVED))
 
+    def served_at_boot(self) -> set[str]:
+        """What one that starts would serve without looking whether anything is mounted; costs no command."""
+        configured = _parse(self._host.state.files.get(CONFIGURED))
+        return {path for path, export in configured.items() if export.is_mounted_at_boot}
+
     def _apply(self, exports: dict[str, Export]) -> None:
         rows = [
-            [e.path, e.instance_id, [[c.client, c.writable, c.squash.value] for c in e.clients]]
+            [e.path, e.instance_id, [[c.client, c.writable, c.squash.value] for c in e.clients], e.is_mounted_at_boot]
             for _, e in sorted(exports.items())
         ]
         self._host.write_file(CONFIGURED, json.dumps(rows))
@@ -75,8 +80,8 @@ class SimulatedNfs:
 def _parse(text: str | None) -> dict[str, Export]:
     rows = json.loads(text or "[]")
     return {
-        path: Export(path, owner, tuple(ClientRule(c, writable, Squash(s)) for c, writable, s in clients))
-        for path, owner, clients in rows
+        path: Export(path, owner, tuple(ClientRule(c, writable, Squash(s)) for c, writable, s in clients), at_boot)
+        for path, owner, clients, at_boot in rows
     }
 
 

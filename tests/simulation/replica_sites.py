@@ -96,6 +96,14 @@ class SimulatedShare(Replicated):
         if not self.is_split:
             assert len(writers) <= 1, f"{writers} accept writes after {after}"
 
+    def check_boot(self, after: object) -> None:
+        """Were the power to fail now, no server would serve a directory where nothing is mounted."""
+        for name, site in self.sites.all.items():
+            assert isinstance(site.nfs, SimulatedNfs)
+            filesystems = self.site(name).state.filesystems
+            unmounted = {f"/{path}" for path, found in filesystems.items() if found.local.get("canmount") == "noauto"}
+            assert not unmounted & site.nfs.served_at_boot(), f"on {name} after {after}"
+
     def holds(self, name: str) -> int:
         """Holds on the host, on whatever."""
         return sum(len(s.holds) for f in self.site(name).state.filesystems.values() for s in f.snapshots.values())
@@ -132,6 +140,7 @@ class Watching:
 
     def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
         self.share.check_writers(words)
+        self.share.check_boot(words)
         if self.count - 1 == self.at:
             if self.kind == "crash after":
                 raise Crash(self.struck)

@@ -37,11 +37,11 @@ PATHS = st.text(min_size=1, max_size=30).map(lambda text: f"/{text}").filter(is_
 def test_render() -> None:
     assert kernel_files.render([EXPORT]) == (
         "# penstock instance=i-1 path=/tank/a\\040b\n"
-        "/tank/a\\040b 10.0.0.5/32(rw,sync,no_subtree_check,sec=sys,root_squash)"
-        " 10.0.0.0/8(ro,sync,no_subtree_check,sec=sys,no_root_squash)"
-        " 0.0.0.0/1(rw,sync,no_subtree_check,sec=sys,all_squash)"
-        " 128.0.0.0/1(rw,sync,no_subtree_check,sec=sys,all_squash)"
-        " fd00::1/128(rw,sync,no_subtree_check,sec=sys,root_squash)\n"
+        "/tank/a\\040b 10.0.0.5/32(rw,sync,no_subtree_check,sec=sys,mountpoint,root_squash)"
+        " 10.0.0.0/8(ro,sync,no_subtree_check,sec=sys,mountpoint,no_root_squash)"
+        " 0.0.0.0/1(rw,sync,no_subtree_check,sec=sys,mountpoint,all_squash)"
+        " 128.0.0.0/1(rw,sync,no_subtree_check,sec=sys,mountpoint,all_squash)"
+        " fd00::1/128(rw,sync,no_subtree_check,sec=sys,mountpoint,root_squash)\n"
     )
 
 
@@ -80,7 +80,10 @@ def test_foreign_lines_in_our_files_are_a_fault(text: str) -> None:
 
 def test_in_force_is_judged_by_what_we_choose_not_by_spelling() -> None:
     # as another release of exportfs writes it: the path escaped less, other defaults named
-    etab = "/tank/a\\040b\t10.0.0.5/32(rw,sync,hide,xprtsec=none,root_squash,no_all_squash,sec=sys,rw,root_squash)\n"
+    etab = (
+        "/tank/a\\040b\t10.0.0.5/32(rw,sync,hide,xprtsec=none,root_squash,no_all_squash,mountpoint,sec=sys,rw,"
+        "root_squash)\n"
+    )
     export = Export("/tank/a b", "i-1", RULES[:1])
     assert kernel_files.parse_etab(etab)["/tank/a b"] == kernel_files.served_by(export)
     read_only = Export("/tank/a b", "i-1", (ClientRule("10.0.0.5", writable=False),))

@@ -20,7 +20,7 @@ from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, KIND, SHARE_ID, Fence, Kind, kind_of
-from penstock.share.drivers.zfsonlinux.observe import SeenShare
+from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.replica_ending import end_replication
 from penstock.share.drivers.zfsonlinux.replica_set import Copy
@@ -70,7 +70,7 @@ class Ensuring:
     def ensure_one(self, share: ShareModel, seen: SeenShare) -> list[dict[str, Any]]:
         """See `ensure_share`. Raises what keeps it from being mounted."""
         update, export = self._ensure(share, seen, self._elsewhere([seen]).epoch_of(share["share_id"]))
-        self.helper.serve_again([export] if export is not None else [])
+        self.helper.serve_again([export] if export is not None else [], unmounted_before([seen]))
         return cast("list[dict[str, Any]]", update["export_locations"])
 
     def ensure(self, found: Sequence[tuple[ShareModel, SeenShare | None]]) -> Updates:
@@ -89,7 +89,9 @@ class Ensuring:
                 continue
             try:
                 update, export = self._ensure(share, seen, elsewhere.epoch_of(share["share_id"]))
-                self._end_if_alone(share, seen, elsewhere)
+                if self._end_if_alone(share, seen, elsewhere):
+                    now = observe_share(self.own.storage.zfs, seen.dataset)
+                    export = wanted_export(now) if now is not None else None
             except Fault as fault:  # one that cannot be served must not keep the others waiting
                 log.warning("share.not_mounted", share=share["id"], reason=fault.message)
                 unserved += [seen.mountpoint] if seen.mountpoint else []
@@ -100,7 +102,7 @@ class Ensuring:
             elif seen.marks.is_replicated and seen.role is not Role.REPLICA and seen.mountpoint:
                 unserved.append(seen.mountpoint)
         self.helper.remove(unserved)  # else clients would get the empty directory below, on the host's own disk
-        self.helper.serve_again(wanted)
+        self.helper.serve_again(wanted, unmounted_before(seen for _, seen in found if seen is not None))
         return updates
 
     def _ensure(self, share: ShareModel, seen: SeenShare, known_epoch: int) -> tuple[dict[str, Any], Export | None]:
@@ -122,13 +124,20 @@ class Ensuring:
             raise InvalidShare(f"{seen.dataset} has no mountpoint of its own, so there is no path to export")
         return self.helper.locations(seen.mountpoint)
 
-    def _end_if_alone(self, share: ShareModel, seen: SeenShare, elsewhere: Elsewhere) -> None:
+    def _end_if_alone(self, share: ShareModel, seen: SeenShare, elsewhere: Elsewhere) -> bool:
         """The last replica was deleted while we could not be told: then the marks of replication go now."""
-        if share["replica_state"] == Role.ACTIVE and is_alone(seen, elsewhere):
-            end_replication(Copy(share, self.own, seen.dataset, seen))
+        if share["replica_state"] != Role.ACTIVE or not is_alone(seen, elsewhere):
+            return False
+        end_replication(Copy(share, self.own, seen.dataset, seen))
+        return True
 
     def _elsewhere(self, seen: Iterable[SeenShare]) -> Elsewhere:
         return look_elsewhere(self.peers, seen)
+
+
+def unmounted_before(seen: Iterable[SeenShare]) -> set[str]:
+    """Paths of those that were not mounted when they were looked at. Pure."""
+    return {one.mountpoint for one in seen if one.mountpoint is not None and not one.is_mounted}
 
 
 @dataclass(frozen=True, slots=True)

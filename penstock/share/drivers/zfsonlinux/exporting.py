@@ -48,7 +48,8 @@ def wanted_export(seen: SeenShare) -> Export | None:
     if seen.identity is None or seen.mountpoint is None or not seen.rules:
         return None
     rules = rules_for(seen, Understood(seen.rules, {}))  # whatever is written there: a replica lets nobody write
-    return Export(seen.mountpoint, seen.identity.id, tuple(rule.client_rule for rule in rules)) if rules else None
+    clients = tuple(rule.client_rule for rule in rules)
+    return Export(seen.mountpoint, seen.identity.id, clients, not seen.is_boot_safe) if rules else None
 
 
 def rules_for(seen: SeenShare, understood: Understood) -> tuple[StoredRule, ...]:
@@ -67,7 +68,7 @@ def export_of(seen: SeenShare, clients: Sequence[ClientRule]) -> Export | None:
         return None
     if seen.mountpoint is None or not seen.is_mounted:
         raise Unavailable(f"{seen.dataset} is not mounted, so nothing of it may be exported")
-    return Export(seen.mountpoint, str(seen.owner_id), tuple(clients))
+    return Export(seen.mountpoint, str(seen.owner_id), tuple(clients), not seen.is_boot_safe)
 
 
 def exports_to_put(wanted: Iterable[Export], configured: Mapping[str, Export], in_force: set[str]) -> list[Export]:

@@ -26,7 +26,7 @@ def begin(copy: Copy, client: str) -> str:
         raise Conflict(f"{seen.dataset} has no mountpoint, so it cannot be served")
     if not seen.is_mounted:
         carry_out((Mount(seen.dataset),), copy.zfs)
-    copy.peer.storage.nfs.put([Export(seen.mountpoint, copy.id, (rule,))])
+    copy.peer.storage.nfs.put([Export(seen.mountpoint, copy.id, (rule,), is_mounted_at_boot=False)])
     return seen.mountpoint
 
 

@@ -8,6 +8,7 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import lineage, rehearsing
+from penstock.share.drivers.zfsonlinux.fencing import serve_seen
 from penstock.share.drivers.zfsonlinux.identity import (
     FENCED,
     HOSTS,
@@ -18,6 +19,7 @@ from penstock.share.drivers.zfsonlinux.identity import (
     SYNCED_GUID,
     base_for,
 )
+from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peers
 from penstock.share.drivers.zfsonlinux.replica_set import (
     Copy,
@@ -135,6 +137,7 @@ def end_replication(copy: Copy) -> None:
         HOSTS,
     )  # hosts last: who finds them goes on
     if seen.marks.is_replicated or seen.marks.hosts:
+        _serve_from_boot_on(copy)
         carry_out((Forget(copy.dataset, marks),), zfs)
 
 
@@ -144,3 +147,10 @@ def _mount_at_boot(copy: Copy) -> None:
         carry_out((SetProperties(copy.dataset, (("canmount", "on"),)),), copy.zfs)
     except Busy as busy:
         log.info("replica.canmount_stays", replica=copy.id, reason=busy.message)
+
+
+def _serve_from_boot_on(copy: Copy) -> None:
+    """A server that starts may serve it again, since ZFS mounts it by then."""
+    seen = observe_share(copy.zfs, copy.dataset)
+    if seen is not None and seen.is_mounted:
+        serve_seen(copy, seen)

@@ -16,9 +16,11 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.errors import BackendFault, Conflict, NotFound, Unavailable
+from penstock.exports.model import Export
 from penstock.host.streaming import Routes
 from penstock.ids import new_id
 from penstock.share.drivers.zfsonlinux import plan, spec
+from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE, READ_ONLY, fence_copy
 from penstock.share.drivers.zfsonlinux.identity import (
     EPOCH,
@@ -37,6 +39,7 @@ from penstock.share.drivers.zfsonlinux.identity import (
     Kind,
     base_for,
 )
+from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.replica_set import (
     Copy,
@@ -135,7 +138,10 @@ def hosts_of_others(copy: Copy, replica_list: Sequence[ShareModel]) -> str:
 
 
 def _prepare(source: Copy, replica_list: Sequence[ShareModel]) -> None:
-    """From its first replica on, only we mount the active one: a host that reboots serves nothing by itself."""
+    """From its first replica on, only we mount the active one: a host that reboots serves nothing by itself.
+
+    Its NFS server learns that before ZFS does: the power may fail between the two.
+    """
     seen = source.seen
     if seen is None or source.role is not Role.ACTIVE:
         return
@@ -149,8 +155,17 @@ def _prepare(source: Copy, replica_list: Sequence[ShareModel]) -> None:
         (ROLE, Role.ACTIVE.value, seen.marks.role is None),
     )
     pairs = tuple((name, value) for name, value, is_missing in wanted if is_missing)
+    if not seen.is_boot_safe:
+        source.peer.storage.nfs.put_back(lambda: _mounted_by_us(source))
     if pairs:
         carry_out((SetProperties(source.dataset, pairs),), source.zfs)
+
+
+def _mounted_by_us(source: Copy) -> list[Export]:
+    """Its export, from a fresh look at its rules, as one that is not mounted at boot."""
+    seen = observe_share(source.zfs, source.dataset)
+    export = wanted_export(seen) if seen is not None and seen.is_mounted else None
+    return [] if export is None else [replace(export, is_mounted_at_boot=False)]
 
 
 # --- what to send ---------------------------------------------------------------------------------------------------

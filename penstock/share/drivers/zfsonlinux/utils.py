@@ -6,7 +6,7 @@ import abc
 import functools
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from penstock.clock import Clock, SystemClock
@@ -251,7 +251,7 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
         if seen is None or seen.mountpoint is None or seen.identity is None:
             raise NotFound(f"{dataset_name} is not a share of ours that could be exported")
         clients = tuple(rule.client_rule for rule in understood.rules)
-        self.serve(Export(seen.mountpoint, seen.identity.id, clients))
+        self.serve(Export(seen.mountpoint, seen.identity.id, clients, not seen.is_boot_safe))
         return understood.updates
 
     # --- what the driver needs beside: whole batches, by path ---------------------------------------------------------
@@ -267,12 +267,15 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
         else:
             self.storage.nfs.remove([export.path])
 
-    def serve_again(self, wanted: Sequence[Export]) -> None:
-        """Put in force, in one batch, those that are not."""
+    def serve_again(self, wanted: Sequence[Export], just_mounted: Collection[str] = ()) -> None:
+        """Put in force, in one batch, those that are not; also those at paths that were not mounted until now.
+
+        The kernel's server remembers for a minute that nothing was there.
+        """
         if not wanted:
             return
         nfs = self.storage.nfs
-        missing = exports_to_put(wanted, nfs.all(), nfs.in_force())
+        missing = exports_to_put(wanted, nfs.all(), nfs.in_force() - set(just_mounted))
         if missing:
             nfs.put(missing)
 
