@@ -53,6 +53,7 @@ OPERATIONS = frozenset(
         "delete_share_replica",
         "promote_share_replica",
         "update_share_replica",
+        "end_share_replication",
         "create_replicated_snapshot",
         "delete_replicated_snapshot",
         "migration_start",

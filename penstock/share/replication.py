@@ -1,7 +1,8 @@
 """What a driver with replicas can tell and do beyond the published interface, in terms every driver shares.
 
 Optional: the share manager asks ``isinstance(driver, HasReplicaReports)``. Such a driver's `update_replica_state` and
-`promote_replica` also take the keyword ``watch``, by which a long copy is followed and ended from outside.
+`promote_replica` also take the keyword ``watch``, by which a long copy is followed and ended from outside; among the
+snapshots that `update_replica_state` is given are those in ``error_deleting``, which need not be there.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class ReplicaReport:
 
     `synced_at` (naive UTC) is when what it holds was the active replica's state; None before the first sync ends.
     `is_source_changed` says whether the active replica was written since; None when it could not be asked. `diverged`
-    names what was set aside. `is_complete` is False while the first copy has not ended.
+    names what was set aside. `is_complete` is False while the first copy has not ended. `is_replicated`: it is the
+    active one, and keeps what other replicas need of it.
     """
 
     role: Role
@@ -62,6 +64,7 @@ class ReplicaReport:
     is_source_changed: bool | None = None
     diverged: tuple[str, ...] = ()
     is_complete: bool = True
+    is_replicated: bool = False
 
 
 def _ignore(_sent_bytes: int) -> None:
@@ -112,4 +115,8 @@ class HasReplicaReports(Protocol):
 
     def end_rehearsal(self, replica: ShareModel) -> None:
         """Destroy the clone with what was written to it; fine when there is none."""
+        ...
+
+    def end_replication(self, replica: ShareModel) -> None:
+        """It is its share's only one: what it keeps for others goes. Nothing for one that is not the active one."""
         ...

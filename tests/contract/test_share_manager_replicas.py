@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,39 @@ def test_after_a_promotion_that_failed_a_look_puts_the_old_one_back(bench: Repli
         "north": ("available", "in_sync"),
     }
     assert bench.active(share).epoch == 5, "the number of the reign that never was is not used again"
+
+
+def test_a_fence_that_was_lifted_needs_no_promotion(bench: ReplicaBench, share: Share) -> None:
+    """The active one goes on under a later number than its row has: the row follows, and nobody is promoted."""
+    bench.record(share, "east").epoch = 9
+    bench.look("east")
+    assert bench.active(share).epoch == 9
+    with bench.database.read() as tx:
+        assert operations.pending(tx, resource_key=f"share:{share.id}") == []
+
+
+@pytest.mark.parametrize("step", range(1, 8))
+def test_an_unplanned_promotion_that_dies_is_ended_under_its_next_number(
+    bench: ReplicaBench, share: Share, step: int
+) -> None:
+    """Each attempt keeps a number of its own: what the one before activated is no old active that came back."""
+    bench.away = {"east"}
+    replica_id = bench.begin_promotion(share, "west")
+    bench.steps.clear()
+
+    class Died(BaseException):
+        pass
+
+    def die(section: str, what: str) -> None:
+        if len(bench.steps) == step:
+            raise Died
+
+    bench.interrupt = die  # type: ignore[method-assign]
+    with suppress(Died):
+        bench.managers["west"].promote_share_replica(CONTEXT, replica_id, share.id)
+    bench.managers["west"].promote_share_replica(CONTEXT, replica_id, share.id)
+    assert bench.record(share, "west").role == Role.ACTIVE
+    assert states(bench, share)["west"] == ("available", "active")
 
 
 def test_rows_follow_a_promotion_that_reached_the_storage(bench: ReplicaBench, share: Share) -> None:

@@ -97,7 +97,8 @@ class DummyReplicas:
             watch.on_progress(len(source.written))
             self._bring_to(own, source, replica_snapshots)
             own.role, own.epoch, own.synced_at = Role.REPLICA, source.epoch, looked_at.isoformat()
-        wanted = {pair["share_replica_snapshot"].snapshot_id for pair in replica_snapshots}
+        mine = [pair["share_replica_snapshot"] for pair in replica_snapshots]
+        wanted = {item.snapshot_id for item in mine if item.status != "error_deleting"}
         return "in_sync" if wanted <= {item.snapshot_id for item in own.snapshots.values()} else "out_of_sync"
 
     def promote_replica(
@@ -113,10 +114,11 @@ class DummyReplicas:
         with self._changing() as records:
             own = self._own(replica)
             path = self._path_of(records, replica) or ""
-            is_it = replica.replica_state == "active"
-            if own.role == Role.ACTIVE and own.epoch < replica.epoch:
-                # Its reign ended while it was away: what it has of its own is not the share's. Unless nobody's began.
-                own.role, own.epoch = (Role.ACTIVE, replica.epoch) if is_it else (Role.DEMOTED, own.epoch)
+            known_epoch = max((other.epoch for other in replica_list if other.id != replica.id), default=0)
+            if own.role == Role.ACTIVE and replica.replica_state == "active":
+                own.epoch = max(own.epoch, replica.epoch)  # numbers were kept for reigns of others that never began
+            elif own.role == Role.ACTIVE and own.epoch < known_epoch:
+                own.role = Role.DEMOTED  # its reign ended while it was away: what it has of its own is not the share's
         if own.role != Role.ACTIVE:
             self._take_over(own, replica, replica_list)
         with self._changing():
@@ -238,8 +240,10 @@ class DummyReplicas:
             if replica_snapshot.status == "deleting":
                 _forget(own, replica_snapshot)
                 raise SnapshotResourceNotFound("It is gone.")
-            if any(item.snapshot_id == replica_snapshot.snapshot_id for item in own.snapshots.values()):
-                return {"id": replica_snapshot.id, "status": "available", "progress": "100%"}
+            for item in own.snapshots.values():
+                if item.snapshot_id == replica_snapshot.snapshot_id:
+                    item.owner = replica_snapshot.id
+                    return {"id": replica_snapshot.id, "status": "available", "progress": "100%"}
         return None
 
     def revert_to_replicated_snapshot(
@@ -300,6 +304,9 @@ class DummyReplicas:
 
     def end_rehearsal(self, replica: ShareModel) -> None:
         """Nothing was made."""
+
+    def end_replication(self, replica: ShareModel) -> None:
+        """Nothing is kept for others."""
 
     # --- steps --------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from penstock.domain.message_codes import MessageAction
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.errors import Conflict, Fault, NotFound, ShareResourceNotFound
 from penstock.share.driver import capabilities_of
+from penstock.share.inventory import HasInventory
 from penstock.share.manager import access
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, locations_in
@@ -63,6 +64,9 @@ def ensure_all(backend: Backend, context: RequestContext, *, even_if_unchanged: 
     answers = _ask(backend, context, models)
     for share, model in zip(found, models, strict=True):
         _write(backend, context, share, model, answers.get(model.id) or {})
+    if not found and isinstance(backend.driver, HasInventory):
+        with driver_call("sweep"):
+            backend.driver.sweep()  # else the driver did, as it looked at its shares: what other people's clones kept
     _store_digest(backend, digest)
     log.info("backend.ensured", backend=backend.host, shares=len(found))
 

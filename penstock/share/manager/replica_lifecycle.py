@@ -19,6 +19,7 @@ from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
 from penstock.share.manager.notices import tell_owner
 from penstock.share.manager.syncs import Syncs
+from penstock.share.replication import HasReplicaReports
 from penstock.store import access, instances, replicas, shares
 from penstock.store.database import Transaction
 
@@ -105,6 +106,17 @@ def delete(
     with backend.database.begin() as tx:
         shares.move(tx, mine.instance, Event.DONE, now=backend.now())
         replicas.delete_replica(tx, replica_id)
+
+
+def end_replication(backend: Backend, share_id: str | None, replica_id: str) -> None:
+    """The replica is the only one left: the driver forgets what it kept for others. Raises what the driver raises."""
+    with backend.database.read() as tx:
+        copies = replica_rows.load(tx, backend, share_id, replica_id)
+    if copies is None or len(copies.shares) > 1 or copies.mine.status is not ShareStatus.AVAILABLE:
+        return
+    if isinstance(backend.driver, HasReplicaReports):
+        with driver_call("end replication"):
+            backend.driver.end_replication(copies.model)
 
 
 def _fail(backend: Backend, context: RequestContext, share: Share, action: MessageAction, fault: Fault) -> None:

@@ -13,6 +13,7 @@ from penstock.share.manager.access import TO_APPLY
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.models import access_models, share_models, snapshot_model
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
+from penstock.share.replication import HasReplicaReports
 from penstock.store import access, replicas, snapshots
 from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
@@ -76,17 +77,22 @@ def rules_of(tx: Transaction, share: Share, *, is_read_only: bool) -> list[Acces
 
 
 def pairs_of(tx: Transaction, backend: Backend, copies: Copies) -> list[SnapshotPair]:
-    """For each snapshot that the active replica has: its instance there, and the one this replica is to have."""
+    """For each snapshot that the active replica has: its instance there, and the one this replica is to have.
+
+    A driver that reports on its replicas is also given those whose deletion failed: what there is of them is to be
+    known for what it is, wherever it got to, so that the next attempt finds it.
+    """
     active = copies.active
+    failed = (SnapshotStatus.ERROR_DELETING,) if isinstance(backend.driver, HasReplicaReports) else ()
     found: list[SnapshotPair] = []
     if active is None:
         return found
     for snapshot in snapshots.list_snapshots(tx, SnapshotFilter(share_id=active.id)):
         by_replica = replicas.snapshot_instances_by_replica(tx, snapshot.id)
         there, here = by_replica.get(active.instance.id), by_replica.get(copies.mine.instance.id)
-        if there is None or here is None or there.status is not SnapshotStatus.AVAILABLE:
+        if there is None or here is None or there.status not in (SnapshotStatus.AVAILABLE, *failed):
             continue
-        if here.status in (SnapshotStatus.AVAILABLE, SnapshotStatus.CREATING):
+        if here.status in (SnapshotStatus.AVAILABLE, SnapshotStatus.CREATING, *failed):
             pair = {
                 "active_replica_snapshot": snapshot_model(tx, backend, replace(snapshot, instance=there)),
                 "share_replica_snapshot": snapshot_model(tx, backend, replace(snapshot, instance=here)),

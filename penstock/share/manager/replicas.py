@@ -100,6 +100,13 @@ class ReplicaMethods:
         in ``error_deleting``, and with `force` they are forgotten all the same."""
         replicated_snapshots.delete(self.backend, context, snapshot_id, force=force)
 
+    @locked_share_replica_operation
+    def end_share_replication(
+        self, context: RequestContext, share_replica_id: str, share_id: str | None = None
+    ) -> None:
+        """Let go of what the share's former replicas left at the one that is the last, if it still is."""
+        replica_lifecycle.end_replication(self.backend, share_id, share_replica_id)
+
     def periodic_share_replica_update(self, context: RequestContext) -> None:
         """Look at all replicas on this backend, and bring those up to date that are due."""
         self.look_at_replicas(context, _at_once)

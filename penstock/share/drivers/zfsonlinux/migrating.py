@@ -21,8 +21,9 @@ from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.replica_ending import destroy_copy, destroy_placeholder, end_replication
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe, observe_line
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import mark_arrived
+from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.steps import Mount, Step, settle
-from penstock.share.drivers.zfsonlinux.syncing import Sending, bring
+from penstock.share.drivers.zfsonlinux.syncing import bring
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.share.replication import UNWATCHED, PromotionKind, Role
 

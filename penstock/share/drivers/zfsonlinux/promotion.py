@@ -31,8 +31,9 @@ from penstock.share.drivers.zfsonlinux.identity import (
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.promotion_plan import Finish, Planned, decide
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet, hold_tag, if_it_answers, observe_line
+from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.steps import Forget, Mount, SetProperties, Step, carry_out, settle
-from penstock.share.drivers.zfsonlinux.syncing import Brought, Sending, bring
+from penstock.share.drivers.zfsonlinux.syncing import Brought, bring
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
 from penstock.zfs.faults import Busy

@@ -124,7 +124,10 @@ def reports(
             confirmed.setdefault(synced_at, []).append(seen.dataset)
         is_complete = seen.role is Role.ACTIVE or synced_at is not None
         diverged = pool.diverged.get(replica["id"], ())
-        told[replica["id"]] = ReplicaReport(seen.role, seen.epoch, synced_at, is_changed, diverged, is_complete)
+        is_replicated = seen.role is Role.ACTIVE and bool(seen.marks.hosts)
+        told[replica["id"]] = ReplicaReport(
+            seen.role, seen.epoch, synced_at, is_changed, diverged, is_complete, is_replicated
+        )
     for looked_at, datasets in confirmed.items():
         own.storage.zfs.set_each(datasets, {SYNCED_AT: looked_at.isoformat()})
     return told

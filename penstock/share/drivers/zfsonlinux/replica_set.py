@@ -23,6 +23,7 @@ from penstock.zfs.snapshots import point_of
 
 LOOKS = 3
 PAUSE_S = 2.0
+DEFERRED = "defer_destroy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,10 @@ def if_it_answers(action: Callable[[], None]) -> Fault | None:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A snapshot. `owner` is the snapshot instance's id when it is a user's; `bases` the replicas that need it next."""
+    """A snapshot. `owner` is the snapshot instance's id when it is a user's; `bases` the replicas that need it next.
+
+    One that was destroyed, and that a clone or a hold of somebody's keeps, is a tombstone, whatever its marks say.
+    """
 
     point: SnapshotPoint
     kind: Kind | None
@@ -206,7 +210,7 @@ def observe_line(zfs: Zfs, dataset: Dataset, replica_ids: Sequence[str]) -> Line
     """The snapshots, with what they are to these replicas; one command. Raises NotFound."""
     written = "written" if zfs.flavour.has_written else "unique"
     marks = {instance_id: base_for(instance_id) for instance_id in replica_ids}
-    names = ["guid", "createtxg", written, KIND, ID, *marks.values()]
+    names = ["guid", "createtxg", written, DEFERRED, KIND, ID, *marks.values()]
     found = zfs.tree(dataset, names, kinds=("filesystem", "snapshot"), depth=1)
     head = f"{dataset}@"
     taken = [
@@ -219,8 +223,11 @@ def observe_line(zfs: Zfs, dataset: Dataset, replica_ids: Sequence[str]) -> Line
 
 
 def _taken(name: str, properties: Properties, marks: Mapping[str, str]) -> Taken:
+    point, owner = point_of(name, properties), owner_id(properties)
+    if properties[DEFERRED].value == "on":
+        return Taken(point, Kind.TOMBSTONE, owner, frozenset())
     bases = frozenset(i for i, mark in marks.items() if local_value(properties, mark))
-    return Taken(point_of(name, properties), kind_of(properties), owner_id(properties), bases)
+    return Taken(point, kind_of(properties), owner, bases)
 
 
 def hold_tag(instance_id: str) -> str:

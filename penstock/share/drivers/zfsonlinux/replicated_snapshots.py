@@ -18,6 +18,7 @@ from penstock.share.replication import Role
 SnapshotPair = Mapping[str, SnapshotModel]
 AVAILABLE = "available"
 DELETING = "deleting"
+ERROR_DELETING = "error_deleting"
 
 
 def name_in(snapshot: SnapshotModel, copy: Copy) -> str:
@@ -35,7 +36,7 @@ def marked(copy: Copy, line: Line, found: Taken, snapshot: SnapshotModel) -> dic
 
 
 def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> bool:
-    """Mark each snapshot that arrived; whether all did."""
+    """Mark each snapshot that arrived; whether all did that have to: one whose deletion failed need not."""
     if not pairs:
         return True
     theirs = observe_line(source.zfs, source.dataset, ())
@@ -45,7 +46,7 @@ def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> b
         wanted = theirs.owned_by(pair["active_replica_snapshot"]["id"])
         found = own.by_guid(wanted.point.guid) if wanted is not None else None
         if found is None:
-            is_whole = False
+            is_whole = is_whole and pair["share_replica_snapshot"]["status"] == ERROR_DELETING
         else:
             marked(target, own, found, pair["share_replica_snapshot"])
     return is_whole

@@ -25,6 +25,7 @@ from penstock.share.drivers.zfsonlinux import (
 from penstock.share.drivers.zfsonlinux.access import Understood, understand
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
 from penstock.share.drivers.zfsonlinux.finding import Finder
+from penstock.share.drivers.zfsonlinux.first_copy import make_placeholder
 from penstock.share.drivers.zfsonlinux.identity import REVERTED_TO, Fence
 from penstock.share.drivers.zfsonlinux.lineage import observe_clones
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
@@ -33,9 +34,10 @@ from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.promotion import make_active
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, drop, observe, observe_all, observe_line
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import SnapshotPair
+from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.steps import Mount, SetProperties, Step, Unmount, carry_out, settle
 from penstock.share.drivers.zfsonlinux.storage import Storage
-from penstock.share.drivers.zfsonlinux.syncing import Sending, bring, make_placeholder
+from penstock.share.drivers.zfsonlinux.syncing import bring
 from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 from penstock.share.replication import PROMOTION, UNWATCHED, ReplicaReport, Role, Watch
@@ -331,6 +333,12 @@ class ReplicationMethods:
     def end_rehearsal(self, replica: ShareModel) -> None:
         """See `HasReplicaReports`."""
         rehearsing.end(observe(self.own, replica))
+
+    def end_replication(self, replica: ShareModel) -> None:
+        """See `HasReplicaReports`."""
+        copy = observe(self.own, replica)
+        if copy.role is Role.ACTIVE:
+            replica_ending.end_replication(copy)
 
 
 def _row_active(replica_list: Sequence[ShareModel]) -> ShareModel | None:
