@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from penstock.errors import Conflict, Fault, Unavailable
 from penstock.host.routes import SshRoutes
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import observe_line, release_all
+from penstock.share.drivers.zfsonlinux.replica_set import release_all
 from penstock.share.replication import Role
 from penstock.units import GIB, MIB
 from penstock.zfs.flavour import ZFS_FUSE
@@ -21,7 +20,7 @@ from penstock.zfs.names import Dataset
 from tests.contract.replica_sites import Replicated, Site, Sites
 from tests.contract.share_backends import CONTEXT, LAB_EXPORTS
 from tests.contract.zfs_machines import RealMachine
-from tests.simulation.replica_sites import Crash, Refuses, SimulatedShare, SimulatedSites
+from tests.simulation.replica_sites import Refuses, SimulatedShare, SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
 
 NUMBERS = itertools.count()
@@ -261,103 +260,6 @@ def test_a_snapshot_of_somebody_else_that_came_with_a_sync_stays(share: Any) -> 
     share.write("a")
     share.sync("b")
     assert "nightly" in names_of_snapshots(share, "b")
-
-
-def test_a_base_that_a_strangers_clone_keeps_is_forgotten_by_all(share: Any) -> None:
-    """Destroyed deferred it is still listed at the active one, and no replica may keep its own for that."""
-    if not hasattr(share, "site"):
-        pytest.skip("needs a third backend")
-    for name in ("b", "c"):
-        share.add(name)
-        share.sync(name)
-    (base,) = share.syncs("a")
-    zfs = share.sites.all["a"].zfs
-    zfs.clone(share.dataset("a").snapshot(base), share.sites.all["a"].root.child("theirs"), {})
-    for _ in range(2):
-        share.write("a")
-        for name in ("b", "c"):
-            assert share.sync(name) == "in_sync"
-    assert base in names_of_snapshots(share, "a")
-    share.sync("b")
-    for name in ("b", "c"):
-        assert base not in names_of_snapshots(share, name)
-        assert share.content(name) == share.content("a")
-
-
-def test_a_sync_that_was_given_up_and_came_later_belongs_to_somebody(share: Any) -> None:
-    """Its snapshot comes along with the next one, whose end destroys it at the source: at the copy, too."""
-    if not hasattr(share, "site"):
-        pytest.skip("needs a death at a known step")
-    share.add("b")
-    share.sync("b")
-    share.write("a")
-    share.sites.hook(DiesAtStream(1))
-    with pytest.raises(Crash):
-        share.sync("b")
-    share.sites.hook(None)
-    share.write("a")
-    share.sync("b")
-    assert names_of_snapshots(share, "b") == share.syncs("b")
-    in_line(share, "a", "b")
-
-
-class DiesAtStream:
-    """The process dies before it sends its `count`th stream."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def before(self, host: Any, words: tuple[str, ...]) -> None:
-        self.count -= words[:2] == ("zfs", "send") and "-nvP" not in words
-        if self.count == 0:
-            raise Crash(" ".join(words))
-
-    def after(self, host: Any, words: tuple[str, ...], answer: Any) -> None:
-        """Nothing."""
-
-
-def test_a_first_copy_of_what_the_source_has_no_more_is_begun_anew(share: Any) -> None:
-    """Between its two streams the only snapshot that had arrived was deleted."""
-    if not hasattr(share, "site"):
-        pytest.skip("needs a death at a known step")
-    share.write("a")
-    item = share.take_snapshot()
-    share.write("a")
-    share.add("b")
-    share.sites.hook(DiesAtStream(2))
-    with pytest.raises(Crash):
-        share.sync("b")
-    share.sites.hook(None)
-    assert share.others("b") != []
-    share.driver("a").delete_replicated_snapshot(CONTEXT, [share.models["a"]], [item["a"]])
-    share.snapshots.clear()
-    assert share.sync("b") == "in_sync"
-    in_line(share, "a", "b")
-
-
-def test_a_snapshot_whose_deletion_failed_is_marked_and_need_not_be_there(share: Any) -> None:
-    share.add("b")
-    item = share.take_snapshot()
-    item["b"] = replace(item["b"], status="error_deleting")
-    assert share.sync("b") == "in_sync"
-    line = observe_line(share.sites.all["b"].zfs, share.dataset("b"), ())
-    assert line.owned_by(item["b"].id) is not None
-    share.driver("b").delete_snapshot(CONTEXT, item["b"])
-    assert share.sync("b") == "in_sync"
-
-
-def test_what_the_last_replica_left_goes_when_the_active_one_is_back(share: Any) -> None:
-    share.add("b")
-    share.sync("b")
-    share.sites.away.add("a")
-    share.delete("b")
-    share.gone("b")
-    share.sites.away.clear()
-    assert share.reports("a").is_replicated
-    for _ in range(2):
-        share.driver("a").end_replication(share.models["a"])
-    assert share.syncs("a") == []
-    assert not share.reports("a").is_replicated
 
 
 def test_snapshots_travel_and_are_the_replicas_own(share: Any) -> None:

@@ -1,0 +1,126 @@
+"""What syncs leave on simulated hosts, and what of it goes: bases, snapshots that came along, half a first copy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from penstock.share.drivers.zfsonlinux.replica_set import observe_line
+from penstock.zfs.flavour import ZFS_FUSE
+from tests.contract.share_backends import CONTEXT
+from tests.simulation.replica_sites import Crash, SimulatedShare, SimulatedSites
+from tests.simulation.zfs_host import OPENZFS
+
+
+@pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=["openzfs", "zfs-fuse"])
+def share(request: Any) -> SimulatedShare:
+    simulated = SimulatedShare(SimulatedSites(request.param))
+    simulated.create("a")
+    return simulated
+
+
+class DiesAtStream:
+    """The process dies before it sends its `count`th stream."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def before(self, host: Any, words: tuple[str, ...]) -> None:
+        self.count -= words[:2] == ("zfs", "send") and "-nvP" not in words
+        if self.count == 0:
+            raise Crash(" ".join(words))
+
+    def after(self, host: Any, words: tuple[str, ...], answer: Any) -> None:
+        """Nothing."""
+
+
+def names_of_snapshots(share: SimulatedShare, name: str) -> list[str]:
+    found = share.sites.all[name].zfs.tree(share.dataset(name), ("type",), kinds=("snapshot",), depth=1)
+    return [key.partition("@")[2] for key in found]
+
+
+def in_line(share: SimulatedShare, *names: str) -> None:
+    """The copies hold the same, have one base each, and nothing else lies about."""
+    first = names[0]
+    for name in names:
+        assert share.content(name) == share.content(first)
+        assert len(share.syncs(name)) == 1
+        assert share.others(name) == []
+
+
+def test_a_base_that_a_strangers_clone_keeps_is_forgotten_by_all(share: SimulatedShare) -> None:
+    """Destroyed deferred it is still listed at the active one, and no replica may keep its own for that."""
+    for name in ("b", "c"):
+        share.add(name)
+        share.sync(name)
+    (base,) = share.syncs("a")
+    zfs = share.sites.all["a"].zfs
+    zfs.clone(share.dataset("a").snapshot(base), share.sites.all["a"].root.child("theirs"), {})
+    for _ in range(2):
+        share.write("a")
+        for name in ("b", "c"):
+            assert share.sync(name) == "in_sync"
+    assert base in names_of_snapshots(share, "a")
+    share.sync("b")
+    for name in ("b", "c"):
+        assert base not in names_of_snapshots(share, name)
+        assert share.content(name) == share.content("a")
+
+
+def test_a_sync_that_was_given_up_and_came_later_belongs_to_somebody(share: SimulatedShare) -> None:
+    """Its snapshot comes along with the next one, whose end destroys it at the source: at the copy, too."""
+    share.add("b")
+    share.sync("b")
+    share.write("a")
+    share.sites.hook(DiesAtStream(1))
+    with pytest.raises(Crash):
+        share.sync("b")
+    share.sites.hook(None)
+    share.write("a")
+    share.sync("b")
+    assert names_of_snapshots(share, "b") == share.syncs("b")
+    in_line(share, "a", "b")
+
+
+def test_a_first_copy_of_what_the_source_has_no_more_is_begun_anew(share: SimulatedShare) -> None:
+    """Between its two streams the only snapshot that had arrived was deleted."""
+    share.write("a")
+    item = share.take_snapshot()
+    share.write("a")
+    share.add("b")
+    share.sites.hook(DiesAtStream(2))
+    with pytest.raises(Crash):
+        share.sync("b")
+    share.sites.hook(None)
+    assert share.others("b") != []
+    share.driver("a").delete_replicated_snapshot(CONTEXT, [share.models["a"]], [item["a"]])
+    share.snapshots.clear()
+    assert share.sync("b") == "in_sync"
+    in_line(share, "a", "b")
+
+
+def test_a_snapshot_whose_deletion_failed_is_marked_and_need_not_be_there(share: SimulatedShare) -> None:
+    share.add("b")
+    item = share.take_snapshot()
+    item["b"] = replace(item["b"], status="error_deleting")
+    assert share.sync("b") == "in_sync"
+    line = observe_line(share.sites.all["b"].zfs, share.dataset("b"), ())
+    assert line.owned_by(item["b"].id) is not None
+    share.driver("b").delete_snapshot(CONTEXT, item["b"])
+    assert share.sync("b") == "in_sync"
+
+
+def test_what_the_last_replica_left_goes_when_the_active_one_is_back(share: SimulatedShare) -> None:
+    share.add("b")
+    share.sync("b")
+    share.sites.away.add("a")
+    share.delete("b")
+    share.gone("b")
+    share.sites.away.clear()
+    assert share.reports("a").is_replicated
+    for _ in range(2):
+        share.driver("a").end_replication(share.models["a"])
+    assert share.syncs("a") == []
+    assert not share.reports("a").is_replicated
