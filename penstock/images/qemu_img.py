@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.errors import Fault
+from penstock.errors import Fault, InsufficientCapacity, Unavailable
 from penstock.host.runner import Completed, Host
 from penstock.images.errors import ImageCopyFailure, ImageUnacceptable
 from penstock.images.nodes import BlockNode, described
@@ -114,8 +115,21 @@ class QemuImg:
             raise _failure(done, what)
 
 
+# What qemu-img's last line tells: the C library's words for errno, and libiscsi's (7.2, block/iscsi.c).
+MEANING: tuple[tuple[re.Pattern[str], type[Fault]], ...] = (
+    (
+        re.compile(r"No space left on device|Disk quota exceeded|SPACE ALLOCATION FAILED", re.IGNORECASE),
+        InsufficientCapacity,
+    ),
+    (re.compile(r"Connection (refused|reset|timed out)|No route to host|Can not reconnect|not ready"), Unavailable),
+    (re.compile(r"Failed to connect to LUN(?!.*Authentication)|mount failed"), Unavailable),
+)
+
+
 def _failure(done: Completed, what: str) -> Fault:
-    return ImageCopyFailure(f"The copy {what} failed: {_complaint(done)}")
+    complaint = _complaint(done)
+    kind = next((fault for text, fault in MEANING if text.search(complaint)), ImageCopyFailure)
+    return kind(f"The copy {what} failed: {complaint}")
 
 
 def _complaint(done: Completed) -> str:

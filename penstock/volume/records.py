@@ -37,7 +37,8 @@ class Records(Protocol):
         """A volume to work with, where `like` is and of its type; ``creating``, and the users do not see it.
 
         With `for_backup` it becomes that backup's ``temp_volume_id`` in the same transaction; asked again for the same
-        backup it is the same volume. `size` in GiB is that of `like` unless given.
+        backup it is the same volume. Without, it is the same as long as the one made for `like` was not forgotten.
+        `size` in GiB is that of `like` unless given.
         """
         ...
 

@@ -108,6 +108,18 @@ EDGES: dict[str, set[str]] = {
         "volume.records",
     },
     "volume.loading": {"errors", "config", "dotted_names", "volume.driver", "volume.records"},
+    # what the manager does where a driver does not know how
+    "volume.fallback": BASE
+    | {
+        "images",
+        "volume.data_path",
+        "volume.driver",
+        "volume.errors",
+        "volume.generic",
+        "volume.interface",
+        "volume.models",
+        "volume.records",
+    },
     "volume.drivers": BASE
     | {
         "client",

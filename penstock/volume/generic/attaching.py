@@ -40,6 +40,24 @@ class LocalAttachment(ConnectionInterface):
             enforce_multipath=self.configuration.enforce_multipath_for_image_xfer,
         )
 
+    def attach_here(
+        self, context: Context, volume: VolumeModel, properties: Connector, *, remote: bool = False
+    ) -> tuple[AttachInfo, VolumeModel]:
+        """Attach `volume` to this machine, for those outside a driver; see `_attach_volume`."""
+        return self._attach_volume(context, volume, properties, remote=remote)
+
+    def detach_here(
+        self,
+        context: Context,
+        attach_info: AttachInfo,
+        volume: VolumeModel,
+        properties: Connector,
+        *,
+        remote: bool = False,
+    ) -> None:
+        """Undo `attach_here`, going on after a step that failed; the first failure is raised in the end."""
+        self._detach_volume(context, attach_info, volume, properties, force=True, remote=remote)
+
     def _attach_volume(
         self, context: Context, volume: VolumeModel, properties: Connector, remote: bool = False
     ) -> tuple[AttachInfo, VolumeModel]:

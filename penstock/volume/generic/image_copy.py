@@ -25,6 +25,11 @@ class ImageCopy(LocalAttachment):
     _sparse_copy_volume_data = False
     """Does a volume read as zeros where nobody wrote? Then a copy onto a new one leaves zeros out."""
 
+    @property
+    def throttle(self) -> Throttle:
+        """How fast volumes are copied."""
+        return self._throttle
+
     def copy_image_to_volume(
         self, context: Context, volume: VolumeModel, image_service: ImageService, image_id: str
     ) -> None:
