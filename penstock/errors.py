@@ -41,6 +41,10 @@ class Conflict(Fault):
     """Somebody else changed or holds it (409)."""
 
 
+class Changed(Conflict):
+    """It is not what the caller said it was when it asked to change it (412)."""
+
+
 class QuotaExceeded(Fault):
     """Over the project's, user's or type's quota (413)."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from penstock.api.http import Answer
 from penstock.errors import (
     BackendFault,
+    Changed,
     Conflict,
     Fault,
     Forbidden,
@@ -55,6 +56,7 @@ STATUS: dict[type[Fault], int] = {
     MethodNotAllowed: 405,
     NotAcceptable: 406,
     Conflict: 409,
+    Changed: 412,
     InsufficientCapacity: 409,
     QuotaExceeded: 413,
     RequestTooLarge: 413,

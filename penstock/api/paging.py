@@ -83,9 +83,14 @@ def marked_links(
     """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full."""
     if not items or page.limit is None or len(items) < page.limit:
         return {}
+    return {f"{collection}_links": next_by_marker(request, items[-1]["id"])}
+
+
+def next_by_marker(request: ApiRequest, last_id: str) -> list[dict[str, str]]:
+    """The link to what comes behind the item `last_id`."""
     query = {key: value for key, value in request.query.items() if key not in ("offset", "marker")}
-    query["marker"] = str(items[-1]["id"])
-    return {f"{collection}_links": [{"rel": "next", "href": f"{request.url}/{request.path}?{urlencode(query)}"}]}
+    query["marker"] = last_id
+    return [{"rel": "next", "href": f"{request.url}/{request.path}?{urlencode(query)}"}]
 
 
 def _sort(request: ApiRequest, sort_keys: Collection[str]) -> tuple[tuple[str, bool], ...]:

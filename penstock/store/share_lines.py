@@ -10,36 +10,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FunctionElement, Text, select
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import Connection, select
 
 from penstock.domain.shares import Share
 from penstock.store.aggregates import access_rules_status, has_replicas
+from penstock.store.json_pairs import JsonPairs
 from penstock.store.schema import share_instances, share_metadata, shares
 from penstock.store.shares import SORTABLE, Page, ShareFilter, narrow
 
 ShareLine = Sequence[Any]  # the columns of COLUMNS, in that order
 
 
-class _Pairs(FunctionElement[str]):
-    """The pairs of two columns as the text of a JSON object: one value a share instead of a row a pair."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(_Pairs, "sqlite")
-def _pairs_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"json_group_object({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(_Pairs, "postgresql")
-def _pairs_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"json_object_agg({compiler.process(element.clauses, **kw)})::text"
-
-
 _METADATA = (
-    select(_Pairs(share_metadata.c.key, share_metadata.c.value))
+    select(JsonPairs(share_metadata.c.key, share_metadata.c.value))
     .where(share_metadata.c.share_id == shares.c.id)
     .scalar_subquery()
 )

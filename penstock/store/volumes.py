@@ -152,23 +152,23 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[VolumeStatus]
 
 def list_volumes(tx: Connection, wanted: VolumeFilter, page: KeysetPage = FIRST_PAGE) -> list[Volume]:
     """Volumes matching `wanted`, one page; a fixed number of queries. Raises Invalid, NotFound (the marker)."""
-    query = paged(tx, _narrow(select(volumes), wanted), page, SORTABLE, volumes.c.id, what="volume")
+    query = paged(tx, narrow(select(volumes), wanted), page, SORTABLE, volumes.c.id, what="volume")
     return _volumes(tx, tx.execute(query).all())
 
 
 def count_volumes(tx: Connection, wanted: VolumeFilter) -> int:
     """How many volumes match, whatever the page."""
-    return int(tx.execute(_narrow(select(func.count()).select_from(volumes), wanted)).scalar_one())
+    return int(tx.execute(narrow(select(func.count()).select_from(volumes), wanted)).scalar_one())
 
 
 def summary(tx: Connection, wanted: VolumeFilter) -> VolumeSummary:
     """What the matching volumes come to."""
     totals = select(func.count(), func.coalesce(func.sum(volumes.c.size_gib), 0)).select_from(volumes)
-    count, gib = tx.execute(_narrow(totals, wanted)).one()
+    count, gib = tx.execute(narrow(totals, wanted)).one()
     pairs = select(volume_metadata.c.key, volume_metadata.c.value).distinct()
     pairs = pairs.select_from(volumes.join(volume_metadata, volume_metadata.c.volume_id == volumes.c.id))
     found: dict[str, list[str]] = {}
-    for key, value in tx.execute(_narrow(pairs, wanted).order_by(volume_metadata.c.key, volume_metadata.c.value)):
+    for key, value in tx.execute(narrow(pairs, wanted).order_by(volume_metadata.c.key, volume_metadata.c.value)):
         found.setdefault(key, []).append(value)
     return VolumeSummary(int(count), int(gib), found)
 
@@ -236,7 +236,8 @@ def uses_type(tx: Connection, type_id: str) -> bool:
     return bool(tx.execute(select(exists().where(volumes.c.volume_type_id == type_id))).scalar())
 
 
-def _narrow(query: Select[Any], wanted: VolumeFilter) -> Select[Any]:
+def narrow(query: Select[Any], wanted: VolumeFilter) -> Select[Any]:
+    """`query` over volumes, with the conditions of `wanted`."""
     for where in _conditions(wanted):
         query = query.where(where)
     return query

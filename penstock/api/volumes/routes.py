@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from penstock.api.routing import Routes
 from penstock.api.volumes import (
+    attachments,
+    connections,
     default_types,
     extensions,
     extra_specs,
@@ -15,8 +17,13 @@ from penstock.api.volumes import (
     quota_sets,
     resource_filters,
     services,
+    snapshot_metadata,
+    snapshots,
     type_encryption,
     types,
+    volume_actions,
+    volume_metadata,
+    volumes,
 )
 
 RESOURCES: Sequence[Routes] = (
@@ -31,4 +38,11 @@ RESOURCES: Sequence[Routes] = (
     extensions.routes,
     messages.routes,
     resource_filters.routes,
+    volumes.routes,
+    volume_metadata.routes,
+    volume_actions.routes,
+    connections.routes,
+    attachments.routes,
+    snapshots.routes,
+    snapshot_metadata.routes,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -190,11 +190,22 @@ def update(
 
 
 def put_metadata(
-    plane: ControlPlane, context: RequestContext, snapshot_id: str, items: Mapping[str, str], *, replace: bool
+    plane: ControlPlane,
+    context: RequestContext,
+    snapshot_id: str,
+    items: Mapping[str, str],
+    *,
+    replace: bool,
+    check: Callable[[Mapping[str, str]], None] | None = None,
 ) -> dict[str, str]:
-    """Set these pairs; with `replace` the rest goes. Returns all there are now. Raises NotFound. Safe to repeat."""
+    """Set these pairs; with `replace` the rest goes. Returns all there are now. Safe to repeat.
+
+    Raises NotFound, and what `check` raises of the pairs there are before.
+    """
     with plane.database.begin() as tx:
         snapshot = snapshot_to_change(tx, context, snapshot_id)
+        if check is not None:
+            check(volume_snapshots.METADATA.get(tx, snapshot.id))
         volume_snapshots.METADATA.put(tx, snapshot.id, items, replace=replace)
         return volume_snapshots.METADATA.get(tx, snapshot.id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from penstock.context import RequestContext
@@ -119,10 +119,19 @@ def update(plane: ControlPlane, context: RequestContext, volume_id: str, change:
 
 
 def put_metadata(
-    plane: ControlPlane, context: RequestContext, volume_id: str, items: Mapping[str, str], *, replace: bool
+    plane: ControlPlane,
+    context: RequestContext,
+    volume_id: str,
+    items: Mapping[str, str],
+    *,
+    replace: bool,
+    check: Callable[[Mapping[str, str]], None] | None = None,
 ) -> dict[str, str]:
-    """Set these pairs; with `replace` the rest goes. Returns all there are now. Raises NotFound. Safe to repeat."""
-    return _put(plane, context, volume_id, volumes.METADATA, items, replace=replace)
+    """Set these pairs; with `replace` the rest goes. Returns all there are now. Safe to repeat.
+
+    Raises NotFound, and what `check` raises of the pairs there are before.
+    """
+    return _put(plane, context, volume_id, volumes.METADATA, items, replace=replace, check=check)
 
 
 def delete_metadata(plane: ControlPlane, context: RequestContext, volume_id: str, key: str) -> None:
@@ -164,9 +173,12 @@ def _put(
     items: Mapping[str, str],
     *,
     replace: bool,
+    check: Callable[[Mapping[str, str]], None] | None = None,
 ) -> dict[str, str]:
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
+        if check is not None:
+            check(notes.get(tx, volume.id))
         notes.put(tx, volume.id, items, replace=replace)
         return notes.get(tx, volume.id)
 

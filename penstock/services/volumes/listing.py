@@ -1,0 +1,119 @@
+"""Volumes as the API shows them: lines of columns, with what is kept beside the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from penstock.context import RequestContext
+from penstock.domain.volumes import Volume
+from penstock.services.control_plane import ControlPlane
+from penstock.services.volumes.visibility import own_volume
+from penstock.store import volume_lines, volume_types, volumes
+from penstock.store.database import Transaction
+from penstock.store.keyset import KeysetPage
+from penstock.store.volume_lines import COLUMNS, UseLine, VolumeLine
+from penstock.store.volumes import VolumeFilter
+
+__all__ = ["COLUMNS", "Listed", "Shown", "list_names", "list_shown", "show", "shown"]
+
+_ID = COLUMNS.index("id")
+_TYPE_ID = COLUMNS.index("volume_type_id")
+_ATTACHED = COLUMNS.index("attach_status")
+
+
+class Shown(NamedTuple):
+    """A volume as one line of columns (see `store.volume_lines`), the name of its type, and who uses it."""
+
+    line: VolumeLine
+    type_name: str | None
+    uses: Sequence[UseLine]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One page; `count` of all that match when it was asked for. `has_more`: more follow."""
+
+    items: Sequence[Shown]
+    count: int | None
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """One page of ids and names, as `Listed`."""
+
+    items: Sequence[VolumeLine]
+    count: int | None
+    has_more: bool
+
+
+def show(plane: ControlPlane, context: RequestContext, volume_id: str) -> Shown:
+    """The volume as it is shown. Raises NotFound."""
+    with plane.database.read() as tx:
+        return _shown(tx, own_volume(tx, context, volume_id))
+
+
+def shown(plane: ControlPlane, volume: Volume) -> Shown:
+    """A volume that a use case just returned, as it is shown."""
+    with plane.database.read() as tx:
+        return _shown(tx, volume)
+
+
+def list_shown(
+    plane: ControlPlane,
+    context: RequestContext,
+    wanted: VolumeFilter,
+    page: KeysetPage,
+    *,
+    all_projects: bool = False,
+    with_count: bool = False,
+) -> Listed:
+    """One page of the caller's volumes; of all projects' when policy let the caller say so.
+
+    Raises Invalid (a sort key), NotFound (the marker).
+    """
+    wanted, one_more = _asked(context, wanted, page, all_projects=all_projects)
+    with plane.database.read() as tx:
+        lines = volume_lines.list_lines(tx, wanted, one_more)
+        count = volumes.count_volumes(tx, wanted) if with_count else None
+        names = volume_types.names(tx)
+        uses = volume_lines.uses_of(tx, [line[_ID] for line in lines if line[_ATTACHED] != "detached"])
+    has_more = page.limit is not None and len(lines) > page.limit
+    shown_lines = lines[: page.limit] if has_more else lines
+    return Listed(
+        [Shown(line, names.get(line[_TYPE_ID]), uses.get(line[_ID], ())) for line in shown_lines], count, has_more
+    )
+
+
+def list_names(
+    plane: ControlPlane,
+    context: RequestContext,
+    wanted: VolumeFilter,
+    page: KeysetPage,
+    *,
+    all_projects: bool = False,
+    with_count: bool = False,
+) -> Names:
+    """As `list_shown`, but ids and names only."""
+    wanted, one_more = _asked(context, wanted, page, all_projects=all_projects)
+    with plane.database.read() as tx:
+        lines = volume_lines.list_names(tx, wanted, one_more)
+        count = volumes.count_volumes(tx, wanted) if with_count else None
+    has_more = page.limit is not None and len(lines) > page.limit
+    return Names(lines[: page.limit] if has_more else lines, count, has_more)
+
+
+def _asked(
+    context: RequestContext, wanted: VolumeFilter, page: KeysetPage, *, all_projects: bool
+) -> tuple[VolumeFilter, KeysetPage]:
+    if not all_projects:
+        wanted = replace(wanted, project_id=context.project_id)
+    return wanted, page if page.limit is None else replace(page, limit=page.limit + 1)
+
+
+def _shown(tx: Transaction, volume: Volume) -> Shown:
+    names = volume_types.names(tx)
+    uses = volume_lines.uses_of(tx, [volume.id]).get(volume.id, ())
+    return Shown(volume_lines.line_of(volume), names.get(volume.volume_type_id or ""), uses)
