@@ -226,6 +226,17 @@ IMAGES = (
         help="Kinds of VMDK images that are taken.",
     ),
 )
+IMAGE_SERVICE = (
+    cfg.StrOpt(
+        "service",
+        default="directory",
+        choices=["none", "directory", "list", "openstack"],
+        help="Where images for volumes are: files of a folder, URLs in a list, or an OpenStack image service.",
+    ),
+    cfg.StrOpt("directory", default="$state_path/images", help="Folder of the images, for service = directory."),
+    cfg.StrOpt("url_list", help="YAML file that lists the images, for service = list."),
+    cfg.StrOpt("cloud", help="Cloud of clouds.yaml that has the image service, for service = openstack."),
+)
 DATABASE = (
     cfg.StrOpt(
         "connection",
@@ -290,6 +301,7 @@ SECTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     "operations": OPERATIONS,
     "token": TOKEN,
     "identity": IDENTITY,
+    "images": IMAGE_SERVICE,
     "oslo_middleware": MIDDLEWARE,
 }
 # Sections that a library registers and reads on its own.

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import structlog
 
@@ -19,7 +19,7 @@ from penstock.images.formats import Inspected, inspect, qemu_format
 from penstock.images.model import ImageModel
 from penstock.images.nodes import BlockNode, file_node
 from penstock.images.qemu_img import QemuImg
-from penstock.images.service import ImageService
+from penstock.images.service import ImageService, Sink
 from penstock.units import GIB
 
 log = structlog.get_logger(__name__)
@@ -165,10 +165,17 @@ def check_usable(image: ImageModel, size_gib: int) -> None:
         raise ImageTooBig(f"Image {image.id} has {known} bytes, more than the {size_gib} GiB of the volume.")
 
 
+class Nowhere:
+    """Where bytes go that are only looked at."""
+
+    def write(self, data: bytes, /) -> int:
+        return len(data)
+
+
 class Checked:
     """A file to write an image to, which counts and hashes on the way."""
 
-    def __init__(self, file: IO[bytes], image: ImageModel) -> None:
+    def __init__(self, file: Sink, image: ImageModel) -> None:
         self._file = file
         self._image = image
         self._digest = digest_of(image)
@@ -185,13 +192,17 @@ class Checked:
             self._digest.update(data)
         return self._file.write(data)
 
+    def hexdigest(self) -> str | None:
+        """The hash of what was written; None when the image's record has none to compare with."""
+        return None if self._digest is None else str(self._digest.hexdigest())
+
     def verify(self) -> None:
         """Raises ImageCopyFailure when what was written is not what the record tells of."""
         image = self._image
         if image.size is not None and self._written != image.size:
             raise ImageCopyFailure(f"Image {image.id} ended after {self._written} of {image.size} bytes.")
         wanted = image.os_hash_value or image.checksum
-        if self._digest is not None and self._digest.hexdigest() != wanted:
+        if self._digest is not None and self.hexdigest() != wanted:
             raise ImageCopyFailure(f"Image {image.id} is damaged: its checksum is not {wanted}.")
 
 

@@ -47,7 +47,10 @@ class ImageService(Protocol):
     def update(
         self, context: Context, image_id: str, image_meta: Mapping[str, Any], data: Path | None = None
     ) -> ImageModel:
-        """Change fields of the record, and give it the bytes in file `data`, which make it ``active``."""
+        """Change fields of the record, and give it the bytes in file `data`, which make it ``active``.
+
+        The file may be gone afterwards.
+        """
         ...
 
     def delete(self, context: Context, image_id: str) -> None:

@@ -80,7 +80,7 @@ EDGES: dict[str, set[str]] = {
         "metrics",
     },
     "volume.models": {"domain", "ids"},
-    "images": {"errors", "units", "host", "domain", "config"},
+    "images": {"errors", "ids", "units", "clock", "host", "domain", "config"},
     "volume.errors": {"errors", "images"},
     "volume.interface": {"domain", "volume.models"},
     "volume.iscsi": {"volume.errors", "volume.models"},
