@@ -107,6 +107,24 @@ EDGES: dict[str, set[str]] = {
         "volume.models",
         "volume.records",
     },
+    "volume.manager": BASE
+    | {
+        "volume.driver",
+        "volume.errors",
+        "volume.interface",
+        "volume.loading",
+        "volume.models",
+        "volume.records",
+        "store",
+        "domain",
+        "operations",
+        "clock",
+        "context",
+        "config",
+        "images",
+        "log",
+        "metrics",
+    },
     "volume.loading": {"errors", "config", "dotted_names", "volume.driver", "volume.records"},
     # what the manager does where a driver does not know how
     "volume.fallback": BASE

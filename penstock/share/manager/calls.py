@@ -1,34 +1,14 @@
-"""Calling a driver: what it raises becomes a Fault, what it returns becomes values we can store."""
+"""Calling a share driver: what it raises becomes a Fault, what it returns becomes values we can store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.errors import BackendFault, Fault, Unsupported
-from penstock.operations.attempt import is_last
+from penstock.errors import BackendFault
+from penstock.operations.driver_calls import driver_call, is_final
 
-
-@contextmanager
-def driver_call(what: str) -> Iterator[None]:
-    """Around one call of a driver, which does `what`: everything that comes out of the block is a Fault.
-
-    A driver of somebody else may raise anything; what it does not implement is Unsupported.
-    """
-    try:
-        yield
-    except Fault:
-        raise
-    except NotImplementedError as err:
-        raise Unsupported(f"This storage backend cannot {what}.") from err
-    except Exception as err:
-        raise BackendFault(f"The driver could not {what}: {type(err).__name__}: {err}") from err
-
-
-def is_final(fault: Fault) -> bool:
-    """Does `fault` end the operation? A retryable one does when nobody calls again after this attempt."""
-    return is_last() or not fault.retryable
+__all__ = ["driver_call", "is_final", "locations_in"]
 
 
 def locations_in(answer: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,30 @@
+"""Calling a driver in an operation: what it raises becomes a Fault, and which faults end the operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from penstock.errors import BackendFault, Fault, Unsupported
+from penstock.operations.attempt import is_last
+
+
+@contextmanager
+def driver_call(what: str) -> Iterator[None]:
+    """Around one call of a driver, which does `what`: everything that comes out of the block is a Fault.
+
+    A driver of somebody else may raise anything; what it does not implement is Unsupported.
+    """
+    try:
+        yield
+    except Fault:
+        raise
+    except NotImplementedError as err:
+        raise Unsupported(f"This storage backend cannot {what}.") from err
+    except Exception as err:
+        raise BackendFault(f"The driver could not {what}: {type(err).__name__}: {err}") from err
+
+
+def is_final(fault: Fault) -> bool:
+    """Does `fault` end the operation? A retryable one does when nobody calls again after this attempt."""
+    return is_last() or not fault.retryable

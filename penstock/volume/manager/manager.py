@@ -1,0 +1,226 @@
+"""`VolumeManager`: the methods by which one backend's volumes are worked on.
+
+Each method is one operation. It may be called again after a crash at any point and then ends as one call would have. A
+retryable fault that is not the last attempt's passes through and leaves the state as it is, for the next attempt; any
+other fault leaves a truthful state and a message to the owner, and is raised so that the operation is recorded as
+failed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_config import cfg
+
+from penstock.clock import Clock, SystemClock
+from penstock.config.backend import BackendConfiguration
+from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Call
+from penstock.errors import Invalid
+from penstock.operations.driver_calls import driver_call
+from penstock.operations.queue import OperationQueue
+from penstock.store.database import Database
+from penstock.volume.driver import BaseVD, Execute
+from penstock.volume.loading import load_driver
+from penstock.volume.manager import connections, manage, periodic, snapshots, starting, volumes
+from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.records import StoredRecords
+
+
+class VolumeManager:
+    """Manages the volumes of one backend."""
+
+    RPC_API_VERSION = "3.19"
+
+    def __init__(
+        self,
+        volume_driver: BaseVD | str | None = None,
+        service_name: str | None = None,
+        *,
+        configuration: BackendConfiguration,
+        database: Database,
+        conf: cfg.ConfigOpts | None = None,
+        clock: Clock | None = None,
+        host: str | None = None,
+        execute: Execute | None = None,
+        queue: OperationQueue | None = None,
+    ) -> None:
+        """`volume_driver` is a driver, or the dotted name of one; by default the section's ``volume_driver``.
+
+        `service_name` is the backend's name (the section's), `host` its full name ``host@backend``, `conf` the whole
+        configuration, by default the one the section is in; `queue` is where operations are put that the backend itself
+        asks for. Raises Invalid when the configuration names a driver that cannot be loaded. Nothing is contacted yet.
+        """
+        name = service_name or configuration.config_group
+        conf = conf or configuration.conf
+        clock = clock or SystemClock()
+        self.host = host or f"{conf.host}@{name}"
+        self._ready = threading.Event()
+        self._unexported: list[str] = []
+        # What the functions of this package take; public for tools that work on its rows themselves.
+        self.backend = VolumeBackend(
+            host=self.host,
+            zone=configuration.safe_get("backend_availability_zone") or conf.storage_availability_zone,
+            configuration=configuration,
+            database=database,
+            clock=clock,
+            conf=conf,
+            queue=queue or OperationQueue(clock),
+        )
+        self.records = StoredRecords(self.backend)
+        self.driver = self._load(volume_driver or configuration.safe_get("volume_driver"), execute)
+        self.backend.use(self.driver)
+        self.queue = self.backend.queue
+
+    def _load(self, given: BaseVD | str | None, execute: Execute | None) -> BaseVD:
+        configuration = self.backend.configuration
+        if isinstance(given, BaseVD):
+            given.db = self.records
+            return given
+        if not given:
+            raise Invalid(f"[{configuration.config_group}] volume_driver is missing.")
+        return load_driver(given, configuration, records=self.records, host=self.host, execute=execute)
+
+    # --- readiness ----------------------------------------------------------------------------------------------
+
+    def init_host(self) -> None:
+        """Set the driver up, export what is in use, publish its pools: one attempt, after which the backend is ready.
+
+        Raises the fault that keeps it from serving; safe to call again. The API answers meanwhile.
+        """
+        context = admin_context()
+        periodic.heartbeat(self.backend, is_ready=False)
+        with driver_call("be set up"):
+            self.driver.do_setup(context)
+            self.driver.check_for_setup_error()
+            self.driver.set_initialized()
+            self.driver.set_throttle()
+        starting.update_provider_info(self.backend)
+        self._unexported = starting.ensure_exports(self.backend, context)
+        if not self._ready.is_set():  # before the first operation runs; later they are on their way
+            starting.settle(self.backend, context)
+        with driver_call("say what it can do"):
+            self.driver.init_capabilities()
+        periodic.publish_capabilities(self.backend)
+        self._ready.set()
+        periodic.heartbeat(self.backend, is_ready=True)
+
+    def is_service_ready(self) -> bool:
+        """Has the driver been set up, so that requests can be taken?"""
+        return self._ready.is_set()
+
+    def refuse_moved(self, call: Call) -> None:
+        """Raise Elsewhere when what `call` is about is at another backend by now."""
+
+    # --- volumes ------------------------------------------------------------------------------------------------
+
+    def create_volume(self, context: RequestContext, volume_id: str) -> None:
+        """Make the volume, empty or from its source."""
+        volumes.create(self.backend, context, volume_id)
+
+    def delete_volume(
+        self, context: RequestContext, volume_id: str, cascade: bool = False, force: bool = False
+    ) -> None:
+        """Destroy the volume. With `force` it is forgotten even when the backend cannot do its part."""
+        volumes.delete(self.backend, context, volume_id, cascade=cascade, force=force)
+
+    def extend_volume(self, context: RequestContext, volume_id: str, new_size: int) -> None:
+        """Let the volume hold `new_size` GiB."""
+        volumes.extend(self.backend, context, volume_id, new_size)
+
+    def revert_to_snapshot(self, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
+        """Put the volume back to the snapshot, in place."""
+        volumes.revert(self.backend, context, volume_id, snapshot_id)
+
+    def manage_existing(self, context: RequestContext, volume_id: str, ref: Mapping[str, Any]) -> None:
+        """Take over what `ref` names."""
+        manage.manage_volume(self.backend, context, volume_id, ref)
+
+    def unmanage(self, context: RequestContext, volume_id: str) -> None:
+        """Forget the volume and leave it on the backend."""
+        manage.unmanage_volume(self.backend, context, volume_id)
+
+    def get_manageable_volumes(
+        self,
+        context: RequestContext,
+        marker: Mapping[str, Any] | None,
+        limit: int,
+        offset: int,
+        sort_keys: list[str],
+        sort_dirs: list[str],
+    ) -> list[dict[str, Any]]:
+        """What could be taken over as volumes."""
+        return manage.manageable_volumes(self.backend, marker, limit, offset, sort_keys, sort_dirs)
+
+    # --- snapshots ----------------------------------------------------------------------------------------------
+
+    def create_snapshot(self, context: RequestContext, snapshot_id: str) -> None:
+        """Take the snapshot."""
+        snapshots.create(self.backend, context, snapshot_id)
+
+    def delete_snapshot(self, context: RequestContext, snapshot_id: str, force: bool = False) -> None:
+        """Destroy the snapshot. With `force` it is forgotten even when the backend cannot do its part."""
+        snapshots.delete(self.backend, context, snapshot_id, force=force)
+
+    def manage_existing_snapshot(self, context: RequestContext, snapshot_id: str, ref: Mapping[str, Any]) -> None:
+        """Take over the snapshot that `ref` names."""
+        manage.manage_snapshot(self.backend, context, snapshot_id, ref)
+
+    def unmanage_snapshot(self, context: RequestContext, snapshot_id: str) -> None:
+        """Forget the snapshot and leave it on the backend."""
+        manage.unmanage_snapshot(self.backend, context, snapshot_id)
+
+    def get_manageable_snapshots(
+        self,
+        context: RequestContext,
+        marker: Mapping[str, Any] | None,
+        limit: int,
+        offset: int,
+        sort_keys: list[str],
+        sort_dirs: list[str],
+    ) -> list[dict[str, Any]]:
+        """What could be taken over as snapshots."""
+        return manage.manageable_snapshots(self.backend, marker, limit, offset, sort_keys, sort_dirs)
+
+    # --- connections --------------------------------------------------------------------------------------------
+
+    def attachment_update(self, context: RequestContext, volume_id: str, attachment_id: str) -> None:
+        """Connect the initiator that the attachment names."""
+        connections.update(self.backend, context, attachment_id)
+
+    def attachment_delete(
+        self, context: RequestContext, volume_id: str, attachment_id: str, force: bool = False
+    ) -> None:
+        """End the attachment. With `force` it is forgotten even when the backend cannot do its part."""
+        connections.end(self.backend, context, volume_id, attachment_id, force=force)
+
+    def initialize_connection(self, context: RequestContext, volume_id: str, attachment_id: str) -> None:
+        """Connect the initiator that the row names, for the older action."""
+        connections.initialize(self.backend, context, attachment_id)
+
+    def terminate_connection(
+        self, context: RequestContext, volume_id: str, attachment_id: str, force: bool = False
+    ) -> None:
+        """Let the initiator that the row names connect no more."""
+        connections.terminate(self.backend, context, attachment_id, force=force)
+
+    def attach_volume(self, context: RequestContext, volume_id: str, attachment_id: str) -> None:
+        """Write that the volume is used, as the row says by whom."""
+        connections.attach(self.backend, context, attachment_id)
+
+    # --- periodic work ------------------------------------------------------------------------------------------
+
+    def heartbeat(self) -> None:
+        """Say that this backend's service lives; every ``report_interval`` seconds."""
+        periodic.heartbeat(self.backend, is_ready=self.is_service_ready())
+
+    def publish_service_capabilities(self, context: RequestContext) -> None:
+        """Gather the pools' capabilities and publish them; every ``periodic_interval`` seconds once ready."""
+        periodic.publish_capabilities(self.backend)
+
+    def export_again(self, context: RequestContext) -> None:
+        """Export what could not be at start; every ``periodic_interval`` seconds."""
+        if self._unexported:
+            self._unexported = starting.ensure_exports(self.backend, context, self._unexported)

@@ -1,0 +1,130 @@
+"""At start: exports of volumes that are in use are made anew, and what is on its way without an operation is ended.
+
+The API answers meanwhile. A volume found missing on the backend is put in error, truthfully, and its owner told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import structlog
+
+from penstock.context import RequestContext
+from penstock.domain.volume_lifecycle import SNAPSHOT_TRANSITIONAL, VOLUME_TRANSITIONAL, VolumeEvent
+from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
+from penstock.domain.volume_snapshots import VolumeSnapshotStatus
+from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.errors import BackendFault, Conflict, Fault, NotFound
+from penstock.operations.driver_calls import driver_call
+from penstock.store import attachments, operations, volume_snapshots, volumes
+from penstock.volume.manager import snapshots as snapshot_theme
+from penstock.volume.manager import volumes as volume_theme
+from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.models import snapshot_model, volume_models
+from penstock.volume.manager.notices import tell_owner
+from penstock.volume.manager.updates import checked, store_of_snapshot, store_of_volume
+
+log = structlog.get_logger(__name__)
+
+_ACTIONS = {
+    VolumeStatus.DELETING: VolumeMessageAction.DELETE_VOLUME,
+    VolumeStatus.EXTENDING: VolumeMessageAction.EXTEND_VOLUME,
+    VolumeStatus.RETYPING: VolumeMessageAction.RETYPE_VOLUME,
+    VolumeStatus.REVERTING: VolumeMessageAction.REVERT_VOLUME,
+    VolumeStatus.UPLOADING: VolumeMessageAction.COPY_VOLUME_TO_IMAGE,
+    VolumeStatus.BACKING_UP: VolumeMessageAction.BACKUP_CREATE,
+    VolumeStatus.RESTORING_BACKUP: VolumeMessageAction.BACKUP_RESTORE,
+    VolumeStatus.MAINTENANCE: VolumeMessageAction.MIGRATE_VOLUME,
+    VolumeStatus.UNMANAGING: VolumeMessageAction.UNMANAGE_VOLUME,
+}
+_SNAPSHOT_ACTIONS = {
+    VolumeSnapshotStatus.DELETING: VolumeMessageAction.SNAPSHOT_DELETE,
+    VolumeSnapshotStatus.UNMANAGING: VolumeMessageAction.SNAPSHOT_DELETE,
+    VolumeSnapshotStatus.RESTORING: VolumeMessageAction.REVERT_VOLUME,
+}
+
+
+def ensure_exports(
+    backend: VolumeBackend, context: RequestContext, volume_ids: Collection[str] | None = None
+) -> list[str]:
+    """Make the exports of all connected volumes, or of those of `volume_ids`, anew.
+
+    Returns the ids of those whose backend could not do it now. A volume that is not there any more is put in error.
+    """
+    with backend.database.read() as tx:
+        wanted = {one.volume_id for one in attachments.of_backend(tx, backend.host) if one.connector is not None}
+        if volume_ids is not None:
+            wanted &= set(volume_ids)
+        found = list(volumes.by_ids(tx, sorted(wanted)).values())
+        models = volume_models(tx, backend, found)
+    left: list[str] = []
+    for volume, model in zip(found, models, strict=True):
+        try:
+            with driver_call("export volumes"):
+                update = checked(backend.driver.ensure_export(context, model))
+            if update:
+                with backend.database.begin(durable=False) as tx:
+                    store_of_volume(tx, volume.id, update, now=backend.now())
+        except NotFound as fault:
+            _lose(backend, context, volume, fault)
+        except Fault as fault:
+            log.warning("volume.not_exported", volume=volume.id, fault=str(fault))
+            left.append(volume.id)
+    return left
+
+
+def update_provider_info(backend: VolumeBackend) -> None:
+    """Let the driver correct what it keeps of its volumes and snapshots; drivers that have nothing to say cost a call."""
+    with backend.database.read() as tx:
+        models = volume_models(tx, backend, volumes.of_backend(tx, backend.host))
+        taken = [snapshot_model(tx, backend, one) for one in volume_snapshots.of_backend(tx, backend.host)]
+    with driver_call("tell what it keeps of its volumes"):
+        of_volumes, of_snapshots = backend.driver.update_provider_info(models, taken)
+    if not of_volumes and not of_snapshots:
+        return
+    with backend.database.begin() as tx:
+        for update in of_volumes or ():
+            store_of_volume(tx, str(update["id"]), update, now=backend.now())
+        for update in of_snapshots or ():
+            store_of_snapshot(tx, str(update["id"]), update, now=backend.now())
+
+
+def settle(backend: VolumeBackend, context: RequestContext) -> None:
+    """Put what is stranded in a truthful state. Called while no operation runs.
+
+    Rows and operations are committed together, so this is only what an operation that ended could not write, because
+    the database went away at that moment, or what an administrator set by hand.
+    """
+    with backend.database.read() as tx:
+        awaited = {item.call.resource_key for item in operations.pending(tx)}
+        late = volumes.of_backend(tx, backend.host, statuses=list(VOLUME_TRANSITIONAL))
+        late_snapshots = volume_snapshots.of_backend(tx, backend.host, statuses=list(SNAPSHOT_TRANSITIONAL))
+    fault = BackendFault("The operation was interrupted and its end is not known.")
+    for snapshot in late_snapshots:
+        if _is_awaited(awaited, snapshot.volume_id) or snapshot.status is VolumeSnapshotStatus.UPDATING:
+            continue
+        log.warning("volume_snapshot.stranded", snapshot=snapshot.id, status=snapshot.status.value)
+        action = _SNAPSHOT_ACTIONS.get(snapshot.status, VolumeMessageAction.SNAPSHOT_CREATE)
+        snapshot_theme.fail(backend, context, snapshot, VolumeEvent.FAILED, action, fault)
+    for volume in late:
+        if _is_awaited(awaited, volume.id) or volume.is_migrating:
+            continue
+        log.warning("volume.stranded", volume=volume.id, status=volume.status.value)
+        action = _ACTIONS.get(volume.status, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND)
+        event = VolumeEvent.REFUSED if volume.status is VolumeStatus.MAINTENANCE else VolumeEvent.FAILED
+        volume_theme.fail(backend, context, volume, event, action, fault)
+
+
+def _is_awaited(awaited: set[str], volume_id: str) -> bool:
+    return f"volume:{volume_id}" in awaited
+
+
+def _lose(backend: VolumeBackend, context: RequestContext, volume: Volume, fault: Fault) -> None:
+    log.error("volume.lost", volume=volume.id, fault=str(fault))
+    try:
+        with backend.database.begin() as tx:
+            volumes.move(tx, volume, VolumeEvent.LOST, now=backend.now())
+            action, detail = VolumeMessageAction.LOOK_AT_VOLUME, VolumeMessageDetail.VOLUME_LOST
+            tell_owner(tx, backend, context, volume, action, fault, detail=detail)
+    except Conflict as changed:
+        log.info("volume.changed_meanwhile", volume=volume.id, fault=str(changed))

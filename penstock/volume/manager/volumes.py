@@ -1,0 +1,199 @@
+"""Volumes: create, delete, extend, revert.
+
+Each function may be called again after a crash at any point: what is done already is found by the state of the row, and
+the driver's calls are repeatable. A fault that ends the operation leaves the volume in a truthful state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from penstock.context import RequestContext
+from penstock.domain.volume_lifecycle import VolumeEvent
+from penstock.domain.volume_message_codes import VolumeMessageAction
+from penstock.domain.volume_snapshots import VolumeSnapshotStatus
+from penstock.domain.volumes import Volume, VolumeStatus, driver_values
+from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Unsupported
+from penstock.operations.attempt import done_with
+from penstock.operations.driver_calls import driver_call, is_final
+from penstock.store import volume_snapshots, volumes
+from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy
+from penstock.volume.manager import connections
+from penstock.volume.manager import snapshots as snapshot_theme
+from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.models import snapshot_model, volume_model
+from penstock.volume.manager.notices import tell_owner
+from penstock.volume.manager.updates import checked, put_notes
+from penstock.volume.models import VolumeModel
+
+log = structlog.get_logger(__name__)
+
+
+def create(backend: VolumeBackend, context: RequestContext, volume_id: str) -> None:
+    """Make the volume on the backend, empty or from its source, unless that is done already."""
+    with backend.database.read() as tx:
+        volume = volumes.get(tx, volume_id)
+        if volume is None or volume.status is not VolumeStatus.CREATING:
+            return
+        model = volume_model(tx, backend, volume)
+    try:
+        update = make(backend, volume, model)
+    except Fault as fault:
+        if is_final(fault):
+            fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND, fault)
+        raise
+    created(backend, volume, update)
+
+
+def make(backend: VolumeBackend, volume: Volume, model: VolumeModel) -> Mapping[str, Any]:
+    """Have the driver make it. Returns the model update."""
+    if volume.snapshot_id is not None:
+        with backend.database.read() as tx:
+            snapshot = volume_snapshots.get(tx, volume.snapshot_id)
+            if snapshot is None:
+                raise NotFound(f"Snapshot {volume.snapshot_id}, which it was to be made from, does not exist any more.")
+            source = snapshot_model(tx, backend, snapshot)
+        with driver_call("create volumes from snapshots"):
+            return checked(backend.driver.create_volume_from_snapshot(model, source))
+    if volume.source_volid is not None:
+        with backend.database.read() as tx:
+            parent = volumes.get(tx, volume.source_volid)
+            if parent is None:
+                raise NotFound(f"Volume {volume.source_volid}, which it was to be made from, does not exist any more.")
+            origin = volume_model(tx, backend, parent)
+        with driver_call("create volumes from volumes"):
+            return checked(backend.driver.create_cloned_volume(model, origin))
+    with driver_call("create volumes"):
+        return checked(backend.driver.create_volume(model))
+
+
+def created(backend: VolumeBackend, volume: Volume, update: Mapping[str, Any]) -> None:
+    """Write that the volume is there."""
+    now = backend.now()
+    with backend.database.begin(durable=False) as tx:
+        done_with(tx, "create_volume")
+        volumes.move(tx, volume, VolumeEvent.DONE, now=now, launched_at=now, **driver_values(update))
+        put_notes(tx, volume.id, update)
+
+
+def delete(backend: VolumeBackend, context: RequestContext, volume_id: str, *, cascade: bool, force: bool) -> None:
+    """Destroy the volume, with `cascade` its snapshots before, and forget its rows.
+
+    With `force` the rows go even when the backend cannot do its part.
+    """
+    with backend.database.read() as tx:
+        volume = volumes.get(tx, volume_id)
+        if volume is None or volume.status is not VolumeStatus.DELETING:
+            return
+        found = volume_snapshots.of_volume(tx, volume.id)
+        model = volume_model(tx, backend, volume)
+    try:
+        if found and not cascade:
+            raise VolumeIsBusy(f"Volume {volume.id} has {len(found)} snapshots.")
+        for snapshot in found:
+            snapshot_theme.delete(backend, context, snapshot.id, force=force)
+        for attachment in volume.attachments:
+            connections.end(backend, context, volume.id, attachment.id, force=force)
+        connections.remove_export(backend, context, model)
+        with driver_call("delete volumes"):
+            backend.driver.delete_volume(model)
+    except NotFound:
+        pass  # that is what was wanted
+    except (VolumeIsBusy, SnapshotIsBusy) as fault:
+        fail(backend, context, volume, VolumeEvent.REFUSED, VolumeMessageAction.DELETE_VOLUME, fault)
+        raise
+    except Fault as fault:
+        if not is_final(fault):
+            raise
+        if not force:
+            fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.DELETE_VOLUME, fault)
+            raise
+        log.warning("volume.left_behind", volume=volume.id, fault=str(fault))
+    with backend.database.begin() as tx:
+        done_with(tx, "delete_volume")
+        volumes.move(tx, volume, VolumeEvent.DONE, now=backend.now())
+        volumes.delete_volume(tx, volume.id)
+
+
+def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_size: int) -> None:
+    """Let the volume hold `new_size` GiB, unless that is done already."""
+    with backend.database.read() as tx:
+        volume = volumes.get(tx, volume_id)
+        if volume is None or volume.status is not VolumeStatus.EXTENDING:
+            return
+        model = volume_model(tx, backend, volume)
+    try:
+        with driver_call("extend volumes"):
+            backend.driver.extend_volume(model, new_size)
+    except (Unsupported, InsufficientCapacity) as fault:  # nothing was changed
+        fail(backend, context, volume, VolumeEvent.REFUSED, VolumeMessageAction.EXTEND_VOLUME, fault)
+        raise
+    except Fault as fault:
+        if is_final(fault):
+            fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.EXTEND_VOLUME, fault)
+        raise
+    with backend.database.begin(durable=False) as tx:
+        done_with(tx, "extend_volume")
+        values = {"size_gib": new_size, "size_target_gib": None}
+        volumes.move(tx, volume, VolumeEvent.DONE, now=backend.now(), **values)
+
+
+def revert(backend: VolumeBackend, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
+    """Put the volume back to its snapshot, unless that is done already. The volume keeps its size."""
+    with backend.database.read() as tx:
+        volume = volumes.get(tx, volume_id)
+        snapshot = volume_snapshots.get(tx, snapshot_id)
+        if volume is None or volume.status is not VolumeStatus.REVERTING:
+            return
+        source = None if snapshot is None else snapshot_model(tx, backend, snapshot)
+    try:
+        if source is None:
+            raise NotFound(f"Snapshot {snapshot_id} does not exist any more.")
+        with driver_call("revert volumes to snapshots"):
+            backend.driver.revert_to_snapshot(context, source.volume, source)
+    except (Conflict, Unsupported, NotFound) as fault:
+        _reverted(backend, context, volume, snapshot_id, VolumeEvent.REFUSED, fault)
+        raise
+    except Fault as fault:
+        if is_final(fault):
+            _reverted(backend, context, volume, snapshot_id, VolumeEvent.FAILED, fault)
+        raise
+    _reverted(backend, context, volume, snapshot_id, VolumeEvent.DONE, None)
+
+
+def _reverted(
+    backend: VolumeBackend,
+    context: RequestContext,
+    volume: Volume,
+    snapshot_id: str,
+    event: VolumeEvent,
+    fault: Fault | None,
+) -> None:
+    """Write the end of a revert to the volume, and to the snapshot unless its deletion was forced meanwhile."""
+    now = backend.now()
+    with backend.database.begin() as tx:  # durable: a revert that came about twice would lose what was written since
+        if fault is None:
+            done_with(tx, "revert_to_snapshot")
+        volumes.move(tx, volume, event, now=now)
+        snapshot = volume_snapshots.get(tx, snapshot_id)
+        if snapshot is not None and snapshot.status is VolumeSnapshotStatus.RESTORING:
+            volume_snapshots.move(tx, snapshot, event, now=now)
+        if fault is not None:
+            tell_owner(tx, backend, context, volume, VolumeMessageAction.REVERT_VOLUME, fault)
+
+
+def fail(
+    backend: VolumeBackend,
+    context: RequestContext,
+    volume: Volume,
+    event: VolumeEvent,
+    action: VolumeMessageAction,
+    fault: Fault,
+) -> None:
+    """Write the state that `event` leads to, let go of a promised size, and tell the owner why."""
+    with backend.database.begin() as tx:
+        volumes.move(tx, volume, event, now=backend.now(), size_target_gib=None)
+        tell_owner(tx, backend, context, volume, action, fault)
