@@ -1,87 +1,36 @@
-"""One backend at work: its manager, its worker and its periodic work, brought up without holding up the API."""
+"""One backend at work: its manager, its worker and its periodic work, brought up without holding up the API.
+
+Whether it is of shares or of volumes is `backend_work.Backend`'s to know.
+"""
 
 from __future__ import annotations
 
-import socket
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 from oslo_config import cfg
 
 from penstock import metrics
+from penstock.backend_work import Backend, Dispatch, Running, Work
 from penstock.clock import Clock
-from penstock.config.backend import BackendConfiguration
-from penstock.context import RequestContext, admin_context
-from penstock.domain.operations import Operation
-from penstock.errors import Conflict, Fault, Unsupported
-from penstock.host.audit import AuditedHost
-from penstock.host.executor import executor_on
-from penstock.host.local import LocalHost
+from penstock.errors import Conflict, Fault
 from penstock.operations.exclusive import Claim, Standing
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
-from penstock.share.manager import ShareManager
-from penstock.share.manager.pump import Pump
+from penstock.share_backend import ShareBackend
 from penstock.store.database import Database
 
 log = structlog.get_logger(__name__)
 
+Kind = Callable[[cfg.ConfigOpts, str, Database, OperationQueue, Clock], Backend]
+
 RETRY_START_S = 5.0
 WATCH_S = 2.0  # how soon a lost claim is noticed
-
-# The manager's methods that may stand in a queue.
-OPERATIONS = frozenset(
-    {
-        "create_share_instance",
-        "delete_share_instance",
-        "extend_share",
-        "shrink_share",
-        "create_snapshot",
-        "delete_snapshot",
-        "revert_to_snapshot",
-        "update_access",
-        "manage_share",
-        "unmanage_share",
-        "manage_snapshot",
-        "unmanage_snapshot",
-        "ensure_driver_resources",
-        "remember_soft_deletion",
-        "create_share_replica",
-        "delete_share_replica",
-        "promote_share_replica",
-        "update_share_replica",
-        "end_share_replication",
-        "create_replicated_snapshot",
-        "delete_replicated_snapshot",
-        "migration_start",
-        "continue_migration",
-        "make_migration_destination",
-        "copy_migrating_data",
-        "migration_complete",
-        "migration_cancel",
-        "remove_moved_instance",
-    }
-)
-
-
-class Dispatch:
-    """Calls the manager's method an operation names.
-
-    Raises Unsupported for a name that is not an operation, Elsewhere when the share is at another backend by now.
-    """
-
-    def __init__(self, manager: ShareManager) -> None:
-        self._manager = manager
-
-    def __call__(self, context: RequestContext, operation: Operation) -> None:
-        call = operation.call
-        if call.method not in OPERATIONS:
-            raise Unsupported(f"There is no operation '{call.method}'.")
-        self._manager.refuse_moved(call)
-        getattr(self._manager, call.method)(context, **call.arguments)
 
 
 class BackendService:
@@ -91,7 +40,13 @@ class BackendService:
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, section: str, database: Database, queue: OperationQueue, clock: Clock
+        self,
+        conf: cfg.ConfigOpts,
+        section: str,
+        database: Database,
+        queue: OperationQueue,
+        clock: Clock,
+        kind: Kind = ShareBackend,
     ) -> None:
         self.backend = f"{conf.host}@{section}"
         self._conf = conf
@@ -101,19 +56,11 @@ class BackendService:
         self._stopping = threading.Event()
         self._turning = threading.Lock()  # a stop must not fall between the look at it and the start of work
         self._thread = threading.Thread(target=self._serve, name=f"start-{section}", daemon=True)
-        self.manager = ShareManager(
-            service_name=section,
-            configuration=BackendConfiguration(conf, section),
-            database=self._claim.database,
-            clock=clock,
-            host=self.backend,
-            conf=conf,
-            execute=executor_on(AuditedHost(LocalHost(socket.gethostname()))),
-            queue=queue,
-        )
+        self._of_kind: Backend = kind(conf, section, self._claim.database, queue, clock)
+        self.manager: Any = self._of_kind.manager
         self._worker: Worker | None = None
         self._periodic: list[Periodic] = []
-        self._pump: Pump | None = None
+        self._others: Sequence[Running] = ()
 
     def start(self) -> None:
         """Claim the backend and bring it up in the background. Raises Conflict when another process serves it."""
@@ -179,7 +126,7 @@ class BackendService:
             self._queue,
             self._clock,
             self.backend,
-            Dispatch(self.manager),
+            Dispatch(self._of_kind.manager, self._of_kind.operations),
             threads=operations.workers_per_backend,
             retry=RetryPolicy(operations.give_up_after, operations.max_retry_delay),
             service_down_s=self._conf.service_down_time,
@@ -187,66 +134,38 @@ class BackendService:
         with self._turning:
             if self._stopping.is_set():
                 return
-            self.manager.backend.stopping.clear()
+            self._of_kind.stopping.clear()
             worker.start()
             # Two threads: a look at exports that waits for a host must not hold up the heartbeat.
-            self._worker, self._periodic = worker, [self._periodic_work(), self._upkeep()]
-            self._pump = Pump(self.manager, self._clock, threads=operations.syncs_per_backend)
-            for periodic in self._periodic:
-                periodic.start()
-            self._pump.start()
+            self._worker, self._others = worker, self._of_kind.others()
+            self._periodic = [
+                self._repeated(self.backend, self._of_kind.periodic()),
+                self._repeated(f"{self.backend}-exports", self._of_kind.upkeep()),
+            ]
+            for running in (*self._periodic, *self._others):
+                running.start()
         metrics.BACKEND_READY.labels(self.backend).set(1)
         log.info("backend.ready")
 
     def _end_work(self) -> None:
-        if self._pump is not None:
-            self._pump.stop()
-        self.manager.backend.stopping.set()  # long copies end and go on at the next start
+        for other in self._others:
+            other.stop()
+        self._of_kind.stopping.set()  # long copies end and go on at the next start
         for periodic in self._periodic:
             periodic.stop()
         if self._worker is not None:
             self._worker.stop()
 
-    def _upkeep(self) -> Periodic:
-        every_s = self.manager.backend.configuration.safe_get("exports_check_interval")
-        upkeep = Periodic(self._clock, f"{self.backend}-exports")
-        if every_s:
-            upkeep.add("exports", every_s, self.manager.restore_exports)
-        return upkeep
-
-    def _periodic_work(self) -> Periodic:
-        conf, manager = self._conf, self.manager
-        periodic = Periodic(self._clock, self.backend)
-        periodic.add("heartbeat", conf.report_interval, manager.heartbeat)
-        periodic.add(
-            "capabilities", conf.periodic_interval, lambda: manager.publish_service_capabilities(admin_context())
-        )
-        periodic.add(
-            "share status", conf.periodic_interval, lambda: manager.periodic_share_status_update(admin_context())
-        )
-        periodic.add(
-            "replica snapshots",
-            min(conf.periodic_interval, conf.replica_state_update_interval),
-            lambda: manager.periodic_share_replica_snapshot_update(admin_context()),
-        )
-        periodic.add(
-            "migrations",
-            conf.migration_driver_continue_update_interval,
-            lambda: manager.migration_driver_continue(admin_context()),
-        )
-        if manager.hooks:
-            periodic.add("hooks", conf.periodic_hooks_interval, lambda: manager.execute_periodic_hooks(admin_context()))
-        if conf.enable_gathering_share_usage_size:
-            periodic.add(
-                "usage size",
-                conf.share_usage_size_update_interval,
-                lambda: manager.update_share_usage_size(admin_context()),
-            )
+    def _repeated(self, name: str, works: Sequence[Work]) -> Periodic:
+        periodic = Periodic(self._clock, name)
+        for work in works:
+            periodic.add(work.name, work.every_s, work.run)
         return periodic
 
 
-def refuse_twice(sections: list[str]) -> None:
-    """Raise Conflict when a backend is enabled twice."""
+def refuse_twice(conf: cfg.ConfigOpts) -> None:
+    """Raise Conflict when a backend is enabled twice, or as one of shares and one of volumes."""
+    sections = [*conf.enabled_share_backends, *conf.enabled_backends]
     twice = sorted({section for section in sections if sections.count(section) > 1})
     if twice:
-        raise Conflict(f"enabled_share_backends names {', '.join(twice)} more than once.")
+        raise Conflict(f"enabled_share_backends and enabled_backends name {', '.join(twice)} more than once.")

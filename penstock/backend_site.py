@@ -8,7 +8,6 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from penstock.backend_service import Dispatch
 from penstock.clock import Clock, SystemClock
 from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
@@ -21,6 +20,7 @@ from penstock.share.driver import ShareDriver
 from penstock.share.inventory import HasInventory, Inventory
 from penstock.share.manager import ShareManager
 from penstock.share.manager.backend import Backend
+from penstock.share_backend import Dispatch
 from penstock.store import operations
 from penstock.store.database import Database
 

@@ -14,7 +14,7 @@ import uvicorn
 from oslo_config import cfg
 
 from penstock.api.app import make_app
-from penstock.backend_service import BackendService, refuse_twice
+from penstock.backend_service import BackendService, Kind, refuse_twice
 from penstock.clock import Clock, SystemClock
 from penstock.errors import Conflict
 from penstock.first_start import first_start
@@ -22,9 +22,11 @@ from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
 from penstock.services import recycle_bin
 from penstock.services.control_plane import ControlPlane
+from penstock.share_backend import ShareBackend
 from penstock.store import messages, operations, tokens
 from penstock.store import upgrade as schema
 from penstock.store.database import Database
+from penstock.volume_backend import VolumeBackend
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +48,11 @@ class Daemon:
         self.database = open_database(conf)
         self.queue = OperationQueue(self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, conf)
-        refuse_twice(conf.enabled_share_backends)
+        refuse_twice(conf)
+        kinds: list[tuple[str, Kind]] = [(section, ShareBackend) for section in conf.enabled_share_backends]
+        kinds += [(section, VolumeBackend) for section in conf.enabled_backends]
         self.backends = [
-            BackendService(conf, section, self.database, self.queue, self.clock)
-            for section in conf.enabled_share_backends
+            BackendService(conf, section, self.database, self.queue, self.clock, kind) for section, kind in kinds
         ]
         self._housekeeping = Periodic(self.clock, "housekeeping")
         self._housekeeping.add("prune", HOUSEKEEPING_S, self._prune)

@@ -36,7 +36,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A stored call with its history. `error` is the sentence of the fault that ended it."""
+    """A stored call with its history. `error` is the sentence of the fault that ended it, `answer` what a call that
+    only looks found (JSON values)."""
 
     id: OperationId
     call: Call
@@ -53,3 +54,4 @@ class Operation:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    answer: Any = None

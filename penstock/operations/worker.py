@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -32,9 +32,12 @@ POLL_S = 2.0  # other processes' work is found by polling; this process's own wo
 
 
 class Handler(Protocol):
-    """Carries out one operation. Safe to repeat. Raises the Fault that ended or interrupted it."""
+    """Carries out one operation. Safe to repeat. Raises the Fault that ended or interrupted it.
 
-    def __call__(self, context: RequestContext, operation: Operation) -> None: ...
+    What one that only looks found (JSON values) it returns; others return None.
+    """
+
+    def __call__(self, context: RequestContext, operation: Operation) -> Any: ...
 
 
 class Worker:
@@ -198,7 +201,7 @@ class Worker:
 
         try:
             with attempt(last=last, operation=operation, done=write):
-                self._handler(context, operation)
+                answer = self._handler(context, operation)
         except Elsewhere as moved:
             log.info("operation.moved", to=moved.backend)
             with self._database.begin() as tx:
@@ -219,7 +222,7 @@ class Worker:
             if written.is_set():
                 self._tell(operation, OperationState.DONE, started)
             else:
-                self._end(operation, OperationState.DONE, started)
+                self._end(operation, OperationState.DONE, started, answer=answer)
 
     def _try_later(self, operation: Operation, fault: Fault) -> None:
         when = self._retry.next_attempt(operation, now=self._clock.utc())
@@ -227,11 +230,19 @@ class Worker:
         with self._database.begin() as tx:
             rows.retry(tx, operation.id, not_before=when, error=str(fault))
 
-    def _end(self, operation: Operation, state: OperationState, started: float, error: Exception | None = None) -> None:
+    def _end(
+        self,
+        operation: Operation,
+        state: OperationState,
+        started: float,
+        error: Exception | None = None,
+        *,
+        answer: Any = None,
+    ) -> None:
         text = None if error is None else str(error)
         kind = None if error is None else kind_of(error)
         with self._database.begin() as tx:
-            rows.finish(tx, operation.id, state=state, now=self._clock.utc(), error=text, fault=kind)
+            rows.finish(tx, operation.id, state=state, now=self._clock.utc(), error=text, fault=kind, answer=answer)
             after_commit(tx, self._queue.tell_ended)
         self._tell(operation, state, started, error)
 

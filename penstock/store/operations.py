@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, or_, select, update
 
@@ -62,6 +63,7 @@ _FINISH = (
         finished_at=bindparam("at"),
         error=bindparam("because"),
         fault=bindparam("kind"),
+        answer=bindparam("found"),
         not_before=None,
     )
 )
@@ -162,9 +164,10 @@ def finish(
     now: datetime,
     error: str | None = None,
     fault: str | None = None,
+    answer: Any = None,
 ) -> None:
-    """Write the end of an operation, with the sentence and the kind of the fault that ended it."""
-    tx.execute(_FINISH, {"of": operation_id, "to": state, "at": now, "because": error, "kind": fault})
+    """Write the end of an operation, with the sentence and the kind of the fault that ended it, or its answer."""
+    tx.execute(_FINISH, {"of": operation_id, "to": state, "at": now, "because": error, "kind": fault, "found": answer})
 
 
 def set_progress(tx: Connection, operation_id: OperationId, progress: str) -> None:
@@ -221,4 +224,5 @@ def _operation(row: Row[tuple[object, ...]]) -> Operation:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        answer=row.answer,
     )

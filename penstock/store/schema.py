@@ -385,6 +385,7 @@ operations = Table(
     Column("progress", String(255)),
     Column("error", Text),
     Column("fault", String(32)),  # the kind of fault that `error` is the sentence of
+    Column("answer", JSON(none_as_null=True)),  # of operations that only look
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("created_at", DateTime, nullable=False),
     Column("started_at", DateTime),

@@ -18,7 +18,6 @@ import uvicorn
 from click.testing import CliRunner, Result
 
 from penstock.api.app import make_app
-from penstock.backend_service import Dispatch
 from penstock.cli.main import main
 from penstock.client import shares as shares_client
 from penstock.client.session import Credentials, Session
@@ -27,6 +26,7 @@ from penstock.errors import BackendFault, Unauthorized, Unavailable, UnknownResu
 from penstock.identity.bootstrap import bootstrap
 from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
+from penstock.share_backend import Dispatch
 from penstock.store import backends, shares
 from penstock.units import GIB
 from tests.simulation.storage_bench import StorageBench

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from penstock.backend_service import Dispatch
 from penstock.clock import ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.config.loading import load
@@ -25,6 +24,7 @@ from penstock.share.drivers.dummy import DummyDriver
 from penstock.share.drivers.dummy_records import DummyStorage, Filesystem
 from penstock.share.manager import ShareManager
 from penstock.share.models import ShareModel
+from penstock.share_backend import Dispatch
 from penstock.store import access, instances, operations, share_migrations, shares, snapshots, types
 from penstock.store.database import Database
 from tests.contract.manager_bench import a_database

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from penstock.backend_service import OPERATIONS, Dispatch
 from penstock.clock import ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.config.loading import load
@@ -23,6 +22,7 @@ from penstock.operations.worker import Worker
 from penstock.share.drivers.dummy import DummyDriver
 from penstock.share.drivers.dummy_records import DummyStorage, Filesystem
 from penstock.share.manager import ShareManager
+from penstock.share_backend import OPERATIONS, Dispatch
 from penstock.store import access, instances, messages, operations, replicas, shares, snapshots
 from penstock.store.database import Database
 from penstock.store.shares import Page

@@ -11,7 +11,6 @@ from typing import Any
 
 from oslo_config import cfg
 
-from penstock.backend_service import Dispatch
 from penstock.clock import ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.config.loading import load
@@ -24,6 +23,7 @@ from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.manager import ShareManager
+from penstock.share_backend import Dispatch
 from penstock.store import operations, types
 from penstock.store.database import Database
 from penstock.store.schema import metadata

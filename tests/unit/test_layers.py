@@ -160,7 +160,18 @@ EDGES: dict[str, set[str]] = {
     },
 }
 # they put the rooms together
-ANYTHING = {"cli", "daemon", "doctor", "recovery", "backend_service", "backend_site", "first_start"}
+ANYTHING = {
+    "cli",
+    "daemon",
+    "doctor",
+    "recovery",
+    "backend_service",
+    "backend_site",
+    "backend_work",
+    "first_start",
+    "share_backend",
+    "volume_backend",
+}
 SQLALCHEMY_ALLOWED = {"store"}
 
 

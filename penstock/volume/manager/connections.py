@@ -85,9 +85,7 @@ def attach(backend: VolumeBackend, context: RequestContext, attachment_id: str) 
         volumes.follow_attachments(tx, volume.id, now=now)
 
 
-def end(
-    backend: VolumeBackend, context: RequestContext, volume_id: str, attachment_id: str, *, force: bool
-) -> None:
+def end(backend: VolumeBackend, context: RequestContext, volume_id: str, attachment_id: str, *, force: bool) -> None:
     """Take the attachment away at the backend, and then its row. With `force` whatever the backend can do."""
     found = _load(backend, attachment_id)
     if found is None or found[0].id != volume_id:
@@ -149,9 +147,7 @@ def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attach
         attachments.update_attachment(tx, attachment.id, now=backend.now(), connection_info=info)
 
 
-def connection_info(
-    backend: VolumeBackend, attachment: Attachment, model: VolumeModel, answer: Any
-) -> dict[str, Any]:
+def connection_info(backend: VolumeBackend, attachment: Attachment, model: VolumeModel, answer: Any) -> dict[str, Any]:
     """What an initiator is told: what the driver answered, and what only we know.
 
     Raises BackendFault for an answer that is not one.

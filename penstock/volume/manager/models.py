@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from penstock.domain.attachments import Attachment
 from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volumes import Volume
 from penstock.errors import NotFound
+from penstock.ids import VolumeTypeId
 from penstock.store import volume_qos, volume_types, volumes
 from penstock.store.database import Transaction
 from penstock.volume.manager.backend import VolumeBackend
@@ -27,7 +28,11 @@ def volume_models(tx: Transaction, backend: VolumeBackend, found: Sequence[Volum
         type_id: type_model(tx, type_id)
         for type_id in {volume.volume_type_id for volume in found if volume.volume_type_id is not None}
     }
-    return [_volume_model(backend, volume, types.get(volume.volume_type_id or "")) for volume in found]  # type: ignore[call-overload]
+    return [_volume_model(backend, volume, _of(types, volume)) for volume in found]
+
+
+def _of(types: Mapping[VolumeTypeId, VolumeTypeModel | None], volume: Volume) -> VolumeTypeModel | None:
+    return None if volume.volume_type_id is None else types[volume.volume_type_id]
 
 
 def volume_model(tx: Transaction, backend: VolumeBackend, volume: Volume) -> VolumeModel:

@@ -130,7 +130,9 @@ class StoredRecords:
 
     def _check_here(self, volume: VolumeModel) -> None:
         if not volume.host.startswith(f"{self._backend.host}#"):
-            raise Unsupported(f"Volume {volume.id} is on {volume.host}: it cannot be reached from {self._backend.host}.")
+            raise Unsupported(
+                f"Volume {volume.id} is on {volume.host}: it cannot be reached from {self._backend.host}."
+            )
 
 
 def temporary(like: Volume, *, now: datetime, size_gib: int | None = None) -> Volume:

@@ -74,7 +74,7 @@ def ensure_exports(
 
 
 def update_provider_info(backend: VolumeBackend) -> None:
-    """Let the driver correct what it keeps of its volumes and snapshots; drivers that have nothing to say cost a call."""
+    """Let the driver correct what it keeps of its volumes and snapshots."""
     with backend.database.read() as tx:
         models = volume_models(tx, backend, volumes.of_backend(tx, backend.host))
         taken = [snapshot_model(tx, backend, one) for one in volume_snapshots.of_backend(tx, backend.host)]

@@ -6,7 +6,7 @@ the driver's calls are repeatable. A fault that ends the operation leaves the vo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,7 +14,7 @@ import structlog
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction
-from penstock.domain.volume_snapshots import VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus, driver_values
 from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Unsupported
 from penstock.operations.attempt import done_with
@@ -91,8 +91,7 @@ def delete(backend: VolumeBackend, context: RequestContext, volume_id: str, *, c
         found = volume_snapshots.of_volume(tx, volume.id)
         model = volume_model(tx, backend, volume)
     try:
-        if found and not cascade:
-            raise VolumeIsBusy(f"Volume {volume.id} has {len(found)} snapshots.")
+        _refuse_snapshots(volume, found, cascade=cascade)
         for snapshot in found:
             snapshot_theme.delete(backend, context, snapshot.id, force=force)
         for attachment in volume.attachments:
@@ -116,6 +115,11 @@ def delete(backend: VolumeBackend, context: RequestContext, volume_id: str, *, c
         done_with(tx, "delete_volume")
         volumes.move(tx, volume, VolumeEvent.DONE, now=backend.now())
         volumes.delete_volume(tx, volume.id)
+
+
+def _refuse_snapshots(volume: Volume, found: Sequence[VolumeSnapshot], *, cascade: bool) -> None:
+    if found and not cascade:
+        raise VolumeIsBusy(f"Volume {volume.id} has {len(found)} snapshots.")
 
 
 def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_size: int) -> None:
@@ -149,12 +153,14 @@ def revert(backend: VolumeBackend, context: RequestContext, volume_id: str, snap
         if volume is None or volume.status is not VolumeStatus.REVERTING:
             return
         source = None if snapshot is None else snapshot_model(tx, backend, snapshot)
+    if source is None:
+        gone = NotFound(f"Snapshot {snapshot_id} does not exist any more.")
+        _reverted(backend, context, volume, snapshot_id, VolumeEvent.REFUSED, gone)
+        raise gone
     try:
-        if source is None:
-            raise NotFound(f"Snapshot {snapshot_id} does not exist any more.")
         with driver_call("revert volumes to snapshots"):
             backend.driver.revert_to_snapshot(context, source.volume, source)
-    except (Conflict, Unsupported, NotFound) as fault:
+    except (Conflict, Unsupported) as fault:
         _reverted(backend, context, volume, snapshot_id, VolumeEvent.REFUSED, fault)
         raise
     except Fault as fault:

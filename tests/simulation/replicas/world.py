@@ -12,7 +12,6 @@ from typing import Any
 
 from oslo_config import cfg
 
-from penstock.backend_service import Dispatch
 from penstock.clock import Clock, ManualClock
 from penstock.config.loading import load
 from penstock.context import admin_context
@@ -27,6 +26,7 @@ from penstock.share.interface.values import Updates
 from penstock.share.manager import ShareManager
 from penstock.share.manager.replicated_snapshots import ON_THEIR_WAY
 from penstock.share.replication import PROMOTION, Promotion
+from penstock.share_backend import Dispatch
 from penstock.store import operations, replicas, snapshots, types
 from tests.simulation.replicas.site import DummySite, Site
 from tests.simulation.replicas.trouble import ReplicaTrouble

@@ -1,0 +1,89 @@
+"""A backend of volumes, as `backend_service` serves it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from oslo_config import cfg
+
+from penstock.backend_work import Dispatch as AnyDispatch
+from penstock.backend_work import Running, Work
+from penstock.clock import Clock
+from penstock.config.backend import volume_backend
+from penstock.context import admin_context
+from penstock.operations.queue import OperationQueue
+from penstock.store.database import Database
+from penstock.volume.manager import VolumeManager
+
+# The manager's methods that may stand in a queue.
+OPERATIONS = frozenset(
+    {
+        "create_volume",
+        "delete_volume",
+        "extend_volume",
+        "revert_to_snapshot",
+        "manage_existing",
+        "unmanage",
+        "get_manageable_volumes",
+        "create_snapshot",
+        "delete_snapshot",
+        "manage_existing_snapshot",
+        "unmanage_snapshot",
+        "get_manageable_snapshots",
+        "attachment_update",
+        "attachment_delete",
+        "initialize_connection",
+        "terminate_connection",
+        "attach_volume",
+    }
+)
+
+
+class Dispatch(AnyDispatch):
+    """Calls the volume manager's method an operation names."""
+
+    def __init__(self, manager: VolumeManager) -> None:
+        super().__init__(manager, OPERATIONS)
+
+
+class VolumeBackend:
+    """The section `section` of the configuration, of ``enabled_backends``, as ``host@section``."""
+
+    operations = OPERATIONS
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, section: str, database: Database, queue: OperationQueue, clock: Clock
+    ) -> None:
+        self._conf = conf
+        self.manager = VolumeManager(
+            service_name=section,
+            configuration=volume_backend(conf, section),
+            database=database,
+            clock=clock,
+            host=f"{conf.host}@{section}",
+            conf=conf,
+            queue=queue,
+        )
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when long copies should end, and go on at the next start."""
+        return self.manager.backend.stopping
+
+    def others(self) -> Sequence[Running]:
+        """Nothing else."""
+        return []
+
+    def upkeep(self) -> Sequence[Work]:
+        """Exports that could not be made at start."""
+        every_s = self._conf.periodic_interval
+        return [Work("exports", every_s, lambda: self.manager.export_again(admin_context()))]
+
+    def periodic(self) -> Sequence[Work]:
+        """Heartbeat and capabilities."""
+        conf, manager = self._conf, self.manager
+        return [
+            Work("heartbeat", conf.report_interval, manager.heartbeat),
+            Work("capabilities", conf.periodic_interval, lambda: manager.publish_service_capabilities(admin_context())),
+        ]
