@@ -144,7 +144,9 @@ class DummyVolumeDriver(VolumeDriver):
         with self._changing("ensure export"):
             record = self._owned(volume)
             record.is_exported = True
-            record.initiators = sorted({one.connector["initiator"] for one in volume.volume_attachment if one.connector})
+            record.initiators = sorted(
+                {one.connector["initiator"] for one in volume.volume_attachment if one.connector}
+            )
         return None
 
     def create_export(self, context: Context, volume: VolumeModel, connector: Connector) -> Updates | None:
@@ -223,8 +225,7 @@ class DummyVolumeDriver(VolumeDriver):
             ]
         for key, direction in reversed(list(zip(sort_keys, sort_dirs, strict=True))):
             found.sort(key=lambda item, key=key: str(item[key]), reverse=direction == "desc")  # type: ignore[misc]
-        references = [item["reference"] for item in found]
-        start = references.index(marker) + 1 if marker in references else 0
+        start = next((place + 1 for place, item in enumerate(found) if item["reference"] == marker), 0)
         return found[start + offset : start + offset + limit]
 
     def unmanage(self, volume: VolumeModel) -> None:

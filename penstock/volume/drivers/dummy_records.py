@@ -41,7 +41,7 @@ def _fine(_step: str) -> None:
 class DummyVolumes:
     """The records of one backend, by name. A simulation keeps them over the driver's death.
 
-    `before` is called with the name of each step before it is taken, and after it was; what it raises the driver raises.
+    `before` is called with the name of each step before it is taken, and after it; what it raises the driver raises.
     """
 
     def __init__(self) -> None:

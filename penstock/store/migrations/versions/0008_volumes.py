@@ -188,7 +188,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("snapshot_id", "key", name=op.f("pk_volume_snapshot_metadata")),
     )
     op.add_column("operations", sa.Column("fault", sa.String(32), nullable=True))
-    # ### end Alembic commands ###
 
 
 def downgrade() -> None:
@@ -218,4 +217,3 @@ def downgrade() -> None:
     op.drop_index("ix_volumes_created", table_name="volumes")
     op.drop_table("volumes")
     op.drop_table("volume_quotas")
-    # ### end Alembic commands ###
