@@ -10,10 +10,17 @@ from typing import Any
 import click
 
 from penstock.cli import main as cli
+from penstock.config.appliance_options import REPLICATION_TARGET
 from penstock.config.reference import OptionDoc, reference
 from penstock.domain.lifecycle import SHARE_TRANSITIONS, SNAPSHOT_TRANSITIONS, Event
 from penstock.share.drivers.zfsonlinux.options import zfsonlinux_opts
+from penstock.volume.drivers.zfssa.options import SAN, ZFSSA_OPTS
 
+SECTIONS = {
+    "<zfsonlinux backend>": zfsonlinux_opts,
+    "<zfssa volume backend>": (*SAN, *ZFSSA_OPTS),
+    "<an appliance to replicate to>": REPLICATION_TARGET,
+}
 FOLDER = Path(__file__).parent / "reference"
 MADE = "<!-- made by script/docs, do not edit -->\n\n"
 
@@ -22,7 +29,7 @@ def options() -> str:
     """Every option of the configuration file, by section."""
     lines = [f"{MADE}# Options\n\nThe file is `/etc/penstock/penstock.conf`, or what `--config` names.\n"]
     section = None
-    for doc in reference({"<zfsonlinux backend>": zfsonlinux_opts}):
+    for doc in reference(SECTIONS):
         if doc.section != section:
             section = doc.section
             lines.append(f"\n## [{section}]\n\n| option | default | meaning |\n| --- | --- | --- |\n")

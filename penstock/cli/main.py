@@ -24,6 +24,7 @@ COMMANDS = {
     "operation": Later("penstock.cli.operation:operation", "Show what is being done, waits, or failed."),
     "doctor": Later("penstock.cli.doctor:doctor", "Find and repair drift between database, pools and exports."),
     "recover": Later("penstock.cli.recover:recover", "Rebuild the database from the pools."),
+    "appliance": Later("penstock.cli.appliance:appliance", "Be a ZFS appliance: its REST protocol from a ZFS host."),
     "project": Later("penstock.cli.project:project", "Projects of the built-in identity."),
     "user": Later("penstock.cli.user:user", "Users of the built-in identity."),
 }

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from oslo_config import cfg, types
 
+from penstock.config.appliance_options import APPLIANCE
+
 SERVICE = (
     cfg.StrOpt(
         "host",
@@ -303,6 +305,7 @@ SECTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     "identity": IDENTITY,
     "images": IMAGE_SERVICE,
     "oslo_middleware": MIDDLEWARE,
+    "appliance": APPLIANCE,
 }
 # Sections that a library registers and reads on its own.
 FOREIGN_SECTIONS = ("keystone_authtoken", "oslo_policy")

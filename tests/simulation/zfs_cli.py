@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from tests.simulation.zfs_model import Model, Refused
-from tests.simulation.zfs_properties import is_known, shown
+from tests.simulation.zfs_properties import all_names, is_known, shown
 from tests.simulation.zfs_state import Filesystem, Snap
 from tests.simulation.zfs_transfer import Receiving, Stream, abort, receive, send, send_token
 
@@ -112,13 +112,13 @@ class Cli:
         words = take_apart(args, "rHp", "do" if self._model.is_old else "dot")
         names = words.rest[0].split(",")
         for name in names:
-            if not is_known(name, is_old=self._model.is_old):
+            if names != ["all"] and not is_known(name, is_old=self._model.is_old):
                 raise Refused(f"bad property list: invalid property '{name}'{USAGE}", 2)
         found, missing = self._targets(words)
         lines = []
         for target in found:
             path = target.path
-            for name in names:
+            for name in all_names(target, is_old=self._model.is_old) if names == ["all"] else names:
                 value, source = self._shown(target, name)
                 lines.append(f"{path}\t{name}\t{value}\t{source}\n")
         return Answer(1 if missing else 0, "".join(lines), missing)

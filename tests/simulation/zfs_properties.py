@@ -132,6 +132,18 @@ def is_known(name: str, *, is_old: bool) -> bool:
     return is_user(name) or ((name in DEFAULTS or name in READ_ONLY) and not (is_old and name in NEW_ONLY))
 
 
+def all_names(target: Filesystem | Snap, *, is_old: bool) -> list[str]:
+    """What ``all`` stands for: every native property there is, and the user properties that are set or inherited."""
+    above = target if isinstance(target, Filesystem) else target.owner
+    own = {} if isinstance(target, Filesystem) else {**target.local, **target.received}
+    users = set(filter(is_user, own))
+    while above is not None:
+        users |= set(filter(is_user, (*above.local, *above.received)))
+        above = above.parent
+    native = [name for name in (*_FILESYSTEM, *DEFAULTS) if is_known(name, is_old=is_old)]
+    return [name for name in native if shown(target, name)[0] != "-"] + sorted(users)
+
+
 def shown(target: Filesystem | Snap, name: str) -> tuple[str, str]:
     """Value and source."""
     if isinstance(target, Snap):

@@ -32,6 +32,7 @@ EDGES: dict[str, set[str]] = {
     "host": {"errors", "log", "metrics", "clock"},
     "zfs": {"host", "errors", "units", "clock"},
     "exports": {"host", "errors", "clock"},
+    "appliance": BASE | {"zfs", "host", "exports", "identity", "config", "clock", "log"},
     "share.locks": set(),
     "share.models": {"domain", "ids"},
     "share.inventory": {"domain", "ids", "share.models", "share.replication"},
