@@ -231,7 +231,7 @@ class IscsiExports(Protocol):
     def put_back(self) -> frozenset[str]:
         """Put in force what is configured and is not: after a restart of the server or the host. Says which those were.
 
-        Safe to repeat. Raises as `apply`.
+        Targets whose backing paths are not there wait for the next time. Safe to repeat. Raises as `apply`.
         """
         ...
 

@@ -1,31 +1,22 @@
-"""Brings a tgtd to what is wanted, and says what it serves. This file runs on the storage host.
+"""Brings a tgtd to what is wanted, and says what it serves. This file runs on the storage host: see `target_agent`.
 
-`iscsi_tgt` sends this source and the request on stdin to the python3 there, so it imports nothing of ours and keeps to
-Python 3.6. It speaks to tgtd what tgtadm speaks (tgt 1.0.85 usr/tgtadm.h: the structures have been the same since
-1.0.2x), since that keeps secrets out of every argv, and a hundred changes are one command.
-
-Request: ``{"directory": str, "record": str, "socket": str, "write": {file: [digest or null, text or null]}, "remove":
-[iqn], "put_back": bool, "observe": bool}``; a file's first line is ``# penstock: `` and the target as JSON. Answer on
-stdout: ``{"changed": [iqn]}``, ``{"texts": {file: text}, "seen": {...}}``, or ``{"fault": kind, "message": str}``.
+It speaks to tgtd what tgtadm speaks (tgt 1.0.85 usr/tgtadm.h: the structures have been the same since 1.0.2x), since
+that keeps secrets out of every argv, and a hundred changes are one command.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import ipaddress
 import json
-import os
-import pathlib
 import re
-import signal
 import socket
 import struct
-import sys
 import time
 import typing
 
-MARK = "# penstock: "
-LOCK, LOCK_TIMEOUT_S = ".penstock.lock", 20
+from penstock.exports import target_agent
+from penstock.exports.target_agent import Fault
+
 ROUNDS = 5  # each is lost to somebody who changed the daemon meanwhile
 IDLE_TIMEOUT_S = 5.0
 NOBODY = "255.255.255.255"  # tgt-admin 1.0.85 opens a target without an address to all the world, whatever names it has
@@ -38,15 +29,6 @@ if typing.TYPE_CHECKING:
     Step = dict[str, typing.Any]
     Seen = dict[str, typing.Any]
     Wanted = dict[str, typing.Any]
-
-
-class Fault(Exception):
-    """Ends the program with an answer that says so."""
-
-    def __init__(self, kind, message):  # type: (str, str) -> None
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
 
 
 # --- what is to be done: pure -----------------------------------------------------------------------------------------
@@ -287,59 +269,6 @@ class Daemon:
             raise Fault("backend", "tgtd closed the connection without an answer")
         return struct.unpack("@I", answer[:4])[0], answer[8:].decode(errors="replace")
 
-    def size_of(self, path):  # type: (str) -> typing.Optional[int]
-        """Bytes of the file or device, None when it is not there."""
-        try:
-            fd = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            return os.lseek(fd, 0, os.SEEK_END)
-        finally:
-            os.close(fd)
-
-
-class Files:
-    """Small files, replaced in one step, readable by root only."""
-
-    def read(self, path):  # type: (str) -> typing.Optional[str]
-        try:
-            return pathlib.Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-
-    def replace(self, path, text):  # type: (str, typing.Optional[str]) -> None
-        place = pathlib.Path(path)
-        if text is None:
-            with contextlib.suppress(FileNotFoundError):
-                place.unlink()
-            return
-        beside = place.parent / f".{place.name}.{os.getpid()}.new"
-        fd = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is a descriptor
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-        beside.replace(place)
-
-    def all(self, directory):  # type: (str) -> dict[str, str]
-        found = ((str(path), self.read(str(path))) for path in pathlib.Path(directory).glob("penstock-*.conf"))
-        return {path: text for path, text in found if text is not None}
-
-    @contextlib.contextmanager
-    def lock(self, directory):  # type: (str) -> typing.Iterator[None]
-        """Only one of us at a time; the kernel lets go when we end."""
-        pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
-        fd = os.open(str(pathlib.Path(directory, LOCK)), os.O_RDWR | os.O_CREAT, 0o600)
-        signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"{directory}/{LOCK} is locked all the time"))
-        signal.alarm(LOCK_TIMEOUT_S)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        signal.alarm(0)
-        try:
-            yield
-        finally:
-            os.close(fd)
-
 
 def carry_out(step, daemon, record):  # type: (Step, Daemon, dict[str, str]) -> int
     """tgtd's error number, 0 for none."""
@@ -407,81 +336,52 @@ def is_idle(text, lun):  # type: (str, int) -> bool
     return True
 
 
-def observed(daemon):  # type: (Daemon) -> dict[str, Seen]
-    error, text = daemon.call(TARGET, SHOW)
-    if error:
-        raise Fault("backend", f"tgtd cannot show its targets: error {error}")
-    return parse(text)
+class Tgt(target_agent.Server):
+    """See `target_agent.Server`. `record` is a file that a reboot forgets, as it does tgtd's accounts."""
 
+    def __init__(self, daemon, files, record):  # type: (Daemon, target_agent.Files, str) -> None
+        self._daemon = daemon
+        self._files = files
+        self._record = record
 
-def enforce(wanted, daemon, files, record_file):
-    # type: (dict[str, typing.Optional[Wanted]], Daemon, Files, str) -> list[str]
-    """Names of the targets that had to be changed."""
-    record = json.loads(files.read(record_file) or "{}")
-    before = dict(record)
-    changed = set()  # type: set[str]
-    trouble = ""
-    sizes = {lun["path"]: daemon.size_of(lun["path"]) for one in wanted.values() if one for lun in one["luns"]}
-    for _ in range(ROUNDS):
-        seen = observed(daemon)
-        listening = daemon.call(PORTAL, SHOW)[1]
-        steps = plan_portals(wanted.values(), listening) + plan(wanted, seen, record, sizes)
-        if not steps:
-            return sorted(changed)
-        tids = {one["tid"]: name for name, one in seen.items()}
-        tids.update({step["tid"]: step["name"] for step in steps if step["do"] == "add target"})
-        changed |= {tids[step["tid"]] for step in steps if step.get("tid") in tids}
+    def observed(self):  # type: () -> dict[str, Seen]
+        error, text = self._daemon.call(TARGET, SHOW)
+        if error:
+            raise Fault("backend", f"tgtd cannot show its targets: error {error}")
+        return parse(text)
+
+    def enforce(self, wanted):  # type: (dict[str, typing.Optional[Wanted]]) -> list[str]
+        record = json.loads(self._files.read(self._record) or "{}")
+        before = dict(record)
+        changed = set()  # type: set[str]
+        trouble = ""
+        sizes = {lun["path"]: self._files.size_of(lun["path"]) for one in wanted.values() if one for lun in one["luns"]}
+        for _ in range(ROUNDS):
+            seen = self.observed()
+            listening = self._daemon.call(PORTAL, SHOW)[1]
+            steps = plan_portals(wanted.values(), listening) + plan(wanted, seen, record, sizes)
+            if not steps:
+                return sorted(changed)
+            tids = {one["tid"]: name for name, one in seen.items()}
+            tids.update({step["tid"]: step["name"] for step in steps if step["do"] == "add target"})
+            changed |= {tids[step["tid"]] for step in steps if step.get("tid") in tids}
+            trouble = self._carry_out(steps, record)
+            if record != before:
+                self._files.replace(self._record, json.dumps(record))
+                before = dict(record)
+        raise Fault("backend", trouble or f"tgtd does not become what it should be: {json.dumps(steps[0])}")
+
+    def _carry_out(self, steps, record):  # type: (list[Step], dict[str, str]) -> str
+        """What tgtd said to the step that it refused; the rest is planned again."""
         for step in steps:
-            error = carry_out(step, daemon, record)
+            error = carry_out(step, self._daemon, record)
             if error:
                 shown = {key: value for key, value in step.items() if key != "secret"}
-                trouble = f"tgtd answers error {error} to {json.dumps(shown)}"
-                break
-        if record != before:
-            files.replace(record_file, json.dumps(record))
-            before = dict(record)
-    raise Fault("backend", trouble or f"tgtd does not become what it should be: {json.dumps(steps[0])}")
-
-
-def digest(text):  # type: (typing.Optional[str]) -> str
-    return "absent" if text is None else hashlib.sha256(text.encode()).hexdigest()
-
-
-def target_of(text):  # type: (str) -> Wanted
-    first = text.partition("\n")[0]
-    if not first.startswith(MARK):
-        raise Fault("backend", f"a file of ours does not begin with {MARK!r}")
-    return dict(json.loads(first[len(MARK) :]))
-
-
-def answer(request, daemon, files):  # type: (dict[str, typing.Any], Daemon, Files) -> dict[str, typing.Any]
-    """See the module."""
-    directory = request["directory"]
-    if request.get("observe"):
-        return {"texts": files.all(directory), "seen": observed(daemon)}
-    with files.lock(directory):
-        wanted = dict.fromkeys(request["remove"])  # type: dict[str, typing.Optional[Wanted]]
-        if request["put_back"]:
-            wanted.update({one["iqn"]: one for one in map(target_of, files.all(directory).values())})
-        for file, (expected, _) in request["write"].items():
-            if expected is not None and digest(files.read(file)) != expected:
-                return {"overtaken": file}
-        for file, (_, text) in request["write"].items():
-            if text is not None:
-                wanted[target_of(text)["iqn"]] = target_of(text)
-                if files.read(file) != text:
-                    files.replace(file, text)
-        changed = enforce(wanted, daemon, files, request["record"])
-        for file, (_, text) in request["write"].items():
-            if text is None:  # only now, or a crash would leave a target that nobody knows to be ours
-                files.replace(file, None)
-    return {"changed": changed}
+                return f"tgtd answers error {error} to {json.dumps(shown)}"
+        return ""
 
 
 def main(request):  # type: (dict[str, typing.Any]) -> None
-    """See the module."""
-    try:
-        found = answer(request, Daemon(request["socket"]), Files())
-    except Fault as fault:
-        found = {"fault": fault.kind, "message": fault.message}
-    json.dump(found, sys.stdout)
+    """``"settings": {"socket": path, "record": path}``."""
+    settings = request["settings"]
+    target_agent.run(request, Tgt(Daemon(settings["socket"]), target_agent.Files(), settings["record"]))

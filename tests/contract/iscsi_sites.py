@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from penstock.exports.iscsi import Chap, IscsiExports
+from penstock.exports.iscsi_lio import LioIscsi
 from penstock.exports.iscsi_tgt import TgtIscsi
 from penstock.host.runner import Completed, Host
 from tests.contract.nfs_sites import until
@@ -43,6 +44,10 @@ class IscsiSite(ABC):
     @abstractmethod
     def resize(self, path: str, size_mib: int) -> None:
         """Make it larger."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """It is gone."""
 
     @abstractmethod
     def login(
@@ -86,6 +91,9 @@ class SimulatedTgtSite(IscsiSite):
 
     def resize(self, path: str, size_mib: int) -> None:
         self._sizes[path] = size_mib * MIB
+
+    def remove(self, path: str) -> None:
+        del self._sizes[path]
 
     def login(
         self, client: str, iqn: str, initiator: str, *, lun: int | None = None, chap: Chap | None = None,
@@ -182,6 +190,9 @@ class TgtSite(RealIscsiSite):
     def resize(self, path: str, size_mib: int) -> None:
         self.ran("truncate", "-s", f"{size_mib}M", path)
 
+    def remove(self, path: str) -> None:
+        self.ran("rm", path)
+
     def forget(self, iqn: str) -> None:
         shown = self.ran("tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show").stdout
         tid = next(line.split()[1].rstrip(":") for line in shown.splitlines() if line.endswith(f": {iqn}"))
@@ -200,3 +211,37 @@ class TgtSite(RealIscsiSite):
         until(lambda: self.host.run(["tgtd"], timeout_s=20).exit_code == 0 or time.monotonic() - started > 20)
         show = ["tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show"]
         until(lambda: self.host.run(show, timeout_s=20).exit_code == 0)
+
+
+class LioSite(RealIscsiSite):
+    """zvols of a kernel machine."""
+
+    has_addresses = False
+    has_lun_masks = True
+
+    def prepare(self) -> None:
+        self.ran("sh", "-c", "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config")
+        self.ran("modprobe", "-a", "target_core_mod", "iscsi_target_mod")
+        self.server = LioIscsi(self.host)
+
+    def backing(self, size_mib: int) -> str:
+        name = f"tank/backing{next(NUMBERS)}"
+        self.ran("zfs", "create", "-s", "-V", f"{size_mib}M", name)
+        until(lambda: self.host.run(["test", "-e", f"/dev/zvol/{name}"], timeout_s=10).exit_code == 0)
+        return f"/dev/zvol/{name}"
+
+    def resize(self, path: str, size_mib: int) -> None:
+        self.ran("zfs", "set", f"volsize={size_mib}M", path.removeprefix("/dev/zvol/"))
+
+    def remove(self, path: str) -> None:
+        self.ran("zfs", "destroy", path.removeprefix("/dev/zvol/"))
+
+    def forget(self, iqn: str) -> None:
+        self.ran("targetcli", f"/iscsi delete {iqn}")
+
+    def restart(self) -> None:
+        self.lose()
+        self.ran("targetctl", "restore")
+
+    def lose(self) -> None:
+        self.ran("targetctl", "clear")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from lab.hosts import Lab
 from penstock.errors import Conflict, Unavailable, Unsupported
 from penstock.exports.iscsi import ANYBODY, Chap, Initiator, IscsiTarget, Lun, Portal
-from tests.contract.iscsi_sites import IscsiSite, SimulatedTgtSite, TgtSite
+from penstock.host.runner import Host
+from tests.contract.iscsi_sites import IscsiSite, LioSite, SimulatedTgtSite, TgtSite
 
 ALICE, BOB = "iqn.2026-11.lab.c1:alice", "iqn.2026-11.lab.c2:bob"
 CHAP = Chap("alice", "open-Sesame-1234")
@@ -20,17 +22,33 @@ NUMBERS = itertools.count(1)
 @pytest.fixture(scope="module")
 def tgt_site(request: Any) -> TgtSite:
     lab = request.getfixturevalue("lab")
+    return TgtSite(lab.host("h1"), lab.address("h1"), *clients(lab))
+
+
+@pytest.fixture(scope="module")
+def lio_site(request: Any) -> LioSite:
+    host, machines = request.getfixturevalue("kernel_host"), request.getfixturevalue("kernel_lab")
+    request.getfixturevalue("lab_clients")
+    return LioSite(host, machines.address("k1"), *clients(request.getfixturevalue("lab_space")))
+
+
+def clients(lab: Lab) -> tuple[dict[str, Host], dict[str, str], dict[str, str]]:
+    """c1 and c2: what runs there, their addresses, their namespaces."""
     names = ("c1", "c2")
-    return TgtSite(
-        lab.host("h1"),
-        lab.address("h1"),
+    return (
         {name: lab.client(name) for name in names},
         {name: lab.address(name) for name in names},
         {name: lab.network.namespace(name) for name in names},
     )
 
 
-@pytest.fixture(params=["simulated", pytest.param("tgt_site", marks=pytest.mark.lab)])
+@pytest.fixture(
+    params=[
+        "simulated",
+        pytest.param("tgt_site", marks=pytest.mark.lab),
+        pytest.param("lio_site", marks=pytest.mark.kernel),
+    ]
+)
 def site(request: Any) -> Iterator[IscsiSite]:
     found: IscsiSite = SimulatedTgtSite() if request.param == "simulated" else request.getfixturevalue(request.param)
     yield found
@@ -221,6 +239,17 @@ def test_what_the_server_lost_is_visible_and_put_back(site: IscsiSite) -> None:
     assert site.login("c2", other.iqn, BOB) == 16
 
 
+def test_what_lies_nowhere_hinders_nobody(site: IscsiSite) -> None:
+    target, lost = made(site, Initiator(ALICE)), made(site, Initiator(BOB))
+    site.server.apply([target, lost])
+    site.lose()
+    site.remove(lost.luns[0].path)
+    assert site.server.put_back() == {target.iqn}
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.server.observe().in_force == {target.iqn}
+    site.server.apply([], remove=[lost.iqn])
+
+
 def test_a_restarted_server_serves_the_same_without_us(site: IscsiSite) -> None:
     target, closed = made(site, Initiator(ALICE, CHAP)), made(site)
     site.server.apply([target, closed])
@@ -262,6 +291,24 @@ def test_another_portal(site: IscsiSite) -> None:
         site.server.apply([target])
     assert site.login("c1", target.iqn, ALICE) == 16
     assert site.login("c1", target.iqn, ALICE, port=3261) == 16
+
+
+def test_initiators_see_their_own_luns(site: IscsiSite) -> None:
+    target = made(site)
+    second = Lun(7, site.backing(32), f"{target.iqn[-4:]}-second")
+    masked = IscsiTarget(
+        target.iqn,
+        (*target.luns, second),
+        (Initiator(ALICE, None, (target.luns[0].number,)), Initiator(BOB, None, (7,))),
+    )
+    if not site.has_lun_masks:
+        with pytest.raises(Unsupported):
+            site.server.apply([masked])
+        return
+    site.server.apply([masked])
+    assert site.login("c1", target.iqn, ALICE) == 16
+    assert site.login("c1", target.iqn, ALICE, lun=7) is None
+    assert site.login("c1", target.iqn, BOB, lun=7) == 32
 
 
 def test_verify(site: IscsiSite) -> None:

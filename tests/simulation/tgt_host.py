@@ -12,8 +12,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from penstock.exports import tgt_agent
-from penstock.exports.iscsi_tgt import LOADER, PROGRAM
+from penstock.exports import target_agent, tgt_agent
+from penstock.exports.iscsi_agent import LOADER
+from penstock.exports.iscsi_tgt import RECORD
 from penstock.exports.tgt_agent import (
     ACCOUNT,
     BIND,
@@ -36,12 +37,14 @@ NO_TARGET, NO_LUN, EXISTS, NO_USER, INVALID = 4, 5, 9, 12, 22
 Answer = tuple[int, str, str]
 
 
-class SimulatedTgt:
+class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
     """`tgt_agent.Daemon` and `tgt_agent.Files` on a simulated host; `sizes` says how big a backing path is."""
 
     def __init__(self, host: SimulatedHost, sizes: Callable[[str], int | None]) -> None:
         self._host = host
-        self.size_of = sizes
+        target_agent.Files.__init__(self)
+        self.size_of = sizes  # type: ignore[method-assign]
+        self._server = tgt_agent.Tgt(self, self, RECORD)
         self.boot()
         host.programs["python3"] = self._python3
         host.programs["tgtadm"] = lambda _args, _stdin: (0, "1.0.85\n", "")
@@ -53,9 +56,9 @@ class SimulatedTgt:
         """Start tgtd as its service does: what files say is served."""
         self._keep(EMPTY)
         for text in self.all(tgt_agent_directory()).values():
-            wanted = tgt_agent.target_of(text)
+            wanted = target_agent.target_of(text)
             if wanted["initiators"]:
-                tgt_agent.enforce({wanted["iqn"]: wanted}, self, self, "/run/nothing")
+                tgt_agent.Tgt(self, self, "/run/nothing").enforce({wanted["iqn"]: wanted})
         self._host.state.files.pop("/run/nothing", None)
 
     def stop(self) -> None:
@@ -209,10 +212,10 @@ class SimulatedTgt:
     def _python3(self, args: Sequence[str], stdin: str) -> Answer:
         assert list(args) == ["-I", "-c", LOADER], args
         request = json.loads(stdin)
-        assert request["program"] == PROGRAM
+        assert [name for name, _ in request["program"]] == ["target_agent", "tgt_agent"]
         try:
-            found = tgt_agent.answer(request, self, self)
-        except tgt_agent.Fault as fault:
+            found = target_agent.answer(request, self._server, self)
+        except target_agent.Fault as fault:
             found = {"fault": fault.kind, "message": fault.message}
         return 0, json.dumps(found), ""
 

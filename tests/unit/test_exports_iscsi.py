@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import Invalid, Unsupported
-from penstock.exports import iscsi_tgt, tgt_agent
+from penstock.exports import tgt_agent
 from penstock.exports.iscsi import (
     ANYBODY,
     Chap,
@@ -19,6 +19,8 @@ from penstock.exports.iscsi import (
     target_from_json,
     target_to_json,
 )
+from penstock.exports.iscsi_tgt import TgtIscsi
+from tests.simulation.zfs_host import SimulatedHost
 
 IQN = "iqn.2010-10.org.openstack:volume-1"
 ALICE = "iqn.1994-05.com.redhat:ALICE"
@@ -91,6 +93,7 @@ def seen(**parts: Any) -> dict[str, Any]:
     return {**tgt_agent.unseen(4), "luns": {1: {**lun, "block_size": 512}}, **parts}
 
 
+TGT = TgtIscsi(SimulatedHost("sim"))
 PLAIN = IscsiTarget(IQN, (LUN,), (Initiator(ALICE),))
 SECRET = IscsiTarget(IQN, (LUN,), (Initiator(ALICE, CHAP),))
 KNOWN = {"alice": tgt_agent.secret_digest("alice", CHAP.secret)}
@@ -173,11 +176,11 @@ def test_portals_that_are_listened_on_are_not_added() -> None:
 def test_what_tgt_cannot_do() -> None:
     two = (LUN, Lun(2, "/dev/zvol/tank/b", "b"))
     with pytest.raises(Unsupported, match="LUN 0"):
-        iscsi_tgt.check(IscsiTarget(IQN, (Lun(0, "/a", "a"),)))
+        TGT.check(IscsiTarget(IQN, (Lun(0, "/a", "a"),)))
     with pytest.raises(Unsupported, match="shows every LUN"):
-        iscsi_tgt.check(IscsiTarget(IQN, two, (Initiator(ALICE, None, (1,)),)))
+        TGT.check(IscsiTarget(IQN, two, (Initiator(ALICE, None, (1,)),)))
 
 
 def test_tgt_admin_never_opens_a_target_of_names_to_everybody() -> None:
-    assert f"initiator-address {tgt_agent.NOBODY}" in iscsi_tgt.render(PLAIN)
-    assert "<target" not in iscsi_tgt.render(PLAIN.refusing(ALICE))
+    assert f"initiator-address {tgt_agent.NOBODY}" in TGT.render(PLAIN)
+    assert "<target" not in TGT.render(PLAIN.refusing(ALICE))

@@ -1,0 +1,169 @@
+"""An iSCSI target server by a program on its host (`target_agent`, and the server's own): the part that stays here."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from penstock.errors import BackendFault, Conflict, Fault, Invalid, Unavailable, Unsupported
+from penstock.exports import target_agent
+from penstock.exports.iscsi import IscsiTarget, Observed, Session, target_from_json, target_to_json
+from penstock.host.files import digest
+from penstock.host.runner import Host
+
+LOADER = """import json,sys,types
+request=json.load(sys.stdin)
+for name in ("penstock","penstock.exports"): sys.modules[name]=types.ModuleType(name)
+for name,source in request["program"]:
+    module=sys.modules["penstock.exports."+name]=types.ModuleType(name)
+    setattr(sys.modules["penstock.exports"],name,module)
+    exec(compile(source,name,"exec"),module.__dict__)
+module.main(request)
+"""
+TIMEOUT_S = 60.0
+TRIES = 30
+KINDS: Mapping[str, type[Fault]] = {
+    "down": Unavailable,
+    "unavailable": Unavailable,
+    "conflict": Conflict,
+    "unsupported": Unsupported,
+    "backend": BackendFault,
+}
+
+
+class AgentExports(ABC):
+    """`exports.iscsi.IscsiExports` over a host where we are root (its prefix); a subclass knows one server."""
+
+    def __init__(
+        self, host: Host, modules: tuple[ModuleType, ...], directory: str, settings: Mapping[str, Any], *, start: str
+    ) -> None:
+        """`modules` are the server's program (the last has `main`), `start` says how to start a server that is down."""
+        self._host = host
+        self._modules = modules
+        self._start = start
+        self._directory = directory
+        self._settings = dict(settings)
+
+    @abstractmethod
+    def check(self, target: IscsiTarget) -> None:
+        """Raises Unsupported for what this server cannot do."""
+
+    @abstractmethod
+    def render(self, target: IscsiTarget) -> str:
+        """Lines of the target's file after the first, which is ours."""
+
+    @abstractmethod
+    def is_served(self, target: IscsiTarget, seen: Mapping[str, Any] | None) -> bool:
+        """Whether what the server's program saw is this target, as far as the server tells."""
+
+    @abstractmethod
+    def verify(self) -> None:
+        """See IscsiExports."""
+
+    def apply(self, targets: Sequence[IscsiTarget], *, remove: Sequence[str] = ()) -> None:
+        """See IscsiExports. One command."""
+        if targets or remove:
+            self._change({target.iqn: target for target in targets} | dict.fromkeys(remove), {})
+
+    def edit(self, iqn: str, change: Callable[[IscsiTarget | None], IscsiTarget | None]) -> IscsiTarget | None:
+        """See IscsiExports. Two commands."""
+        for _ in range(TRIES):
+            text = self._host.read_file(self._file(iqn))
+            wanted = change(None if text is None else self._parse(text))
+            if not self._change({iqn: wanted}, {iqn: digest(text)}):
+                return wanted
+        raise Unavailable(f"somebody else changes {self._file(iqn)} on {self._host.name} all the time")
+
+    def get(self, iqn: str) -> IscsiTarget | None:
+        """See IscsiExports."""
+        text = self._host.read_file(self._file(iqn))
+        return None if text is None else self._parse(text)
+
+    def observe(self) -> Observed:
+        """See IscsiExports. One command."""
+        answer = self._ask(observe=True)
+        seen: dict[str, Any] = answer["seen"]
+        configured = {target.iqn: target for target in map(self._parse, answer["texts"].values())}
+        return Observed(
+            configured,
+            frozenset(name for name, target in configured.items() if self.is_served(target, seen.get(name))),
+            frozenset(seen) - configured.keys(),
+            tuple(sorted(_sessions(seen))),
+        )
+
+    def sessions(self, iqn: str) -> tuple[Session, ...]:
+        """See IscsiExports. One command."""
+        return tuple(session for session in self.observe().sessions if session.iqn == iqn)
+
+    def put_back(self) -> frozenset[str]:
+        """See IscsiExports. One command."""
+        return frozenset(self._ask(put_back=True)["changed"])
+
+    def _file(self, iqn: str) -> str:
+        return f"{self._directory}/penstock-{iqn}.conf"
+
+    def _change(self, wanted: Mapping[str, IscsiTarget | None], expected: Mapping[str, str]) -> bool:
+        """False when a file is no longer what it should be, and nothing was done."""
+        for target in wanted.values():
+            if target is not None:
+                self.check(target)
+        write = {
+            self._file(iqn): [expected.get(iqn), None if target is None else self._text(target)]
+            for iqn, target in wanted.items()
+        }
+        gone = [iqn for iqn, target in wanted.items() if target is None]
+        return "overtaken" in self._ask(write=write, remove=gone)
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        whole = {
+            "program": _program(self._modules),
+            "directory": self._directory,
+            "settings": self._settings,
+            "write": {},
+            "remove": [],
+            "put_back": False,
+            "observe": False,
+            **request,
+        }
+        done = self._host.run(["python3", "-I", "-c", LOADER], timeout_s=TIMEOUT_S, stdin=json.dumps(whole))
+        if done.exit_code != 0:
+            raise BackendFault(
+                f"the iSCSI targets of {self._host.name} could not be changed: {done.stderr.strip()[-500:]}"
+            )
+        answer: dict[str, Any] = json.loads(done.stdout)
+        if "fault" in answer:
+            hint = f"; {self._start}" if answer["fault"] == "down" else ""
+            raise KINDS[answer["fault"]](f"{self._host.name}: {answer['message']}{hint}")
+        return answer
+
+    def _text(self, target: IscsiTarget) -> str:
+        return f"{target_agent.MARK}{json.dumps(target_to_json(target), sort_keys=True)}\n{self.render(target)}"
+
+    def _parse(self, text: str) -> IscsiTarget:
+        """Raises BackendFault: a guess would be put in force."""
+        first = text.partition("\n")[0]
+        if not first.startswith(target_agent.MARK):
+            raise BackendFault(f"a file in {self._directory} has our name and not our beginning {target_agent.MARK!r}")
+        try:
+            return target_from_json(json.loads(first.removeprefix(target_agent.MARK)))
+        except (Invalid, KeyError, TypeError, ValueError) as err:
+            raise BackendFault(f"a file in {self._directory} cannot be read: {type(err).__name__}") from err
+
+
+@cache
+def _program(modules: tuple[ModuleType, ...]) -> list[list[str]]:
+    sent = (target_agent, *modules)
+    return [[one.__name__.rpartition(".")[2], Path(str(one.__file__)).read_text(encoding="utf-8")] for one in sent]
+
+
+def _sessions(seen: Mapping[str, Any]) -> Iterable[Session]:
+    for iqn, target in seen.items():
+        for session in target["sessions"]:
+            for connection in session["connections"]:
+                yield Session(iqn, session["initiator"], re.sub(r"[\[\]]", "", connection["address"]))
