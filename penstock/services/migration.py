@@ -58,8 +58,9 @@ def start(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
     """Accept the migration; False when the share is there and so already.
 
     A destination that exists but does not fit ends it at once: state ``migration_error``, and a message with the
-    reasons. Raises NotFound (share, pool), Invalid (state of share, rules or snapshots, type, network, service down),
-    Conflict (replicas; snapshots that host-assisted migration would lose; an earlier migration not cleaned up).
+    reasons. Raises NotFound (share, pool), Invalid (state of share, rules or snapshots, type and its zones, network,
+    service down), Conflict (replicas; snapshots that host-assisted migration would lose; an earlier migration not
+    cleaned up).
     """
     with plane.database.begin() as tx:
         share = changeable_share(tx, context, share_id)
@@ -70,6 +71,8 @@ def start(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
             shares.update_share(tx, share.id, now=now, task_state=TaskState.SUCCESS)
             return False
         _check_movable(tx, share, wanted)
+        if share_type is not None:
+            type_choice.check_zone(share_type, _zone(tx, pool))
         refusal = _refusal(tx, plane, share, pool, share_type)
         destination = _destination(tx, plane, share, pool, share_type)
         migration = _migration(share, destination, wanted, share_type)
@@ -222,9 +225,7 @@ def _refusal(
     )
     try:
         placement.place(tx, plane, requirements)
-        if share_type is not None:
-            type_choice.check_zone(share_type, _zone(tx, pool))
-    except (InsufficientCapacity, Invalid) as refusal:
+    except InsufficientCapacity as refusal:
         return refusal.message
     return None
 

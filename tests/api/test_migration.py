@@ -163,3 +163,13 @@ def test_a_type_that_fits_nowhere_ends_in_error(boss: Client, share: dict[str, A
     assert answer.status_code == 202
     shown = boss.get(f"shares/{share['id']}").json()["share"]
     assert (shown["status"], shown["task_state"]) == ("available", "migration_error")
+
+
+def test_a_type_that_is_not_offered_in_the_destinations_zone_is_refused(
+    boss: Client, share: dict[str, Any], plane: ControlPlane
+) -> None:
+    elsewhere = add_type(plane, "elsewhere", availability_zones="on the moon")
+    answer = act(boss, share["id"], "migration_start", {**BODY, "new_share_type_id": elsewhere})
+    assert answer.status_code == 400
+    assert message(answer) == "Share type 'elsewhere' is not offered in availability zone 'nova'."
+    assert boss.get(f"shares/{share['id']}").json()["share"]["task_state"] is None

@@ -20,6 +20,7 @@ from tests.places import take_place
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".work" / "conformance"
 PORT = 8796
+POOLS = ("tank", "pond")  # of each backend: the suite also copies between pools of one
 BACKENDS = {"alpha": "h1", "beta": "h2", "gamma": "h3"}  # backend → host of the lab
 
 
@@ -41,11 +42,20 @@ def main() -> int:
         WORK / "run",
         {name: _backend(lab, host) for name, host in BACKENDS.items()},
         port=PORT,
-        options=("periodic_interval = 5", "replica_state_update_interval = 10"),
+        options=(
+            "periodic_interval = 5",
+            "replica_state_update_interval = 10",
+            "migration_driver_continue_update_interval = 5",
+            "use_scheduler_to_create_share_from_snapshot = True",
+        ),
     )
     try:
         lab.down()  # what a crashed run left here
         lab.up(len(BACKENDS), 0)
+        for host in BACKENDS.values():
+            disk = f"{lab.directory}/{host}/pond"
+            for command in (("truncate", "-s", "20G", disk), ("zpool", "create", "pond", disk)):
+                lab.host(host).run(command, timeout_s=60)
         daemon.up()
         results = _run(tempest / "bin" / "tempest", daemon, arguments, console)
     finally:
@@ -72,12 +82,13 @@ def _backend(lab: Lab, host: str) -> tuple[str, ...]:
         *DRIVER,
         f"zfs_share_export_ip = {lab.address(host)}",
         f"zfs_service_ip = {lab.address(host)}",
-        "zfs_zpool_list = tank",
+        f"zfs_zpool_list = {','.join(POOLS)}",
         "zfs_use_ssh = True",
         "zfs_ssh_username = root",
         f"zfs_ssh_private_key_path = {lab.key_path}",
         f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
         "replication_domain = ring",
+        f"backend_availability_zone = {'nova' if host == 'h1' else host}",
     )
 
 
