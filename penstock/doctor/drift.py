@@ -11,7 +11,7 @@ from penstock.doctor.stuck import stuck_drift
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.share.inventory import FoundShare, FoundSnapshot, Inventory
-from penstock.units import bytes_to_gib, gib_to_bytes
+from penstock.units import MIB, bytes_to_gib, gib_to_bytes
 
 # States in which the data is there and nobody is changing it.
 HELD = frozenset(
@@ -41,6 +41,7 @@ def drift(books: Books, inventory: Inventory) -> tuple[Finding, ...]:
     findings += _orphans(books, inventory)
     findings += export_drift(books, inventory, [share for share in held if share.instance.id in found])
     findings += _tombstones(inventory)
+    findings += _set_aside(inventory)
     findings += stuck_drift(books)
     return tuple(sorted(findings))
 
@@ -119,6 +120,15 @@ def _orphans(books: Books, inventory: Inventory) -> Iterator[Finding]:
                 f"{snapshot.location} is snapshot {snapshot.snapshot_id}, unknown here",
                 can_repair=snapshot.instance_id in held,
             )
+
+
+def _set_aside(inventory: Inventory) -> Iterator[Finding]:
+    for kept in inventory.set_aside:
+        sentence = (
+            f"{kept.location} holds what replica {kept.instance_id} alone had when it came back "
+            f"({kept.used_bytes / MIB:.1f} MiB); it is never destroyed by us"
+        )
+        yield Finding(Kind.SET_ASIDE, kept.location, sentence, can_repair=False, is_drift=False)
 
 
 def _tombstones(inventory: Inventory) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     EXPORT_DIFFERS = "export-differs"
     TOMBSTONE = "tombstone"
     PROPERTY_DIFFERS = "property-differs"
+    SET_ASIDE = "set-aside"
     STUCK = "stuck"
     PLACEMENT = "placement"
 
@@ -34,6 +35,7 @@ REPAIRS: dict[Kind, str] = {
     Kind.EXPORT_DIFFERS: "apply the share's access rules again",
     Kind.TOMBSTONE: "destroy what nothing needs any more",
     Kind.PROPERTY_DIFFERS: "write on the dataset what the database says",
+    Kind.SET_ASIDE: "nothing: look through it, and destroy it on its host ('zfs destroy -r') when nobody wants it",
     Kind.STUCK: "queue the operation again, or end it in error when it cannot be",
     Kind.PLACEMENT: "record the pool the share is found on",
 }

@@ -125,6 +125,16 @@ class Tombstone:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """What a replica alone had when it came back, kept under another name. `used_bytes` goes free with it."""
+
+    location: str
+    pool: str
+    instance_id: InstanceId
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Everything of ours on a backend. `pools` are those that were looked at."""
 
@@ -133,6 +143,7 @@ class Inventory:
     snapshots: tuple[FoundSnapshot, ...]
     tombstones: tuple[Tombstone, ...]
     exports: tuple[FoundExport, ...]
+    set_aside: tuple[SetAside, ...] = ()
 
 
 @runtime_checkable

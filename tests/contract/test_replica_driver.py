@@ -180,6 +180,9 @@ def test_an_old_active_that_comes_back_is_fenced_and_its_writes_are_kept(share: 
     zfs.unmount(Dataset(aside))
     assert machine_content == kept
     assert share.reports("a").diverged == (aside,)
+    (kept,) = share.driver("a").inventory().set_aside
+    assert (kept.location, kept.instance_id) == (aside, share.models["a"].id)
+    assert kept.used_bytes > 0
     assert share.promote("a").kind == "planned"
     assert share.sync("b") == "in_sync"
     assert share.content("a") == share.content("b")

@@ -15,8 +15,8 @@ from penstock.domain.access import AccessRule, AccessState
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.ids import InstanceId
-from penstock.share.inventory import Client, FoundExport, FoundShare, Inventory
-from penstock.units import GIB
+from penstock.share.inventory import Client, FoundExport, FoundShare, Inventory, SetAside
+from penstock.units import GIB, MIB
 from tests.factories import a_rule, a_share, a_snapshot
 
 SOMEBODY = (Client("10.0.0.1", "rw,root_squash"),)
@@ -81,6 +81,14 @@ def test_agreement_is_empty() -> None:
 )
 def test_shares_that_need_not_be_there(status: ShareStatus) -> None:
     assert drift(books_of(a_share(status=status)), inventory_of()) == ()
+
+
+def test_what_was_set_aside_is_told_and_left_alone() -> None:
+    kept = SetAside("tank/share_diverged_2", "tank", InstanceId("r1"), 3 * MIB)
+    (finding,) = drift(books_of(), replace(inventory_of(), set_aside=(kept,)))
+    assert (finding.kind, finding.can_repair, finding.is_drift) == (Kind.SET_ASIDE, False, False)
+    assert "replica r1" in finding.sentence
+    assert "(3.0 MiB)" in finding.sentence
 
 
 def test_a_pool_that_is_not_ours_is_not_a_loss() -> None:

@@ -26,7 +26,16 @@ from penstock.share.drivers.zfsonlinux.observe import SHARE_NAMES, SNAPSHOT_NAME
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.steps import SetProperties, carry_out
 from penstock.share.drivers.zfsonlinux.storage import Storage
-from penstock.share.inventory import Client, FoundExport, FoundRule, FoundShare, FoundSnapshot, Inventory, Tombstone
+from penstock.share.inventory import (
+    Client,
+    FoundExport,
+    FoundRule,
+    FoundShare,
+    FoundSnapshot,
+    Inventory,
+    SetAside,
+    Tombstone,
+)
 from penstock.share.models import AccessModel, ExportLocationModel, ShareModel
 from penstock.share.replication import Role
 from penstock.units import bytes_to_gib_ceil
@@ -34,7 +43,7 @@ from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, bytes_of, local_value
 
-CREATION = "creation"
+CREATION, USED = "creation", "used"
 Tree = dict[str, Properties]
 
 
@@ -43,12 +52,14 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
     shares: list[FoundShare] = []
     snapshots: list[FoundSnapshot] = []
     tombstones: list[Tombstone] = []
+    set_aside: list[SetAside] = []
     rehearsals: set[str] = set()
     for pool, root in settings.roots.items():
         datasets = _datasets(storage.zfs, root)
         taken = storage.zfs.tree(root, SNAPSHOT_NAMES, kinds=("snapshot",))
         shares += _shares(pool, datasets, settings)
         aside = {name for name, found in datasets.items() if kind_of(found) is Kind.DIVERGED}
+        set_aside += [_set_aside(pool, name, datasets[name]) for name in sorted(aside)]
         rehearsals |= {found["mountpoint"].value for found in datasets.values() if kind_of(found) is Kind.REHEARSAL}
         # what was set aside keeps its snapshots, which are nobody's any more
         snapshots += _snapshots(
@@ -63,6 +74,7 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
         exports=tuple(
             export for export in _exports(storage.nfs.all(), storage.nfs.in_force()) if export.path not in rehearsals
         ),
+        set_aside=tuple(set_aside),
     )
 
 
@@ -100,7 +112,7 @@ def sweep(storage: Storage, settings: Settings) -> None:
 
 def _datasets(zfs: Zfs, root: Dataset) -> Tree:
     """All filesystems from `root` down, with all parts of their access lists."""
-    found = zfs.tree(root, (*SHARE_NAMES, CREATION))
+    found = zfs.tree(root, (*SHARE_NAMES, CREATION, USED))
     unread = {name: seen_share(Dataset(name), properties).unread_rules for name, properties in found.items()}
     longer = [name for name, parts in unread.items() if parts]
     if longer:
@@ -199,6 +211,11 @@ def _tombstones(pool: str, datasets: Tree, taken: Tree) -> Iterator[Tombstone]:
         if kind_of(properties) is Kind.TOMBSTONE:
             snapshot_id = local_value(properties, f"{PREFIX}snapshot_id")
             yield Tombstone(name, pool, name in origins, SnapshotId(snapshot_id) if snapshot_id else None)
+
+
+def _set_aside(pool: str, name: str, properties: Properties) -> SetAside:
+    of = seen_share(Dataset(name), properties).of
+    return SetAside(name, pool, InstanceId(of or ""), bytes_of(properties, USED))
 
 
 def _exports(configured: Mapping[str, Export], in_force: set[str]) -> Iterator[FoundExport]:
