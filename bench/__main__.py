@@ -23,6 +23,7 @@ PARTS = (
     "restart",
     "exports",
     "lists",
+    "volume-lists",
     "idle",
     "copies",
     "promotion",
@@ -71,6 +72,8 @@ def _rows(part: str, found: Stage, arguments: argparse.Namespace) -> Iterator[Ro
     api = found.login()
     if part == "lists":
         yield from scale.lists(found, api)
+    elif part == "volume-lists":
+        yield from scale.volume_lists(found, api)
     elif part == "exports":
         yield from scale.exports(found, api, arguments.exports)
     elif part == "restart":

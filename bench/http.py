@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 VERSION = "2.73"
+VOLUME_VERSION = "3.71"
 POLL_S = 0.02  # seldom enough not to slow what is measured; ends are read from the operations' rows
 WAIT_S = 120.0
 KEPT_S = 2.0
@@ -38,22 +39,27 @@ class Api:
         """A further connection with the same token."""
         return Api(self._address, self._port, self._token)
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """Send and parse. Raises RuntimeError for an answer of 400 and more."""
+    def call(self, method: str, path: str, body: object = None, *, root: str = "/v2") -> Any:
+        """Send to the share API, or another at `root`, and parse. Raises RuntimeError for an answer of 400 and more."""
         headers = {
             "X-Auth-Token": self._token,
             "X-OpenStack-Manila-API-Version": VERSION,
+            "OpenStack-API-Version": f"volume {VOLUME_VERSION}",
             "Content-Type": "application/json",
         }
         if time.monotonic() - self._used > KEPT_S:
             self._connection.close()  # the server ends idle connections; the next request opens a new one
         self._used = time.monotonic()
-        self._connection.request(method, f"/v2{path}", None if body is None else json.dumps(body), headers)
+        self._connection.request(method, f"{root}{path}", None if body is None else json.dumps(body), headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 400:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]!r}")
         return json.loads(text) if text else None
+
+    def volumes(self, path: str) -> Any:
+        """Read from the volume API."""
+        return self.call("GET", path, root="/volume/v3")
 
     # -- shares
 

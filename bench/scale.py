@@ -6,16 +6,20 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from bench.http import Api
 from bench.rows import Row, median, repeat
 from bench.stage import Stage
+from penstock.domain.pools import PoolRef
 from penstock.domain.shares import ShareStatus
+from penstock.domain.volumes import VolumeStatus
 from penstock.exports.ganesha_files import parse
 from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs_ganesha import DIRECTORY, GaneshaNfs
 from penstock.exports.shards import Shards
-from penstock.store import shares, types
+from penstock.services.volumes.creation import new_volume
+from penstock.store import shares, types, volume_types, volumes
 from penstock.store.database import Database
 from tests.factories import a_share
 
@@ -45,6 +49,21 @@ def lists(stage: Stage, api: Api) -> list[Row]:
         Row(f"list {PAGE} of {MANY} shares in detail, server CPU", page, "ms", 30),
         Row("show one share, server CPU", one, "ms", 2),
         Row(f"resident memory with {MANY} shares", stage.resident_mib(), "MiB", 200),
+    ]
+
+
+def volume_lists(stage: Stage, api: Api) -> list[Row]:
+    """One page in detail out of 10,000 volumes, and one volume; CPU of the server."""
+    project_id = _fill_volumes(stage, MANY)
+    path = f"/volumes/detail?limit={PAGE}&all_tenants=1&project_id={project_id}"
+    last = api.volumes(path)["volumes"][-1]["id"]
+    page = _cpu_ms(stage, lambda: api.volumes(path), 20)
+    behind = _cpu_ms(stage, lambda: api.volumes(f"{path}&marker={last}"), 20)
+    one = _cpu_ms(stage, lambda: api.volumes(f"/volumes/{last}"), 300)
+    return [
+        Row(f"list {PAGE} of {MANY} volumes in detail, server CPU", page, "ms", 30),
+        Row("  the page behind it, by marker", behind, "ms", 30),
+        Row("show one volume, server CPU", one, "ms", 2),
     ]
 
 
@@ -121,6 +140,31 @@ def _fill(stage: Stage, api: Api, count: int) -> None:
             )
             shares.insert_share(tx, share)
     database.close()
+
+
+def _fill_volumes(stage: Stage, count: int) -> str:
+    """Volumes of a project that the bench makes up; its id."""
+    database = Database(f"sqlite:///{stage.work}/state/penstock.sqlite")
+    project_id, now = "f" * 32, datetime.now(UTC).replace(tzinfo=None)
+    pool = PoolRef("bench", "block", "tank")
+    with database.begin() as tx:
+        (volume_type,) = volume_types.list_types(tx)[:1]
+        for n in range(count):
+            volume = new_volume(
+                size_gib=1,
+                project_id=project_id,
+                user_id="b" * 32,
+                volume_type=volume_type,
+                pool=pool,
+                zone="nova",
+                status=VolumeStatus.AVAILABLE,
+                now=now,
+                name=f"fill-{n}",
+                metadata={"n": str(n)},
+            )
+            volumes.insert_volume(tx, volume)
+    database.close()
+    return project_id
 
 
 def _cpu_ms(stage: Stage, act: object, times: int) -> float:

@@ -46,8 +46,9 @@ def paged(
     if page.marker is not None:
         query = query.where(_behind(tx, order, page.marker, id_column, what))
     for column, descending in order:
-        nulls_last = column.is_(None)
-        query = query.order_by(nulls_last, column.desc() if descending else column)
+        if _may_be_missing(column):
+            query = query.order_by(column.is_(None))
+        query = query.order_by(column.desc() if descending else column)
     if page.limit is not None:
         query = query.limit(page.limit)
     return query.offset(page.offset) if page.offset else query
@@ -84,4 +85,10 @@ def _behind(
 def _later(column: ColumnElement[Any], value: Any, *, descending: bool) -> ColumnElement[bool]:
     if value is None:
         return false()  # missing ones are last
-    return or_(column.is_(None), column < value if descending else column > value)
+    further = column < value if descending else column > value
+    return or_(column.is_(None), further) if _may_be_missing(column) else further
+
+
+def _may_be_missing(column: ColumnElement[Any]) -> bool:
+    """Can it be NULL? Where it cannot, nothing is said of NULL: an index gives the order, and nothing is sorted."""
+    return getattr(column, "nullable", True)

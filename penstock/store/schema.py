@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from penstock.store.table_parts import ID, NAME, metadata, times
+from penstock.store.volume_offer_schema import volume_transfers
 from penstock.store.volume_schema import (
     volume_admin_metadata,
     volume_attachments,
@@ -57,6 +58,7 @@ __all__ = [  # tables of other modules, which belong to the same database
     "volume_snapshot_image_metadata",
     "volume_snapshot_metadata",
     "volume_snapshots",
+    "volume_transfers",
     "volume_type_encryptions",
     "volume_type_extra_specs",
     "volume_type_projects",

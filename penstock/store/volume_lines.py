@@ -75,6 +75,7 @@ _LINES = select(
     *(column.label(f"c{index}") for index, (_, column, _) in enumerate(_FIELDS)),
     *(_pairs(table).label(name) for table, name in _NOTES),
 )
+_LINE = _LINES.where(volumes.c.id == bindparam("id"))
 _SUMMARY = select(volumes.c.id, volumes.c.display_name)
 _USES = (
     select(
@@ -101,6 +102,11 @@ def list_lines(tx: Connection, wanted: VolumeFilter, page: KeysetPage) -> Sequen
 def list_names(tx: Connection, wanted: VolumeFilter, page: KeysetPage) -> Sequence[VolumeLine]:
     """Id and name of the volumes matching `wanted`, one page. Raises as `list_lines`."""
     return tx.execute(paged(tx, narrow(_SUMMARY, wanted), page, SORTABLE, volumes.c.id, what="volume")).all()
+
+
+def line_by_id(tx: Connection, volume_id: str) -> VolumeLine | None:
+    """The line of one volume, or None."""
+    return tx.execute(_LINE, {"id": volume_id}).first()
 
 
 def line_of(volume: Volume) -> VolumeLine:

@@ -19,6 +19,7 @@ from penstock.api.volumes import (
     services,
     snapshot_metadata,
     snapshots,
+    transfers,
     type_encryption,
     types,
     volume_actions,
@@ -45,4 +46,5 @@ RESOURCES: Sequence[Routes] = (
     attachments.routes,
     snapshots.routes,
     snapshot_metadata.routes,
+    transfers.routes,
 )

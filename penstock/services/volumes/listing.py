@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from penstock.context import RequestContext
+from penstock.domain.attachments import AttachStatus
 from penstock.domain.volumes import Volume
 from penstock.services.control_plane import ControlPlane
-from penstock.services.volumes.visibility import own_volume
+from penstock.services.volumes.visibility import missing_volume, owns
 from penstock.store import volume_lines, volume_types, volumes
 from penstock.store.database import Transaction
 from penstock.store.keyset import KeysetPage
@@ -21,6 +22,7 @@ __all__ = ["COLUMNS", "Listed", "Shown", "list_names", "list_shown", "show", "sh
 _ID = COLUMNS.index("id")
 _TYPE_ID = COLUMNS.index("volume_type_id")
 _ATTACHED = COLUMNS.index("attach_status")
+_PROJECT = COLUMNS.index("os-vol-tenant-attr:tenant_id")
 
 
 class Shown(NamedTuple):
@@ -52,13 +54,16 @@ class Names:
 def show(plane: ControlPlane, context: RequestContext, volume_id: str) -> Shown:
     """The volume as it is shown. Raises NotFound."""
     with plane.database.read() as tx:
-        return _shown(tx, own_volume(tx, context, volume_id))
+        line = volume_lines.line_by_id(tx, volume_id)
+        if line is None or not owns(context, line[_PROJECT]):
+            raise missing_volume(volume_id)
+        return _beside(tx, [line])[0]
 
 
 def shown(plane: ControlPlane, volume: Volume) -> Shown:
     """A volume that a use case just returned, as it is shown."""
     with plane.database.read() as tx:
-        return _shown(tx, volume)
+        return _beside(tx, [volume_lines.line_of(volume)])[0]
 
 
 def list_shown(
@@ -78,13 +83,8 @@ def list_shown(
     with plane.database.read() as tx:
         lines = volume_lines.list_lines(tx, wanted, one_more)
         count = volumes.count_volumes(tx, wanted) if with_count else None
-        names = volume_types.names(tx)
-        uses = volume_lines.uses_of(tx, [line[_ID] for line in lines if line[_ATTACHED] != "detached"])
-    has_more = page.limit is not None and len(lines) > page.limit
-    shown_lines = lines[: page.limit] if has_more else lines
-    return Listed(
-        [Shown(line, names.get(line[_TYPE_ID]), uses.get(line[_ID], ())) for line in shown_lines], count, has_more
-    )
+        has_more = page.limit is not None and len(lines) > page.limit
+        return Listed(_beside(tx, lines[: page.limit] if has_more else lines), count, has_more)
 
 
 def list_names(
@@ -113,7 +113,9 @@ def _asked(
     return wanted, page if page.limit is None else replace(page, limit=page.limit + 1)
 
 
-def _shown(tx: Transaction, volume: Volume) -> Shown:
+def _beside(tx: Transaction, lines: Sequence[VolumeLine]) -> list[Shown]:
+    """What is kept beside the rows, in a fixed number of queries however many volumes."""
     names = volume_types.names(tx)
-    uses = volume_lines.uses_of(tx, [volume.id]).get(volume.id, ())
-    return Shown(volume_lines.line_of(volume), names.get(volume.volume_type_id or ""), uses)
+    used = [line[_ID] for line in lines if line[_ATTACHED] != AttachStatus.DETACHED]
+    uses = volume_lines.uses_of(tx, used) if used else {}
+    return [Shown(line, names.get(line[_TYPE_ID]), uses.get(line[_ID], ())) for line in lines]

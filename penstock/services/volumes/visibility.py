@@ -21,10 +21,12 @@ from penstock.store.database import Transaction, hold
 __all__ = [
     "attachment_to_change",
     "hold_volumes",
+    "missing_volume",
     "own_attachment",
     "own_volume",
     "own_volume_snapshot",
     "owner_of",
+    "owns",
     "snapshot_to_change",
     "volume_to_change",
 ]
@@ -34,8 +36,13 @@ def own_volume(tx: Transaction, context: RequestContext, volume_id: str) -> Volu
     """The volume. Raises NotFound, also for other projects' volumes."""
     volume = volumes.get(tx, volume_id)
     if volume is None or not owns(context, volume.project_id):
-        raise NotFound(f"There is no volume {volume_id[:64]}.")
+        raise missing_volume(volume_id)
     return volume
+
+
+def missing_volume(volume_id: str) -> NotFound:
+    """There is no such volume."""
+    return NotFound(f"There is no volume {volume_id[:64]}.")
 
 
 def hold_volumes(tx: Transaction, volume_ids: Iterable[str]) -> None:
