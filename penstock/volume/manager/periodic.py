@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from penstock import metrics
 from penstock.domain.pools import PoolRef, PoolReport
+from penstock.errors import Fault
 from penstock.operations.driver_calls import driver_call
 from penstock.store import backends, volume_placement
 from penstock.store.backends import Placed
 from penstock.units import GIB
 from penstock.volume.manager.backend import VolumeBackend
+
+log = structlog.get_logger(__name__)
 
 BINARY = "cinder-volume"
 AUTO = "auto"
@@ -42,6 +47,17 @@ def publish_capabilities(backend: VolumeBackend) -> None:
             value = report.capabilities.get(f"{kind}_capacity_gb")
             if isinstance(value, int | float):
                 metrics.POOL_BYTES.labels(str(report.ref), kind).set(value * GIB)
+
+
+def publish_growth(backend: VolumeBackend) -> None:
+    """Publish anew after a volume has grown: the last report has that space as free, and would have it promised again.
+
+    What cannot be had now comes with the next report.
+    """
+    try:
+        publish_capabilities(backend)
+    except Fault as fault:
+        log.warning("backend.not_reported", backend=backend.host, fault=str(fault))
 
 
 def pools_in(stats: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import snapshot_model, volume_model
 from penstock.volume.manager.notices import tell_owner
+from penstock.volume.manager.periodic import publish_growth
 from penstock.volume.manager.updates import checked, put_notes
 from penstock.volume.models import VolumeModel
 
@@ -143,6 +144,7 @@ def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_
         done_with(tx, "extend_volume")
         values = {"size_gib": new_size, "size_target_gib": None}
         volumes.move(tx, volume, VolumeEvent.DONE, now=backend.now(), **values)
+    publish_growth(backend)
 
 
 def revert(backend: VolumeBackend, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
