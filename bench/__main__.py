@@ -12,6 +12,7 @@ from rich.table import Table
 from bench import lag, operations, promotion, scale, transfer
 from bench.rows import Row
 from bench.stage import Stage, stage
+from lab.kernel import machines
 
 QUOTA = ("[quota]", "shares = -1", "gigabytes = -1", "snapshots = -1", "snapshot_gigabytes = -1")
 PARTS = (
@@ -26,10 +27,11 @@ PARTS = (
     "volume-lists",
     "idle",
     "copies",
+    "copies-openzfs",
     "promotion",
     "lag",
 )
-ALONE = {"copies", "promotion", "lag"}  # on hosts of their own, and with no daemon beside
+ALONE = {"copies", "copies-openzfs", "promotion", "lag"}  # on hosts of their own, and with no daemon beside
 
 
 def main() -> int:
@@ -49,6 +51,9 @@ def main() -> int:
     if "copies" in parts:
         console.print("  copies ...")
         rows.extend(transfer.copies())
+    if "copies-openzfs" in parts:
+        console.print(f"  copies between OpenZFS machines ... {machines.missing()}")
+        rows.extend(transfer.copies_on_openzfs())
     if "promotion" in parts:
         console.print("  promotion ...")
         rows.extend(promotion.promotions())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.rows import Row, median
 from lab.hosts import Lab
+from lab.kernel import machines
 from penstock.host.routes import SshRoutes
 from penstock.host.runner import Host
 from penstock.zfs.client import Zfs
@@ -70,30 +71,38 @@ class Between:
 def copies() -> Iterator[Row]:
     """First copy, increment, and a thousand tiny snapshots."""
     with _two_hosts() as between:
-        yield _first(between)
-        yield _increment(between)
+        yield _first(between, FIRST_MIB)
+        yield _increment(between, INCREMENT_MIB)
         yield from _many(between)
 
 
-def _first(between: Between) -> Row:
-    between.write("s0", FIRST_MIB)
+def copies_on_openzfs() -> Iterator[Row]:
+    """First copy and increment between two machines of the kernel lab; nothing where that cannot run."""
+    if not machines.missing():
+        with _two_machines() as between:
+            yield _first(between, FIRST_MIB // 2, "OpenZFS, ")
+            yield _increment(between, INCREMENT_MIB // 2, "OpenZFS, ")
+
+
+def _first(between: Between, mib: int, where: str = "") -> Row:
+    between.write("s0", mib)
     ours, bare = [], []
     for _ in range(TURNS):
         between.forget(OURS)
         ours.append(between.ours("s0"))
         between.forget(BARE)
         bare.append(between.bare(f"zfs send {A}@s0"))
-    return Row(f"first copy, {FIRST_MIB} MiB", median(ours), "s", MOST, median(bare), BY_HAND)
+    return Row(f"{where}first copy, {mib} MiB", median(ours), "s", MOST, median(bare), BY_HAND)
 
 
-def _increment(between: Between) -> Row:
+def _increment(between: Between, mib: int, where: str = "") -> Row:
     ours, bare = [], []
     for turn in range(1, TURNS + 1):
-        between.write(f"s{turn}", INCREMENT_MIB)
+        between.write(f"s{turn}", mib)
         ours.append(between.ours(f"s{turn}"))
         bare.append(between.bare(f"zfs send -i @s{turn - 1} {A}@s{turn}"))
         between.on_source("rm", f"/{A}/s{turn}")
-    return Row(f"increment, {INCREMENT_MIB} MiB", median(ours), "s", MOST, median(bare), BY_HAND)
+    return Row(f"{where}increment, {mib} MiB", median(ours), "s", MOST, median(bare), BY_HAND)
 
 
 def _many(between: Between) -> Iterator[Row]:
@@ -125,5 +134,21 @@ def _two_hosts() -> Iterator[Between]:
             yield between
             source.close()
             target.close()
+        finally:
+            lab.down()
+
+
+@contextmanager
+def _two_machines() -> Iterator[Between]:
+    with tempfile.TemporaryDirectory(prefix="penstock-bench") as folder:
+        lab = machines.KernelLab("benchk", Path(folder) / "lab", "10.89.2", disk_mib=2048)
+        try:
+            lab.up("k1", "k2")
+            source, target = lab.host("k1"), lab.host("k2")
+            for host in (source, target):
+                host.run(("zpool", "create", "tank", "/dev/ubdb"), timeout_s=120)
+            between = Between(source, target, lab.address("k2"))
+            between.source.create(A, {}, parents=False)
+            yield between
         finally:
             lab.down()
