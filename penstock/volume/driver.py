@@ -21,7 +21,7 @@ from penstock.config.volume_options import BACKUP, IMAGE, ISER, NVMET, SCST, VOL
 from penstock.errors import Fault, Invalid, Unsupported
 from penstock.volume.errors import InvalidConnectorException
 from penstock.volume.generic.backup_device import BackupDevice
-from penstock.volume.generic.capabilities import Capabilities
+from penstock.volume.generic.capabilities import Capabilities, backend_name
 from penstock.volume.generic.image_copy import ImageCopy
 from penstock.volume.generic.throttle import Throttle
 from penstock.volume.interface.groups import ConsistencyGroupInterface, GroupInterface
@@ -326,7 +326,7 @@ class ISCSIDriver(VolumeDriver):
     def _update_volume_stats(self) -> None:
         self._update_pools_and_stats(
             {
-                "volume_backend_name": self._backend_name(),
+                "volume_backend_name": backend_name(self.configuration),
                 "vendor_name": "Open Source",
                 "driver_version": "1.0",
                 "storage_protocol": "iSCSI",

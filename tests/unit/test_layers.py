@@ -145,6 +145,7 @@ EDGES: dict[str, set[str]] = {
         "clock",
         "config",
         "domain",
+        "dotted_names",
         "exports",
         "host",
         "images",

@@ -24,7 +24,10 @@ AttachInfo = Mapping[str, Any]
 
 
 class LocalAttachment(ConnectionInterface):
-    """Attach and detach, part of every driver. The steps are methods of their own, so that a driver can change one."""
+    """Attach and detach, part of every driver. The steps are methods of their own, so that a driver can change one.
+
+    Names with two underscores are ours alone: no driver's own method takes their place by accident.
+    """
 
     configuration: BackendConfiguration
     db: Records
@@ -69,7 +72,7 @@ class LocalAttachment(ConnectionInterface):
         if remote:
             conn = self.db.initialize_connection(context, volume, properties)
         else:
-            conn, volume = self._export_here(context, volume, properties)
+            conn, volume = self.__export_here(context, volume, properties)
         data = dict(conn["data"])
         if data.get("encrypted") is None:
             data["encrypted"] = volume.is_encrypted
@@ -81,7 +84,7 @@ class LocalAttachment(ConnectionInterface):
             self._detach_volume(context, attach_info, volume, properties, force=True, remote=remote, ignore_errors=True)
             raise
 
-    def _export_here(
+    def __export_here(
         self, context: Context, volume: VolumeModel, properties: Connector
     ) -> tuple[ConnectionInfo, VolumeModel]:
         try:
@@ -93,7 +96,7 @@ class LocalAttachment(ConnectionInterface):
         try:
             return self.initialize_connection(volume, properties), volume
         except Fault as err:
-            self._undo(lambda: self.remove_export(context, volume), volume.id)
+            self.__undo(lambda: self.remove_export(context, volume), volume.id)
             raise VolumeBackendAPIException(f"The backend tells no way to volume {volume.id}: {err}") from err
 
     def _attach_snapshot(self, ctxt: Context, snapshot: SnapshotModel, properties: Connector) -> ConnectionInfo:
@@ -109,7 +112,7 @@ class LocalAttachment(ConnectionInterface):
             if conn is None:
                 raise Invalid("the driver does not attach snapshots")
         except Fault as err:
-            self._undo(lambda: self.remove_export_snapshot(ctxt, snapshot), snapshot.id)
+            self.__undo(lambda: self.remove_export_snapshot(ctxt, snapshot), snapshot.id)
             raise VolumeBackendAPIException(f"The backend tells no way to snapshot {snapshot.id}: {err}") from err
         return conn
 
@@ -145,11 +148,11 @@ class LocalAttachment(ConnectionInterface):
         """Undo `_attach_volume`. `force` goes on after a step failed, and raises the first failure in the end, unless
         `ignore_errors`.
         """
-        steps = [partial(self._disconnect, attach_info, force, ignore_errors)] if attach_info else []
+        steps = [partial(self.__disconnect, attach_info, force, ignore_errors)] if attach_info else []
         if remote:
             steps.append(partial(self.db.terminate_connection, context, volume, properties, force=force))
         else:
-            steps += [partial(self._terminate, volume, properties, force), partial(self._unexport, context, volume)]
+            steps += [partial(self.__terminate, volume, properties, force), partial(self.__unexport, context, volume)]
         failed: list[Fault] = []
         for step in steps:
             try:
@@ -162,24 +165,24 @@ class LocalAttachment(ConnectionInterface):
         if failed and not ignore_errors:
             raise failed[0]
 
-    def _disconnect(self, attach_info: AttachInfo, force: bool, ignore_errors: bool) -> None:
+    def __disconnect(self, attach_info: AttachInfo, force: bool, ignore_errors: bool) -> None:
         attach_info["connector"].disconnect_volume(
             attach_info["conn"]["data"], attach_info["device"], force=force, ignore_errors=ignore_errors
         )
 
-    def _terminate(self, volume: VolumeModel, properties: Connector, force: bool) -> None:
+    def __terminate(self, volume: VolumeModel, properties: Connector, force: bool) -> None:
         try:
             self.terminate_connection(volume, properties, force=force)
         except Fault as err:
             raise VolumeBackendAPIException(f"Volume {volume.id} keeps its connection: {err}") from err
 
-    def _unexport(self, context: Context, volume: VolumeModel) -> None:
+    def __unexport(self, context: Context, volume: VolumeModel) -> None:
         try:
             self.remove_export(context, volume)
         except Fault as err:
             raise RemoveExportException(f"Volume {volume.id} keeps its export: {err}") from err
 
-    def _undo(self, step: Callable[[], None], thing_id: str) -> None:
+    def __undo(self, step: Callable[[], None], thing_id: str) -> None:
         """Take back what was begun, on the way out with another fault: that one is what is to be told."""
         try:
             step()

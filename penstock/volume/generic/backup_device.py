@@ -80,7 +80,7 @@ class BackupDevice(VolumeInterface, SnapshotInterface):
     ) -> VolumeModel:
         """A temporary clone of `volume`."""
         temporary = self._create_temp_volume(context, volume, volume_options)
-        return self._filled(temporary, lambda: self.create_cloned_volume(temporary, volume))
+        return self.__filled(temporary, lambda: self.create_cloned_volume(temporary, volume))
 
     def _create_temp_volume_from_snapshot(
         self,
@@ -91,9 +91,9 @@ class BackupDevice(VolumeInterface, SnapshotInterface):
     ) -> VolumeModel:
         """A temporary volume with the contents of `snapshot`, which is of `volume`."""
         temporary = self._create_temp_volume(context, volume, volume_options)
-        return self._filled(temporary, lambda: self.create_volume_from_snapshot(temporary, snapshot))
+        return self.__filled(temporary, lambda: self.create_volume_from_snapshot(temporary, snapshot))
 
-    def _filled(self, temporary: VolumeModel, fill: Callable[[], Updates | None]) -> VolumeModel:
+    def __filled(self, temporary: VolumeModel, fill: Callable[[], Updates | None]) -> VolumeModel:
         try:
             update = fill()
         except Fault:

@@ -39,16 +39,13 @@ class Capabilities:
         """Gather the stats into `_stats`. Drivers override it."""
         self._update_pools_and_stats(
             {
-                "volume_backend_name": self._backend_name(),
+                "volume_backend_name": backend_name(self.configuration),
                 "vendor_name": "Open Source",
                 "driver_version": str(getattr(self, "VERSION", "N/A")),
                 "storage_protocol": None,
                 "pools": [],
             }
         )
-
-    def _backend_name(self) -> str:
-        return self.configuration.safe_get("volume_backend_name") or self.configuration.config_group
 
     def _update_pools_and_stats(self, data: dict[str, Any]) -> None:
         """Make `data` the stats, with a pool of unknown capacity for each of `pools`, or one for the whole backend."""
@@ -123,6 +120,11 @@ class Capabilities:
     def _init_vendor_properties(self) -> tuple[Properties, str | None]:
         """The driver's own properties, made with `_set_property`, each ``<vendor>:<name>``; and the vendor."""
         return {}, None
+
+
+def backend_name(configuration: BackendConfiguration) -> str:
+    """What the backend is called: its ``volume_backend_name``, else its section."""
+    return configuration.safe_get("volume_backend_name") or configuration.config_group
 
 
 def _prefixed(found: Mapping[str, dict[str, Any]], vendor: str, prefix: str) -> Properties:
