@@ -25,6 +25,7 @@ from penstock.volume.errors import (
     VolumeIsBusy,
     VolumeNotFound,
 )
+from penstock.volume.generic.capabilities import backend_name
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
 from penstock.volume.models import SnapshotModel, VolumeModel, VolumeTypeModel
 
@@ -267,7 +268,7 @@ class DummyVolumeDriver(VolumeDriver):
                 for pool in self.configuration.dummy_pools
             ]
         self._stats = {
-            "volume_backend_name": self._backend_name(),
+            "volume_backend_name": backend_name(self.configuration),
             "vendor_name": "Penstock",
             "driver_version": self.VERSION,
             "storage_protocol": "iSCSI",
