@@ -1,11 +1,11 @@
-"""A whole server on loopback with three dummy backends of one replication domain, for the field's own clients."""
+"""Whole servers on loopback with dummy backends, for the field's own clients."""
 
 from __future__ import annotations
 
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,9 +51,25 @@ backend_availability_zone = {zone}
 @contextmanager
 def replicating_server(folder: Path) -> Iterator[str]:
     """The server's address. Its administrator is ``admin`` with PASSWORD, its default type ``copied``."""
-    path = folder / "penstock.conf"
     sections = "".join(_BACKEND.format(name=name, zone=zone) for name, zone in ZONES.items())
-    path.write_text(_DEFAULT.format(folder=folder, backends=",".join(ZONES)) + sections)
+
+    def arrange(daemon: Daemon) -> None:
+        with daemon.database.begin() as tx:
+            made = ShareType(ShareTypeId(new_id()), "copied", None, True, daemon.clock.utc(), None, SPECS)
+            types.insert_type(tx, made)
+
+    with running_server(folder, _DEFAULT.format(folder=folder, backends=",".join(ZONES)) + sections, arrange) as url:
+        yield url
+
+
+@contextmanager
+def running_server(folder: Path, configuration: str, arrange: Callable[[Daemon], None]) -> Iterator[str]:
+    """A server of that configuration, on a free port, once all its backends are ready; its address.
+
+    It has ``admin`` in the project ``admin`` with PASSWORD, and the member ``ann`` in ``one`` with ``secret``.
+    """
+    path = folder / "penstock.conf"
+    path.write_text(configuration)
     daemon = Daemon(load([path]))
     prepare_schema(daemon.database)
     bootstrap(
@@ -63,9 +79,7 @@ def replicating_server(folder: Path) -> Iterator[str]:
         accounts=[Account("ann", "one", ("member",), "secret")],
         passwords=QUICK,
     )
-    with daemon.database.begin() as tx:
-        made = ShareType(ShareTypeId(new_id()), "copied", None, True, daemon.clock.utc(), None, SPECS)
-        types.insert_type(tx, made)
+    arrange(daemon)
     listening = socket.create_server(("127.0.0.1", 0))
     app = uvicorn.Server(uvicorn.Config(make_app(daemon.plane), log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=app.run, kwargs={"sockets": [listening]}, daemon=True)

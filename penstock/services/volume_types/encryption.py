@@ -13,6 +13,8 @@ from penstock.services.volume_types import types
 from penstock.store import volume_types as rows
 from penstock.store.database import Transaction
 
+ANY = "provider"  # what python-cinderclient says instead of the id: a type has but one encryption
+
 
 @dataclass(frozen=True, slots=True)
 class EncryptionChange:
@@ -76,6 +78,6 @@ def delete(plane: ControlPlane, type_id: str, encryption_id: str) -> None:
 
 def _encryption(tx: Transaction, type_id: str, encryption_id: str) -> TypeEncryption:
     found = rows.encryption_of(tx, types.known_type(tx, type_id).id)
-    if found is None or found.encryption_id != encryption_id:
+    if found is None or encryption_id not in (found.encryption_id, ANY):
         raise NotFound(f"Volume type {type_id[:64]} has no encryption {encryption_id[:64]}.")
     return found

@@ -24,7 +24,7 @@ from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 from penstock.volume.driver import BaseVD, Execute
 from penstock.volume.loading import load_driver
-from penstock.volume.manager import connections, manage, periodic, snapshots, starting, volumes
+from penstock.volume.manager import connections, manage, periodic, snapshots, starting, transfers, volumes
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.records import StoredRecords
 
@@ -153,6 +153,10 @@ class VolumeManager:
     ) -> list[dict[str, Any]]:
         """What could be taken over as volumes."""
         return manage.manageable_volumes(self.backend, marker, limit, offset, sort_keys, sort_dirs)
+
+    def accept_transfer(self, context: RequestContext, volume_id: str, new_user: str, new_project: str) -> None:
+        """Hand over what the driver keeps by owner."""
+        transfers.accept(self.backend, context, volume_id, new_user, new_project)
 
     # --- snapshots ----------------------------------------------------------------------------------------------
 
