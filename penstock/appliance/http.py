@@ -17,6 +17,7 @@ from penstock.appliance.trouble import MEANING, Rule, Trouble, Wire
 
 MOST_BODY_BYTES = 64 * 1024
 HANG_S = 3600.0
+TRANSPORT = "penstock.transport"  # of the scope, where a server that can be troubled gives its connections
 ROOM_FOR_THE_REST = 10  # bytes of half a body that never come
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,9 @@ class Application:
         wire = rule.wire if rule is not None else Wire.WHOLE
         if wire is Wire.HANG:
             await asyncio.sleep(HANG_S)
-        if wire not in (Wire.HANG, Wire.DROP):
+        if wire in (Wire.HANG, Wire.DROP):
+            scope[TRANSPORT].abort()
+        else:
             await _send(send, reply, wire)
 
     def _answer(self, scope: Scope, path: str, body: bytes | None, rule: Rule | None) -> Reply:

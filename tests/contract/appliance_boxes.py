@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.appliance import certificate
-from penstock.appliance.http import Application
+from penstock.appliance.http import TRANSPORT, Application
 from penstock.appliance.replication import Destination, Replication
 from penstock.appliance.secret_box import SecretBox
 from penstock.appliance.service import Service
@@ -139,12 +140,21 @@ def connect_boxes(source: Box, target: Box, address: str, route: Callable[[Any, 
     source.replication = Replication(source.site, {label: target.destination(label, address, between, source.host)})
 
 
+class Droppable(HttpToolsProtocol):
+    """Lets the application end a connection without a word, which ASGI has no way for."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.scope[TRANSPORT] = self.transport  # type: ignore[typeddict-unknown-key]
+
+
 @contextmanager
 def listening(box: Box, folder: Path, *, address: str = "127.0.0.1") -> Iterator[Box]:
     """The box behind TLS on loopback."""
     pem = certificate.ensure(folder / f"{box.name}-tls", ("localhost", "127.0.0.1"), SystemClock())
     service = Service(box.site, box.sessions, box.replication)
     config = uvicorn_config(Application(service, box.trouble), ssl_certfile=str(pem))
+    config.http = Droppable
     config.timeout_graceful_shutdown = 0
     server = uvicorn.Server(config)
     socket_ = listening_socket(address, 0)
@@ -164,7 +174,7 @@ def listening(box: Box, folder: Path, *, address: str = "127.0.0.1") -> Iterator
 _CONF = """
 [DEFAULT]
 state_path = {folder}/state
-enabled_backends = {name}
+enabled_backends = {backends}
 [{name}]
 volume_backend_name = {name}
 volume_driver = cinder.volume.drivers.zfssa.zfssaiscsi.ZFSSAISCSIDriver
@@ -186,14 +196,22 @@ class QuickClock(ManualClock):
     """Nobody waits; what was waited for is known."""
 
 
-def make_driver(box: Box, folder: Path, **options: str) -> ZFSSAISCSIDriver:
-    """A driver for the box, not set up yet."""
+def make_driver(
+    box: Box,
+    folder: Path,
+    *,
+    more: str = "",
+    backends: str = "",
+    kind: type[ZFSSAISCSIDriver] = ZFSSAISCSIDriver,
+    **options: str,
+) -> ZFSSAISCSIDriver:
+    """A driver for the box, not set up yet. `more` is text of other sections."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{box.name}.conf"
     values = {**OPTIONS, "zfssa_rest_port": str(box.port), **options}
     lines = "".join(f"{name} = {value}\n" for name, value in values.items() if value)
-    path.write_text(_CONF.format(folder=folder, name=box.name) + lines)
-    driver = ZFSSAISCSIDriver(configuration=volume_backend(load([path]), box.name), host=f"host@{box.name}")
+    path.write_text(_CONF.format(folder=folder, name=box.name, backends=backends or box.name) + lines + more)
+    driver = kind(configuration=volume_backend(load([path]), box.name), host=f"host@{box.name}")
     driver.zfssa.clock = QuickClock()
     return driver
 
