@@ -34,7 +34,7 @@ from penstock.zfs.properties import Properties, local_value
 log = structlog.get_logger(__name__)
 
 # no more than is told of: with hundreds of shares that are looked at all the time, every property counts
-MARKS = (KIND, ID, OF, EPOCH, *REPLICA_MARKS, "mounted")
+MARKS = (KIND, ID, OF, EPOCH, *REPLICA_MARKS, "mounted", "readonly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,13 @@ class _Glance:
     epoch: int
     marks: ReplicaMarks
     is_mounted: bool
+    is_readonly: bool
 
     @property
     def role(self) -> Role:
-        """What is in no set of replicas is active."""
+        """What is in no set of replicas is active. One whose activation broke off is not: it takes no writes yet."""
+        if self.marks.role is Role.ACTIVE and self.is_readonly:
+            return Role.DEMOTED
         return self.marks.role or Role.ACTIVE
 
 
@@ -65,6 +68,7 @@ def _glance(dataset: Dataset, properties: Properties) -> _Glance:
         identity.epoch if identity is not None else 0,
         ReplicaMarks.read(properties),
         properties["mounted"].value == "yes",
+        properties["readonly"].value == "on",
     )
 
 
