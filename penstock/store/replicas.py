@@ -100,13 +100,16 @@ def change_state(tx: Connection, seen: ShareInstance, state: ReplicaState, *, no
 
 
 def keep_epoch(tx: Connection, share_id: ShareId | str, new: InstanceId | str, *, now: datetime) -> int:
-    """A number for the reign of `new`, stored before it begins: higher than any that was kept for this share.
+    """A number for the reign of `new`, stored before it begins: higher than any that was kept for this share, also for
+    replicas that are forgotten by now.
 
     Each attempt has one of its own, and the one above it: a driver that gives a promotion up lets the old active
     replica go on under that.
     """
-    rows = tx.execute(select(share_instances).where(share_instances.c.share_id == share_id).with_for_update())
-    kept = max((int(row.epoch) for row in rows), default=0) + 2
+    last = tx.execute(select(shares.c.last_epoch).where(shares.c.id == share_id).with_for_update()).scalar()
+    rows = tx.execute(select(share_instances.c.epoch).where(share_instances.c.share_id == share_id)).scalars()
+    kept = max([int(last or 0), *map(int, rows)]) + 2
+    tx.execute(update(shares).where(shares.c.id == share_id).values(last_epoch=kept, updated_at=now))
     tx.execute(update(share_instances).where(share_instances.c.id == new).values(epoch=kept, updated_at=now))
     return kept
 

@@ -181,6 +181,7 @@ shares = Table(
     Column("used_bytes", BigInteger),
     Column("is_soft_deleted", Boolean, nullable=False, server_default=false()),
     Column("scheduled_to_be_deleted_at", DateTime),
+    Column("last_epoch", Integer, nullable=False, server_default=text("1")),  # kept for a reign, begun or not
     *times(),
     Index("ix_shares_project_created", "project_id", "created_at", "id"),
     Index("ix_shares_created", "created_at", "id"),

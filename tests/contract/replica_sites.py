@@ -158,10 +158,11 @@ class Replicated:
             state = "active" if other == name else "out_of_sync"
             self.models[other] = replace(model, replica_state=state, epoch=epoch if other == name else model.epoch)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str) -> list[str]:
+        """What was set aside of it."""
         model = self.models[name]
         mine = [item[name] for item in self.snapshots if name in item]
-        self.driver(name).delete_replica(CONTEXT, self.list, mine, model)
+        return self.driver(name).delete_replica(CONTEXT, self.list, mine, model)
 
     def settle(self) -> None:
         """What the pump and a restart do afterwards: each replica is synced, the active one ensured."""

@@ -69,6 +69,25 @@ def test_a_base_that_a_strangers_clone_keeps_is_forgotten_by_all(share: Simulate
         assert share.content(name) == share.content("a")
 
 
+def test_what_a_clone_keeps_at_the_source_is_nobodys_elsewhere(share: SimulatedShare) -> None:
+    """A stream carries it along, to a copy that nobody marked it on, and never will."""
+    for name in ("b", "c"):
+        share.add(name)
+        share.sync(name)
+    before = set(share.syncs("a"))
+    share.write("a")
+    share.sync("b")
+    (kept,) = set(share.syncs("a")) - before
+    zfs = share.sites.all["a"].zfs
+    zfs.clone(share.dataset("a").snapshot(kept), share.sites.all["a"].root.child("theirs"), {})
+    share.write("a")
+    share.sync("b")
+    share.sync("c")
+    assert kept in names_of_snapshots(share, "a")
+    for name in ("b", "c"):
+        assert kept not in names_of_snapshots(share, name)
+
+
 def test_a_sync_that_was_given_up_and_came_later_belongs_to_somebody(share: SimulatedShare) -> None:
     """Its snapshot comes along with the next one, whose end destroys it at the source: at the copy, too."""
     share.add("b")
@@ -124,3 +143,31 @@ def test_what_the_last_replica_left_goes_when_the_active_one_is_back(share: Simu
         share.driver("a").end_replication(share.models["a"])
     assert share.syncs("a") == []
     assert not share.reports("a").is_replicated
+
+
+@pytest.mark.parametrize("is_active_away", [False, True])
+def test_what_only_a_deleted_copy_has_is_kept_and_said(share: SimulatedShare, is_active_away: bool) -> None:
+    share.add("b")
+    share.sync("b")
+    share.write("a")
+    only_there = share.content("a")
+    share.sites.away.add("a")
+    share.promote("b")
+    share.sites.away.clear()
+    if is_active_away:
+        share.sites.away.add("b")
+    told = [share.delete("a") for _ in range(2)]
+    assert told == [[f"{share.dataset('a')}_diverged_1"]] * 2
+    assert share.seen("a") is None
+    assert share.site("a").content(told[0][0]) == only_there
+
+
+def test_an_old_active_copy_that_has_nothing_of_its_own_is_destroyed(share: SimulatedShare) -> None:
+    share.add("b")
+    share.sync("b")
+    share.sites.away.add("a")
+    share.promote("b")
+    share.sites.away.clear()
+    assert share.delete("a") == []
+    assert share.seen("a") is None
+    assert share.others("a") == []

@@ -54,6 +54,22 @@ def test_a_fence_of_an_earlier_attempt_is_gone_on_with_and_that_of_another_is_no
     assert (ours.fence, theirs.fence) == (Fence(2, "b"), Fence(3, "c"))
 
 
+def test_a_head_whose_reign_was_told_to_nobody_tells_now_what_it_began_without() -> None:
+    rows = [a_row("a", "active"), a_row("b", "error", epoch=3), a_row("c", "in_sync", epoch=5)]
+    head = a_copy(rows[1], Role.ACTIVE, 3)
+    assert head.seen is not None
+    marks = replace(head.seen.marks, promoted=PromotionKind.UNPLANNED, synced_at=THEN)
+    head = replace(head, seen=replace(head.seen, marks=marks))
+    found = CopySet((a_copy(rows[0], Role.ACTIVE), head, a_copy(rows[2], Role.REPLICA)), {})
+    decision = decide(found, rows, "c")
+    assert isinstance(decision, Planned)
+    assert decision.head == head
+    assert (decision.told.kind, decision.told.epoch, decision.told.recovery_point) == ("unplanned", 5, THEN)
+    published = replace(head, model=replace(rows[1], replica_state="active"))
+    decision = decide(CopySet((published, a_copy(rows[2], Role.REPLICA)), {}), [published.model, rows[2]], "c")
+    assert decision.told.kind is PromotionKind.PLANNED
+
+
 def test_it_is_active_already() -> None:
     rows = [a_row("a", "active"), a_row("b", "in_sync", epoch=2)]
     found = CopySet((a_copy(rows[0], Role.DEMOTED, fence=Fence(2, "b")), a_copy(rows[1], Role.ACTIVE, 2)), {})

@@ -142,21 +142,21 @@ class DummyReplicas:
         seen, away = self._others(replica, replica_list)
         rows_active = next((model.id for model in replica_list if model.replica_state == "active"), None)
         epoch = max([replica.epoch, own.epoch, *(r.epoch + 1 for r in seen.values() if r.epoch > replica.epoch)])
-        source = seen.get(rows_active or "") or max(
-            (record for record in seen.values() if record.role == Role.ACTIVE), key=lambda r: r.epoch, default=None
-        )
+        head = _head(own, seen)
         for model in replica_list:
             record = seen.get(model.id)
             if record is not None and record.role == Role.ACTIVE:
                 self._step_at(model, "fence")
-                record.role, record.epoch = Role.DEMOTED, epoch
+                record.role, record.epoch = Role.DEMOTED, epoch if model.id == head else record.epoch
                 self._step_at(model, "fenced")
         told: dict[str, Any] = {"kind": PromotionKind.PLANNED.value}
-        if source is not None and source.role == Role.DEMOTED:
-            section = next(PoolRef.parse(m.host).backend for m in replica_list if seen.get(m.id) is source)
+        if head is not None:
+            section = next(PoolRef.parse(m.host).backend for m in replica_list if m.id == head)
             self._step(f"copy from {section}")
+            if head != rows_active and seen[head].promotion:
+                told = seen[head].promotion  # of a reign that began without the old one, and was told to nobody
             with self._changing():
-                self._bring_to(own, source, ())
+                self._bring_to(own, seen[head], ())
         elif rows_active != replica.id:
             if own.synced_at is None or own.role == Role.DEMOTED:
                 raise Conflict("The replica has never been in sync with the active one, which does not answer.")
@@ -379,6 +379,15 @@ class DummyReplicas:
 
     def _locations(self, path: str) -> list[dict[str, Any]]:
         raise NotImplementedError
+
+
+def _head(own: Filesystem, seen: Mapping[str, Filesystem]) -> str | None:
+    """The copy that has the truth, by the latest reign; None when it is our own, or none of these."""
+    found = {i: record for i, record in seen.items() if record.role in (Role.ACTIVE, Role.DEMOTED) and record.epoch}
+    head = max(found, key=lambda i: (found[i].epoch, found[i].role == Role.ACTIVE), default=None)
+    if head is None or (own.role == Role.DEMOTED and own.epoch > found[head].epoch):
+        return None
+    return head
 
 
 def snapshot_of(record: Filesystem, snapshot: SnapshotModel) -> Snapshot:

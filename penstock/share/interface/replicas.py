@@ -43,10 +43,11 @@ class ReplicaInterface:
         replica_snapshots: Sequence[SnapshotModel],
         replica: ShareModel,
         share_server: ShareServer = None,
-    ) -> None:
+    ) -> Sequence[str] | None:
         """Destroy `replica` and its snapshots, which may still be on their way; fine when there is none.
 
-        Called on its backend, which may be asked while the other backends are down.
+        Returns None, or the names of what was kept aside because no other replica has it. Called on its backend, which
+        may be asked while the other backends are down.
         """
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import structlog
 from penstock import metrics
 from penstock.context import RequestContext
 from penstock.domain.message_codes import MessageAction, MessageDetail
-from penstock.domain.shares import ReplicaState, ShareStatus
+from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.errors import Fault
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.lag import Known, is_broken
@@ -91,18 +91,21 @@ class Told:
         names = [] if one.report is None else [name for name in one.report.diverged if name not in self._names]
         if not names:
             return
-        detail, backend = MessageDetail.REPLICA_SET_ASIDE, self.backend
-        with backend.database.begin() as tx:
-            about = {"resource_id": str(one.row.id), "detail_id": detail.value}
-            told = messages.list_messages(tx, project_id=None, filters=about, page=shares.Page())
-            for name in names:
-                if not any(name in message.text for message in told):
-                    fault = Fault(f"An administrator finds it in {name}.")
-                    tell_owner(
-                        tx, backend, context, one.share, MessageAction.UPDATE, fault, detail=detail, replica=True
-                    )
-                    log.warning("replica.set_aside", replica=one.row.id, dataset=name)
+        with self.backend.database.begin() as tx:
+            tell_aside(tx, self.backend, context, one.share, names)
         self._names.update(names)
+
+
+def tell_aside(tx: Transaction, backend: Backend, context: RequestContext, share: Share, names: Sequence[str]) -> None:
+    """Tell the owner where data of the replica that is the instance of `share` was set aside, each place once."""
+    detail = MessageDetail.REPLICA_SET_ASIDE
+    about = {"resource_id": str(share.instance.id), "detail_id": detail.value}
+    told = messages.list_messages(tx, project_id=None, filters=about, page=shares.Page())
+    for name in names:
+        if not any(name in message.text for message in told):
+            fault = Fault(f"An administrator finds it in {name}.")
+            tell_owner(tx, backend, context, share, MessageAction.UPDATE, fault, detail=detail, replica=True)
+            log.warning("replica.set_aside", replica=share.instance.id, dataset=name)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from penstock.share.manager import access as access_theme
 from penstock.share.manager import replica_rows
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
+from penstock.share.manager.lag_alarms import tell_aside
 from penstock.share.manager.notices import tell_owner
 from penstock.share.manager.syncs import Syncs
 from penstock.share.replication import HasReplicaReports
@@ -87,13 +88,13 @@ def delete(
         if copies is None or copies.mine.status is not ShareStatus.DELETING:
             return
         taken = replica_rows.snapshot_models_on(tx, backend, replica_id)
-    mine = copies.mine
+    mine, aside = copies.mine, None
     try:
         if mine.instance.replica_state is ReplicaState.ACTIVE:
             raise Conflict("The active replica cannot be deleted; promote another one first, or delete the share.")
         syncs.stop(share_id=mine.id, wait_s=STOP_S)
         with driver_call("delete replicas"):
-            backend.driver.delete_replica(context, copies.models, taken, copies.model, share_server=None)
+            aside = backend.driver.delete_replica(context, copies.models, taken, copies.model, share_server=None)
     except NotFound:
         pass  # that is what was wanted
     except Fault as fault:
@@ -104,6 +105,8 @@ def delete(
             raise
         log.warning("replica.left_behind", share=mine.id, replica=replica_id, fault=str(fault))
     with backend.database.begin() as tx:
+        if aside:
+            tell_aside(tx, backend, context, mine, aside)
         shares.move(tx, mine.instance, Event.DONE, now=backend.now())
         replicas.delete_replica(tx, replica_id)
 

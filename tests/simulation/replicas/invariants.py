@@ -102,19 +102,22 @@ class Truth:
 
     def _check_writes(self, share: Share, reign: int, content: tuple[str, ...], where: str) -> None:
         assert len(set(content)) == len(content), f"{where}: something is there twice"
-        kept = "".join(f"{text}," for copy in self.users.copies_of(share) for text in copy.aside)
+        site = self.world.site
         for write in self.users.written.get(share.id, ()):
             if write.what in content or write.what in self.users.reverted:
                 continue
             lost_by = self._lost_by(share, write, reign)
             assert lost_by is not None, f"{where}: {write} was acknowledged and is lost"
-            is_aside = any(write.what in text.replace(",", " ").split() for text in kept.replace(":", " ").split(","))
-            is_gone = write.instance_id in self.users.gone or self._was_gone(share, write)
-            assert is_aside or is_gone, f"{where}: {write} is neither in the share nor kept aside (lost by {lost_by})"
+            if self._was_gone(share, write) and not site.keeps_of_deleted:
+                continue
+            kept = " ".join(site.kept(write.instance_id)).replace(",", " ").replace(":", " ").split()
+            assert write.what in kept, f"{where}: {write} is neither in the share nor kept aside (lost by {lost_by})"
 
     def _was_gone(self, share: Share, write: Write) -> bool:
-        """Was the copy that took it deleted by its owner? Then what only it had went with it."""
-        return all(write.instance_id != one.instance.id for one in self.users.replicas(share.id))
+        """Was the copy that took it deleted by its owner?"""
+        return write.instance_id in self.users.gone or all(
+            write.instance_id != one.instance.id for one in self.users.replicas(share.id)
+        )
 
     def _lost_by(self, share: Share, write: Write, reign: int) -> int | None:
         """The reign that began without it, and said so; None when none did."""

@@ -26,7 +26,6 @@ class Copy:
     role: str
     takes_writes: bool
     content: tuple[str, ...]
-    aside: tuple[str, ...]
     snapshots: frozenset[str]
 
 
@@ -40,6 +39,13 @@ class Site(Protocol):
 
     def copies(self) -> Iterator[Copy]:
         """All that is ours, on all hosts, whether they answer or not."""
+
+    def kept(self, instance_id: str) -> Iterator[str]:
+        """What was set aside of the instance, also of one that is deleted by now."""
+
+    @property
+    def keeps_of_deleted(self) -> bool:
+        """Is what only a deleted copy had set aside?"""
 
     def writers(self) -> Iterator[tuple[str, int]]:
         """Instance id and epoch of each copy that takes writes now: called at every step."""
@@ -91,9 +97,16 @@ class DummySite:
                     record.role,
                     _takes_writes(record),
                     tuple(record.written),
-                    tuple(record.set_aside),
                     frozenset(item.snapshot_id or "" for item in record.snapshots.values()),
                 )
+
+    keeps_of_deleted = False
+
+    def kept(self, instance_id: str) -> Iterator[str]:
+        for records in self.storage.backends.values():
+            for record in records.values():
+                if record.owner == instance_id:
+                    yield from record.set_aside
 
     def writers(self) -> Iterator[tuple[str, int]]:
         for records in self.storage.backends.values():

@@ -126,13 +126,20 @@ class ZfsSite:
                     role,
                     _takes_writes(filesystem),
                     self._content(host, path),
-                    tuple(self._aside(host, instance_id)),
                     frozenset(
                         snap.local[f"{PREFIX}snapshot_id"]
                         for snap in filesystem.snapshots.values()
                         if snap.local.get(KIND) == Kind.SNAPSHOT
                     ),
                 )
+
+    keeps_of_deleted = True
+
+    def kept(self, instance_id: str) -> Iterator[str]:
+        for host in self.hosts.values():
+            for path, filesystem in host.state.filesystems.items():
+                if filesystem.local.get(KIND) == Kind.DIVERGED and filesystem.local.get(OF) == instance_id:
+                    yield ",".join(self._content(host, path))
 
     def writers(self) -> Iterator[tuple[str, int]]:
         for host in self.hosts.values():
@@ -161,11 +168,6 @@ class ZfsSite:
     def check_empty(self) -> None:
         self.strangers.check(set())
         check_nothing_left(self.hosts)
-
-    def _aside(self, host: SimulatedHost, instance_id: str) -> Iterator[str]:
-        for path, filesystem in host.state.filesystems.items():
-            if filesystem.local.get(KIND) == Kind.DIVERGED and filesystem.local.get(OF) == instance_id:
-                yield ",".join(self._content(host, path))
 
     def _content(self, host: SimulatedHost, path: str) -> tuple[str, ...]:
         return tuple(self.tags.get(number, f"?{number}") for number in host.content(path))

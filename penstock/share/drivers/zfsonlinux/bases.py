@@ -106,7 +106,7 @@ def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_id
     carried = {taken.point.guid for taken in theirs.syncs if taken not in gone}
     unmarked = [line.name(taken) for taken in line.taken if taken.kind is None and taken.point.guid in carried]
     target.zfs.set_each(unmarked, {KIND: Kind.SYNC.value})
-    there = {point.guid for point in theirs.points} - {taken.point.guid for taken in gone}
+    there = {taken.point.guid for taken in theirs.taken if taken not in gone and taken.kind is not Kind.TOMBSTONE}
     for taken in surplus(line, carried, there, [source.peer.settings, target.peer.settings]):
         drop(target.zfs, line, taken)
     _clean_source(source, target, theirs, arrived.point.guid, gone)

@@ -89,7 +89,7 @@ def _planned(
         _lift(head, decision.fence, own)
         raise
     _check_fence(head, decision.fence)
-    told = Promotion(PromotionKind.PLANNED, decision.fence.epoch)
+    told = decision.told
     _activate(brought.copy, told)
     try:
         _reverse(head, brought, told, sending)

@@ -29,12 +29,13 @@ class Finish:
 class Planned:
     """Fence the head, bring its last changes, go on from there. The `fence` may be what an earlier attempt began.
 
-    `zombies` are active copies of older reigns, to be fenced first.
+    `zombies` are active copies of older reigns, to be fenced first. `told` is what the promotion answers.
     """
 
     head: Copy
     fence: Fence
     zombies: tuple[Copy, ...]
+    told: Promotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,20 @@ def _is_head(own: Copy, found: CopySet, known_epoch: int) -> bool:
 def _planned(head: Copy, own: Copy, reserved: int, newest: int, others: Sequence[Copy]) -> Planned:
     fence = head.fence
     zombies = tuple(copy for copy in others if copy.role is Role.ACTIVE and copy is not head)
-    if head.role is Role.DEMOTED and fence is not None and fence.successor == own.id and fence.epoch == newest:
-        return Planned(head, fence, zombies=zombies)
-    return Planned(head, Fence(max(reserved, newest + 1), own.id), zombies=zombies)
+    is_begun = head.role is Role.DEMOTED and fence is not None and fence.successor == own.id and fence.epoch == newest
+    if fence is None or not is_begun:
+        fence = Fence(max(reserved, newest + 1), own.id)
+    return Planned(head, fence, zombies, _told_for(head, fence.epoch))
+
+
+def _told_for(head: Copy, epoch: int) -> Promotion:
+    """Nothing that the head has is missing. But it may have begun its reign without the old active one, and have failed
+    before anybody was told: what was lost then is told now."""
+    marks = head.seen.marks if head.seen is not None else None
+    if marks is None or marks.promoted is not PromotionKind.UNPLANNED or head.model["replica_state"] == Role.ACTIVE:
+        return Promotion(PromotionKind.PLANNED, epoch)
+    reason = f"An earlier attempt promoted the replica on {head.peer.section} without the old active one."
+    return Promotion(PromotionKind.UNPLANNED, epoch, marks.synced_at, reason)
 
 
 def _told_again(own: Copy, reserved: int, head: Copy | None) -> Promotion:

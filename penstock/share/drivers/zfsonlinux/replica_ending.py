@@ -8,7 +8,7 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import lineage, rehearsing
-from penstock.share.drivers.zfsonlinux.fencing import serve_seen
+from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
 from penstock.share.drivers.zfsonlinux.identity import (
     FENCED,
     HOSTS,
@@ -17,6 +17,7 @@ from penstock.share.drivers.zfsonlinux.identity import (
     ROLE,
     SYNCED_AT,
     SYNCED_GUID,
+    Fence,
     base_for,
 )
 from penstock.share.drivers.zfsonlinux.observe import observe_share
@@ -34,16 +35,60 @@ from penstock.share.drivers.zfsonlinux.replica_set import (
     receiving,
     release_all,
 )
-from penstock.share.drivers.zfsonlinux.setting_aside import finish_leaving
+from penstock.share.drivers.zfsonlinux.setting_aside import diverged_of, finish_leaving, leave
 from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role
+from penstock.zfs.changes import flush
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy
 from penstock.zfs.holds import release
+from penstock.zfs.incremental import newest_common
 from penstock.zfs.receiving import abort
 
 log = structlog.get_logger(__name__)
+
+
+def delete_copy(copy: Copy, peers: Peers, replica_list: Sequence[ShareModel]) -> list[str]:
+    """`destroy_copy`, but what was active once, and may have what no other has, is set aside whole.
+
+    The names of all that was ever set aside of it, which stays. Safe to repeat. Raises as `destroy_copy`.
+    """
+    _refuse_active(copy, replica_list)
+    active = next((model for model in replica_list if model["replica_state"] == Role.ACTIVE), None)
+    if copy.role in (Role.ACTIVE, Role.DEMOTED) and copy.epoch > 0 and active is not None:
+        if copy.role is Role.ACTIVE:  # its last writes, too: the fence replays its log
+            copy = fence_copy(copy, Fence(active["epoch"], ""))
+        if _may_be_ahead(copy, peers, active):
+            rehearsing.end(copy)
+            leave(copy)
+            copy = copy.again()
+    destroy_copy(copy, replica_list)
+    return [str(aside.dataset) for aside in diverged_of(copy)]
+
+
+def _may_be_ahead(copy: Copy, peers: Peers, active: ShareModel) -> bool:
+    """Has it what the active one has not? So it is when that one cannot be asked."""
+    theirs: list[Line] = []
+
+    def ask() -> None:
+        source = observe(peers.storage_of(active["host"]), active)
+        theirs.append(observe_line(source.zfs, source.dataset, ()))
+
+    fault = if_it_answers(ask)
+    if fault is not None:
+        log.warning("replica.not_compared", replica=copy.id, reason=fault.message)
+        return True
+    flush(copy.zfs, copy.dataset.pool)
+    own = observe_line(copy.zfs, copy.dataset, ())
+    common = newest_common(theirs[0].points, own.points)
+    return common is None or own.written_bytes > 0 or any(point > common[1] for point in own.points)
+
+
+def _refuse_active(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
+    row_epochs = [model["epoch"] for model in replica_list if model["replica_state"] == Role.ACTIVE]
+    if copy.role is Role.ACTIVE and copy.epoch >= max(row_epochs, default=0):
+        raise Conflict(f"{copy.dataset} is the active replica of reign {copy.epoch}: promote another one before")
 
 
 def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
@@ -52,9 +97,7 @@ def destroy_copy(copy: Copy, replica_list: Sequence[ShareModel]) -> None:
     Raises Conflict when it is the active one by its own marks and the database knows of no later reign: then it may
     hold what no other has.
     """
-    row_epochs = [model["epoch"] for model in replica_list if model["replica_state"] == Role.ACTIVE]
-    if copy.role is Role.ACTIVE and copy.epoch >= max(row_epochs, default=0):
-        raise Conflict(f"{copy.dataset} is the active replica of reign {copy.epoch}: promote another one before")
+    _refuse_active(copy, replica_list)
     rehearsing.end(copy)
     finish_leaving(copy)
     destroy_placeholder(copy)

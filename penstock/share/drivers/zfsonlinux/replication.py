@@ -101,15 +101,17 @@ class ReplicationMethods:
         replica_snapshots: Sequence[SnapshotModel],
         replica: ShareModel,
         share_server: Any = None,
-    ) -> None:
-        """Destroy it, and forget it at the others that answer. What was set aside of it stays.
+    ) -> list[str]:
+        """Destroy it, and forget it at the others that answer; what only it may have is set aside whole.
 
-        Raises Conflict when it is the active one of the latest reign.
+        The names of what was ever set aside of it, which stays. Raises Conflict when it is the active one of the
+        latest reign.
         """
-        replica_ending.destroy_copy(observe(self.own, replica), replica_list)
+        aside = replica_ending.delete_copy(observe(self.own, replica), self.peers, replica_list)
         self.finder.forget(replica)
         self.helper.remove_of(replica["id"])
         replica_ending.clean_others(self.peers, replica_list, replica["id"])
+        return aside
 
     def update_replica_state(
         self,

@@ -44,16 +44,22 @@ def set_aside(copy: Copy, source_points: Sequence[SnapshotPoint]) -> Copy:
 
     Afterwards it holds that snapshot, or nothing where there is none. Raises Busy when it is in use on its host.
     """
-    seen = copy.seen
-    if seen is not None:
-        stop_serving(copy)
-        release_all(copy.zfs, copy.dataset)  # first: whoever has looked through what is aside may destroy it
-        carry_out(plan_leaving(seen, _free_name(copy)), copy.zfs)
-        log.warning("replica.diverged", replica=copy.id, dataset=str(copy.dataset), epoch=seen.epoch)
+    leave(copy)
     left = unfinished(copy)
     if left is not None:
         _take_the_place(copy, left, source_points)
     return copy.again()
+
+
+def leave(copy: Copy) -> None:
+    """Put the whole copy under its diverged name; nothing takes its place. Raises Busy when it is in use there."""
+    seen = copy.seen
+    if seen is None:
+        return
+    stop_serving(copy)
+    release_all(copy.zfs, copy.dataset)  # first: whoever has looked through what is aside may destroy it
+    carry_out(plan_leaving(seen, _free_name(copy)), copy.zfs)
+    log.warning("replica.diverged", replica=copy.id, dataset=str(copy.dataset), epoch=seen.epoch)
 
 
 def plan_leaving(seen: SeenShare, diverged: Dataset) -> Steps:
