@@ -132,6 +132,13 @@ def get(tx: Connection, volume_id: VolumeId | str) -> Volume | None:
     return found[0] if found else None
 
 
+def by_admin_metadata(tx: Connection, key: str, value: str) -> Volume | None:
+    """The oldest volume with that pair in its admin metadata, or None."""
+    query = select(volumes).where(ADMIN_METADATA.has(volumes.c.id, key, value)).order_by(volumes.c.created_at)
+    found = _volumes(tx, tx.execute(query.limit(1)).all())
+    return found[0] if found else None
+
+
 def by_ids(tx: Connection, volume_ids: Sequence[str]) -> dict[str, Volume]:
     """Volumes by id."""
     found: dict[str, Volume] = {}

@@ -111,6 +111,7 @@ EDGES: dict[str, set[str]] = {
     "volume.manager": BASE
     | {
         "volume.driver",
+        "volume.fallback",
         "volume.errors",
         "volume.interface",
         "volume.loading",

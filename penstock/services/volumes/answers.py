@@ -6,6 +6,8 @@ patience meanwhile, client or server, finds it in the row.
 
 from __future__ import annotations
 
+from typing import Any
+
 from penstock.domain.operations import OperationState
 from penstock.errors import Unavailable
 from penstock.ids import OperationId
@@ -14,7 +16,12 @@ from penstock.services.control_plane import ControlPlane
 
 
 def await_end(plane: ControlPlane, operation_id: OperationId) -> None:
-    """Return when the operation is done.
+    """Return when the operation is done. Raises as `await_answer`."""
+    await_answer(plane, operation_id)
+
+
+def await_answer(plane: ControlPlane, operation_id: OperationId) -> Any:
+    """What the operation answers, once it is done.
 
     Raises the fault that ended it, Unavailable when it has not ended after ``rpc_response_timeout``: it goes on.
     """
@@ -23,3 +30,4 @@ def await_end(plane: ControlPlane, operation_id: OperationId) -> None:
         raise Unavailable("The storage backend has not answered yet. What was asked for goes on; look at it again.")
     if operation.state is not OperationState.DONE:
         raise fault_of(operation.fault, operation.error)
+    return operation.answer

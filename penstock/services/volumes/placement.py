@@ -44,8 +44,20 @@ def zone_of(tx: Transaction, pool: PoolRef) -> str:
 def named_pool(tx: Transaction, plane: ControlPlane, text: str) -> PoolRef:
     """The pool that an administrator calls `text`: ``host@backend#pool``, or ``host@backend`` when it has but one.
 
-    Raises NotFound for a service that is not known or disabled, Invalid when it is down, or for another form.
+    Raises as `check_service`, and Invalid for another form.
     """
+    check_service(tx, plane, text)
+    host = service_host(text)
+    pools = [report.ref for report in backends.list_pools(tx) if report.ref.service_host == host]
+    if "#" in text:
+        return PoolRef.parse(text)
+    if len(pools) != 1:
+        raise Invalid(f"'{host}' has {len(pools)} pools: name one, as host@backend#pool.")
+    return pools[0]
+
+
+def check_service(tx: Transaction, plane: ControlPlane, text: str) -> None:
+    """Raise NotFound unless the backend of that pool or service is known and enabled, Invalid when it is down."""
     host = service_host(text)
     services = backends.list_services(tx, binary=VOLUME_BINARY, host=host)
     if not services or services[0].disabled:
@@ -53,9 +65,3 @@ def named_pool(tx: Transaction, plane: ControlPlane, text: str) -> PoolRef:
     oldest = plane.clock.utc() - timedelta(seconds=plane.conf.service_down_time)
     if (services[0].updated_at or services[0].created_at) < oldest:
         raise Invalid(f"The volume service '{host}' is down.")
-    pools = [report.ref for report in backends.list_pools(tx) if report.ref.service_host == host]
-    if "#" in text:
-        return PoolRef.parse(text)
-    if len(pools) != 1:
-        raise Invalid(f"'{host}' has {len(pools)} pools: name one, as host@backend#pool.")
-    return pools[0]

@@ -63,6 +63,16 @@ def check(
     check_fits(limits, used, wanted, names.get(type_id or ""))
 
 
+def check_type(
+    tx: Transaction, plane: ControlPlane, project_id: str, type_id: str, more: Mapping[VolumeResource, int]
+) -> None:
+    """Raise QuotaExceeded unless `more`, which the project has already, fits its quota of that type."""
+    hold(tx, f"volume quota {project_id}")
+    wanted = {Counted(resource, type_id): amount for resource, amount in more.items() if resource in TYPED}
+    names = volume_types.names(tx)
+    check_fits(_limits(tx, plane, project_id), _usage(tx, plane, project_id), wanted, names.get(type_id))
+
+
 def show(plane: ControlPlane, project_id: str) -> dict[str, VolumeQuotaLine]:
     """Limits and usage by published name, those of every type included."""
     with plane.database.read() as tx:

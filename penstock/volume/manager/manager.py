@@ -24,7 +24,17 @@ from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 from penstock.volume.driver import BaseVD, Execute
 from penstock.volume.loading import load_driver
-from penstock.volume.manager import connections, manage, periodic, snapshots, starting, transfers, volumes
+from penstock.volume.manager import (
+    connections,
+    manage,
+    migration,
+    periodic,
+    retyping,
+    snapshots,
+    starting,
+    transfers,
+    volumes,
+)
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.records import StoredRecords
 
@@ -101,6 +111,7 @@ class VolumeManager:
         self._unexported = starting.ensure_exports(self.backend, context)
         if not self._ready.is_set():  # before the first operation runs; later they are on their way
             starting.settle(self.backend, context)
+            starting.settle_migrations(self.backend, context)
         with driver_call("say what it can do"):
             self.driver.init_capabilities()
         periodic.publish_capabilities(self.backend)
@@ -132,7 +143,7 @@ class VolumeManager:
 
     def revert_to_snapshot(self, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
         """Put the volume back to the snapshot, in place."""
-        volumes.revert(self.backend, context, volume_id, snapshot_id)
+        volumes.revert(self.backend, self.records, context, volume_id, snapshot_id)
 
     def manage_existing(self, context: RequestContext, volume_id: str, ref: Mapping[str, Any]) -> None:
         """Take over what `ref` names."""
@@ -153,6 +164,18 @@ class VolumeManager:
     ) -> list[dict[str, Any]]:
         """What could be taken over as volumes."""
         return manage.manageable_volumes(self.backend, marker, limit, offset, sort_keys, sort_dirs)
+
+    def retype(
+        self, context: RequestContext, volume_id: str, new_type_id: str, host: str, migration_policy: str = "never"
+    ) -> None:
+        """Give the volume another type, on the pool `host`."""
+        retyping.retype(self.backend, context, volume_id, new_type_id, host, migration_policy)
+
+    def migrate_volume(
+        self, context: RequestContext, volume_id: str, host: str, force_host_copy: bool = False
+    ) -> None:
+        """Move the volume to the pool `host`."""
+        migration.migrate(self.backend, context, volume_id, host, force_host_copy=force_host_copy)
 
     def accept_transfer(self, context: RequestContext, volume_id: str, new_user: str, new_project: str) -> None:
         """Hand over what the driver keeps by owner."""

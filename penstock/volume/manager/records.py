@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
-from penstock.context import RequestContext
-from penstock.domain.attachments import AttachStatus
+from penstock.context import RequestContext, admin_context
+from penstock.domain.attachments import Attachment, AttachMode, AttachStatus, nested, same_initiator
+from penstock.domain.operations import Call, OperationState
+from penstock.domain.pools import service_host
+from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
-from penstock.errors import Unsupported
-from penstock.ids import VolumeId, VolumeSnapshotId, new_id
-from penstock.operations.driver_calls import driver_call
-from penstock.store import volume_snapshots, volumes
+from penstock.errors import Unavailable
+from penstock.ids import AttachmentId, OperationId, VolumeSnapshotId, new_id
+from penstock.operations.outcome import fault_of
+from penstock.store import attachments, volume_snapshots, volumes
 from penstock.store.database import Transaction
 from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
-from penstock.volume.manager import connections
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import snapshot_model, type_model, volume_model
+from penstock.volume.manager.temporary import WORK_FOR, temporary, working_volume
 from penstock.volume.manager.updates import checked, store_of_snapshot, store_of_volume
 from penstock.volume.models import BackupModel, EncryptionModel, SnapshotModel, VolumeModel
 
@@ -40,6 +42,10 @@ class StoredRecords:
     def update_volume(self, volume_id: str, updates: Updates) -> VolumeModel:
         with self._backend.database.begin() as tx:
             store_of_volume(tx, volume_id, checked(updates), now=self._backend.now())
+            volume = _volume(tx, volume_id)
+            is_made = TEMPORARY in volume.admin_metadata and volume.status is VolumeStatus.CREATING
+            if is_made and updates.get("status") == VolumeStatus.AVAILABLE:
+                volumes.move(tx, volume, VolumeEvent.DONE, now=self._backend.now(), launched_at=self._backend.now())
             return volume_model(tx, self._backend, _volume(tx, volume_id))
 
     def update_snapshot(self, snapshot_id: str, updates: Updates) -> SnapshotModel:
@@ -52,10 +58,11 @@ class StoredRecords:
     ) -> VolumeModel:
         now = self._backend.now()
         with self._backend.database.begin() as tx:
-            known = None if for_backup is None else self._of_backup(tx, for_backup)
-            if known is not None:
+            known = working_volume(tx, like.id if for_backup is None else for_backup.id)
+            if known is not None and known.status is not VolumeStatus.DELETING:
                 return volume_model(tx, self._backend, known)
-            volume = temporary(_volume(tx, like.id), now=now, size_gib=size)
+            work_for = like.id if for_backup is None else for_backup.id
+            volume = temporary(_volume(tx, like.id), now=now, size_gib=size, notes={WORK_FOR: work_for})
             volumes.insert_volume(tx, volume)
             return volume_model(tx, self._backend, volume)
 
@@ -106,72 +113,70 @@ class StoredRecords:
         return None if found is None else found.encryption
 
     def initialize_connection(self, context: Context, volume: VolumeModel, connector: Connector) -> ConnectionInfo:
-        self._check_here(volume)
-        with driver_call("export volumes"):
-            self._backend.driver.validate_connector(connector)
-            exported = checked(self._backend.driver.create_export(context, volume, connector))
+        now = self._backend.now()
         with self._backend.database.begin() as tx:
-            store_of_volume(tx, volume.id, exported, now=self._backend.now())
-        with driver_call("connect volumes"):
-            return self._backend.driver.initialize_connection(volume.updated(exported), connector)
+            current = _volume(tx, volume.id)
+            attachment = _of_initiator(current, connector)
+            if attachment is None:
+                attachment = _connection(current, connector, now)
+                attachments.insert_attachment(tx, attachment)
+            arguments = {"volume_id": current.id, "attachment_id": attachment.id}
+            call = Call(service_host(volume.host), f"volume:{current.id}", "initialize_connection", arguments)
+            operation_id = self._backend.queue.enqueue(tx, _caller(context), call)
+        self._await(operation_id)
+        with self._backend.database.read() as tx:
+            found = attachments.get(tx, attachment.id)
+        if found is None or found.connection_info is None:
+            raise Unavailable(f"Volume {volume.id} was disconnected meanwhile.")
+        return nested(found.connection_info)
 
     def terminate_connection(self, context: Context, volume: VolumeModel, connector: Connector, *, force: bool) -> None:
-        self._check_here(volume)
-        with driver_call("disconnect volumes"):
-            is_shared = self._backend.driver.terminate_connection(volume, connector, force=force) is True
-        with self._backend.database.read() as tx:
+        with self._backend.database.begin() as tx:
             current = volumes.get(tx, volume.id)
-        is_used = current is not None and any(one.connector is not None for one in current.attachments)
-        if not is_shared and not is_used and isinstance(context, RequestContext):
-            connections.remove_export(self._backend, context, volume)
+            attachment = None if current is None else _of_initiator(current, connector)
+            if current is None or attachment is None:
+                return
+            arguments = {"volume_id": current.id, "attachment_id": attachment.id, "force": force}
+            call = Call(service_host(volume.host), f"volume:{current.id}", "terminate_connection", arguments)
+            operation_id = self._backend.queue.enqueue(tx, _caller(context), call)
+        self._await(operation_id)
 
-    def _of_backup(self, tx: Transaction, backup: BackupModel) -> Volume | None:
-        return None if backup.temp_volume_id is None else volumes.get(tx, backup.temp_volume_id)
+    def _await(self, operation_id: OperationId) -> None:
+        """Wait for what another backend does. Raises the fault that ended it, Unavailable when it has not ended."""
+        timeout_s = self._backend.conf.rpc_response_timeout
+        operation = self._backend.queue.wait(self._backend.database, operation_id, timeout_s=timeout_s)
+        if operation is None:
+            raise Unavailable("The other backend has not answered yet.")
+        if operation.state is not OperationState.DONE:
+            raise fault_of(operation.fault, operation.error)
 
-    def _check_here(self, volume: VolumeModel) -> None:
-        if not volume.host.startswith(f"{self._backend.host}#"):
-            raise Unsupported(
-                f"Volume {volume.id} is on {volume.host}: it cannot be reached from {self._backend.host}."
-            )
+
+def _caller(context: Context) -> RequestContext:
+    return context if isinstance(context, RequestContext) else admin_context()
 
 
-def temporary(like: Volume, *, now: datetime, size_gib: int | None = None) -> Volume:
-    """The row of a volume made for the time of one operation, where `like` is and of its type.
+def _of_initiator(volume: Volume, connector: Connector) -> Attachment | None:
+    found = (one for one in volume.attachments if one.connector and same_initiator(one.connector, connector))
+    return next(found, None)
 
-    The users do not see it, nor does their quota.
-    """
-    return replace(
-        like,
-        id=VolumeId(new_id()),
-        name_id=None,
-        name=None,
-        description=None,
-        size_gib=size_gib or like.size_gib,
-        size_target_gib=None,
-        status=VolumeStatus.CREATING,
-        previous_status=None,
-        attach_status=AttachStatus.DETACHED,
-        migration_status=None,
-        snapshot_id=None,
-        source_volid=None,
-        group_id=None,
-        uses_quota=False,
-        provider_location=None,
-        provider_id=None,
-        provider_auth=None,
-        provider_geometry=None,
-        replication_status=None,
-        replication_extended_status=None,
-        replication_driver_data=None,
-        scheduled_at=now,
-        launched_at=None,
-        terminated_at=None,
+
+def _connection(volume: Volume, connector: Connector, now: datetime) -> Attachment:
+    """A connection of nobody's: known, and taken away with the volume."""
+    return Attachment(
+        id=AttachmentId(new_id()),
+        volume_id=volume.id,
+        project_id=volume.project_id,
+        instance_uuid=None,
+        attached_host=None,
+        mountpoint=None,
+        mode=AttachMode.RW,
+        status=AttachStatus.DETACHED,
+        connector=dict(connector),
+        connection_info=None,
+        attach_time=None,
+        detach_time=None,
         created_at=now,
         updated_at=None,
-        metadata={},
-        admin_metadata={TEMPORARY: "True"},
-        image_metadata={},
-        attachments=(),
     )
 
 

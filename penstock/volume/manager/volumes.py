@@ -20,7 +20,9 @@ from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Uns
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots, volumes
+from penstock.volume.driver import capabilities_of
 from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy
+from penstock.volume.fallback.revert import revert_by_copy
 from penstock.volume.manager import connections
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager.backend import VolumeBackend
@@ -29,6 +31,7 @@ from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import publish_growth
 from penstock.volume.manager.updates import checked, put_notes
 from penstock.volume.models import VolumeModel
+from penstock.volume.records import Records
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +150,7 @@ def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_
     publish_growth(backend)
 
 
-def revert(backend: VolumeBackend, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
+def revert(backend: VolumeBackend, records: Records, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
     """Put the volume back to its snapshot, unless that is done already. The volume keeps its size."""
     with backend.database.read() as tx:
         volume = volumes.get(tx, volume_id)
@@ -161,7 +164,10 @@ def revert(backend: VolumeBackend, context: RequestContext, volume_id: str, snap
         raise gone
     try:
         with driver_call("revert volumes to snapshots"):
-            backend.driver.revert_to_snapshot(context, source.volume, source)
+            if "revert_to_snapshot" in capabilities_of(backend.driver):
+                backend.driver.revert_to_snapshot(context, source.volume, source)
+            else:
+                revert_by_copy(backend.driver, records, context, source.volume, source)
     except (Conflict, Unsupported) as fault:
         _reverted(backend, context, volume, snapshot_id, VolumeEvent.REFUSED, fault)
         raise
