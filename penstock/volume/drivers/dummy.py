@@ -111,6 +111,19 @@ class DummyVolumeDriver(VolumeDriver):
             self._owned(volume)
         return host["host"] == volume.host, None
 
+    def migrate_volume(
+        self, context: Context, volume: VolumeModel, host: Mapping[str, Any]
+    ) -> tuple[bool, Updates | None]:
+        target = PoolRef.parse(host["host"])
+        if target.service_host != PoolRef.parse(volume.host).service_host:
+            return False, None
+        with self._changing("migrate"):
+            record = self._owned(volume)
+            if record.pool != target.pool:
+                self._check_room(target.pool, record.size_gib)
+                record.pool = target.pool
+        return True, None
+
     def get_pool(self, volume: VolumeModel) -> str | None:
         with self._storage.lock:
             name = self._name_of(volume)

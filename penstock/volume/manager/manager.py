@@ -171,9 +171,7 @@ class VolumeManager:
         """Give the volume another type, on the pool `host`."""
         retyping.retype(self.backend, context, volume_id, new_type_id, host, migration_policy)
 
-    def migrate_volume(
-        self, context: RequestContext, volume_id: str, host: str, force_host_copy: bool = False
-    ) -> None:
+    def migrate_volume(self, context: RequestContext, volume_id: str, host: str, force_host_copy: bool = False) -> None:
         """Move the volume to the pool `host`."""
         migration.migrate(self.backend, context, volume_id, host, force_host_copy=force_host_copy)
 

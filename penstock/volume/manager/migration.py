@@ -1,8 +1,8 @@
 """Moving a volume to another pool: by the driver, else by a copy through this machine.
 
-A copy goes to a volume made for it at the destination. When it is complete the two change places in one transaction: the
-volume is then what the copy was, and what it was before is deleted as that other volume. Until then nothing of the
-volume has changed. Each call finds how far the last one came by the rows, so it may be repeated after a crash.
+A copy goes to a volume made for it at the destination. When it is complete the two change places in one transaction:
+the volume is then what the copy was, and what it was before is deleted as that other volume. Until then nothing of it
+has changed. Each call finds how far the last one came by the rows, so it may be repeated after a crash.
 """
 
 from __future__ import annotations

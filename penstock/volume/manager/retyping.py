@@ -93,8 +93,8 @@ def difference(old: VolumeTypeModel | None, new: VolumeTypeModel) -> dict[str, d
     before = {} if old is None else old.extra_specs
     qos_before = {} if old is None or old.qos_specs is None else old.qos_specs.specs
     qos_after = {} if new.qos_specs is None else new.qos_specs.specs
-    key_before = {} if old is None or old.encryption is None else dict(old.encryption)  # type: ignore[call-overload]
-    key_after = {} if new.encryption is None else dict(new.encryption)  # type: ignore[call-overload]
+    key_before = {} if old is None or old.encryption is None else dict(old.encryption)
+    key_after = {} if new.encryption is None else dict(new.encryption)
     return {
         "extra_specs": _changed(before, new.extra_specs),
         "qos_specs": _changed(qos_before, qos_after),
