@@ -22,19 +22,9 @@ from sqlalchemy import (
     text,
 )
 
+from penstock.store import volume_schema
 from penstock.store.table_parts import ID, NAME, metadata, times
 from penstock.store.volume_offer_schema import volume_transfers
-from penstock.store.volume_schema import (
-    volume_admin_metadata,
-    volume_attachments,
-    volume_image_metadata,
-    volume_metadata,
-    volume_quotas,
-    volume_snapshot_image_metadata,
-    volume_snapshot_metadata,
-    volume_snapshots,
-    volumes,
-)
 from penstock.store.volume_type_schema import (
     default_volume_types,
     qos_spec_items,
@@ -81,20 +71,12 @@ __all__ = [  # tables of other modules, which belong to the same database
     "snapshot_instances",
     "snapshot_metadata",
     "snapshots",
-    "volume_admin_metadata",
-    "volume_attachments",
-    "volume_image_metadata",
-    "volume_metadata",
-    "volume_quotas",
-    "volume_snapshot_image_metadata",
-    "volume_snapshot_metadata",
-    "volume_snapshots",
+    "volume_schema",
     "volume_transfers",
     "volume_type_encryptions",
     "volume_type_extra_specs",
     "volume_type_projects",
     "volume_types",
-    "volumes",
     "worker_claims",
 ]
 
