@@ -22,9 +22,19 @@ from sqlalchemy import (
     text,
 )
 
-from penstock.store import volume_schema
 from penstock.store.table_parts import ID, NAME, metadata, times
 from penstock.store.volume_offer_schema import volume_transfers
+from penstock.store.volume_schema import (
+    volume_admin_metadata,
+    volume_attachments,
+    volume_image_metadata,
+    volume_metadata,
+    volume_quotas,
+    volume_snapshot_image_metadata,
+    volume_snapshot_metadata,
+    volume_snapshots,
+    volumes,
+)
 from penstock.store.volume_type_schema import (
     default_volume_types,
     qos_spec_items,
@@ -36,48 +46,24 @@ from penstock.store.volume_type_schema import (
 )
 
 __all__ = [  # tables of other modules, which belong to the same database
-    "access_rule_metadata",
-    "access_rules",
-    "availability_zones",
     "default_volume_types",
-    "export_location_metadata",
-    "export_locations",
-    "identity_application_credentials",
-    "identity_grants",
-    "identity_projects",
-    "identity_roles",
-    "identity_tokens",
-    "identity_users",
-    "instance_access_rules",
-    "messages",
     "metadata",
-    "operations",
-    "pools",
     "qos_spec_items",
     "qos_specs",
-    "quotas",
-    "services",
-    "share_group_type_projects",
-    "share_group_type_share_types",
-    "share_group_type_specs",
-    "share_group_types",
-    "share_instances",
-    "share_metadata",
-    "share_migrations",
-    "share_type_extra_specs",
-    "share_type_projects",
-    "share_types",
-    "shares",
-    "snapshot_instances",
-    "snapshot_metadata",
-    "snapshots",
-    "volume_schema",
+    "volume_admin_metadata",
+    "volume_attachments",
+    "volume_image_metadata",
+    "volume_metadata",
+    "volume_quotas",
+    "volume_snapshot_image_metadata",
+    "volume_snapshot_metadata",
+    "volume_snapshots",
     "volume_transfers",
     "volume_type_encryptions",
     "volume_type_extra_specs",
     "volume_type_projects",
     "volume_types",
-    "worker_claims",
+    "volumes",
 ]
 
 availability_zones = Table(
