@@ -80,17 +80,12 @@ def marked_page_of(
 def marked_links(
     request: ApiRequest, page: KeysetPage, items: Sequence[dict[str, Any]], collection: str
 ) -> dict[str, list[dict[str, str]]]:
-    """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full."""
+    """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full, as published also when it is the last."""
     if not items or page.limit is None or len(items) < page.limit:
         return {}
-    return {f"{collection}_links": next_by_marker(request, items[-1]["id"])}
-
-
-def next_by_marker(request: ApiRequest, last_id: str) -> list[dict[str, str]]:
-    """The link to what comes behind the item `last_id`."""
     query = {key: value for key, value in request.query.items() if key not in ("offset", "marker")}
-    query["marker"] = last_id
-    return [{"rel": "next", "href": f"{request.url}/{request.path}?{urlencode(query)}"}]
+    query["marker"] = str(items[-1]["id"])
+    return {f"{collection}_links": [{"rel": "next", "href": f"{request.url}/{request.path}?{urlencode(query)}"}]}
 
 
 def _sort(request: ApiRequest, sort_keys: Collection[str]) -> tuple[tuple[str, bool], ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
 
 from penstock.domain.volume_types import ControlLocation, TypeEncryption, VolumeType
 from penstock.ids import QosSpecsId, VolumeTypeId
@@ -18,18 +18,18 @@ from penstock.store.schema import (
     volume_types,
     volumes,
 )
+from penstock.store.type_rows import TypeRows
 
-_ALL = select(volume_types).order_by(volume_types.c.created_at, volume_types.c.id)
-_BY_ID = _ALL.where(volume_types.c.id == bindparam("id"))
-_BY_NAME = _ALL.where(volume_types.c.name == bindparam("name"))
-_SPECS = select(volume_type_extra_specs).where(
-    volume_type_extra_specs.c.volume_type_id.in_(bindparam("ids", expanding=True))
-)
-_NAMES = select(volume_types.c.id, volume_types.c.name)
-_IS_OPEN = select(volume_type_projects.c.project_id).where(
-    volume_type_projects.c.volume_type_id == bindparam("id"),
-    volume_type_projects.c.project_id == bindparam("project_id"),
-)
+_ROWS = TypeRows(volume_types, volume_type_extra_specs, volume_type_projects, "volume_type_id")
+names = _ROWS.names
+update_type = _ROWS.update
+delete_type = _ROWS.delete
+set_extra_specs = _ROWS.set_specs
+delete_extra_spec = _ROWS.delete_spec
+projects_of = _ROWS.projects_of
+add_project = _ROWS.add_project
+remove_project = _ROWS.remove_project
+
 _ENCRYPTION = select(volume_type_encryptions).where(volume_type_encryptions.c.volume_type_id == bindparam("id"))
 _DEFAULT = select(default_volume_types.c.volume_type_id).where(
     default_volume_types.c.project_id == bindparam("project_id")
@@ -38,30 +38,18 @@ _DEFAULT = select(default_volume_types.c.volume_type_id).where(
 
 def insert_type(tx: Connection, made: VolumeType) -> None:
     """Store a new type with its extra specs."""
-    tx.execute(
-        insert(volume_types).values(
-            id=made.id,
-            name=made.name,
-            description=made.description,
-            is_public=made.is_public,
-            qos_specs_id=made.qos_specs_id,
-            created_at=made.created_at,
-            updated_at=made.updated_at,
-        )
-    )
-    set_extra_specs(tx, made.id, made.extra_specs)
+    row = {column.name: getattr(made, column.name) for column in volume_types.c}
+    _ROWS.insert(tx, row, made.extra_specs)
 
 
 def get(tx: Connection, type_id: str) -> VolumeType | None:
     """The type by id, or None."""
-    found = _types(tx, _BY_ID, {"id": type_id})
-    return found[0] if found else None
+    return _one(tx, _ROWS.by_id(tx, type_id))
 
 
 def get_by_name(tx: Connection, name: str) -> VolumeType | None:
     """The type by name, or None."""
-    found = _types(tx, _BY_NAME, {"name": name})
-    return found[0] if found else None
+    return _one(tx, _ROWS.by_name(tx, name))
 
 
 def list_types(
@@ -69,74 +57,15 @@ def list_types(
 ) -> list[VolumeType]:
     """Types, oldest first; with `project_id` those open to that project, with `is_public` only (non-)public ones,
     with `qos_specs_id` those associated with these QoS specs."""
-    query = _ALL
-    if is_public is not None:
-        query = query.where(volume_types.c.is_public.is_(is_public))
-    if project_id is not None:
-        grants = volume_type_projects.c
-        granted = exists().where(grants.volume_type_id == volume_types.c.id, grants.project_id == project_id)
-        query = query.where(or_(volume_types.c.is_public.is_(True), granted))
+    query = _ROWS.open_to(_ROWS.all, project_id, is_public)
     if qos_specs_id is not None:
         query = query.where(volume_types.c.qos_specs_id == qos_specs_id)
-    return _types(tx, query)
-
-
-def names(tx: Connection) -> dict[str, str]:
-    """The name of every type, by id."""
-    return {row.id: row.name for row in tx.execute(_NAMES)}
-
-
-def is_open_to(tx: Connection, type_id: str, project_id: str) -> bool:
-    """Has the project been given this private type?"""
-    return tx.execute(_IS_OPEN, {"id": type_id, "project_id": project_id}).first() is not None
+    return _types(tx, tx.execute(query).all())
 
 
 def in_use(tx: Connection, type_id: str) -> bool:
     """Do volumes have this type?"""
     return bool(tx.execute(select(exists().where(volumes.c.volume_type_id == type_id))).scalar())
-
-
-def update_type(tx: Connection, type_id: str, *, now: datetime, **values: Any) -> None:
-    """Change ``name``, ``description``, ``is_public`` or ``qos_specs_id``."""
-    tx.execute(update(volume_types).where(volume_types.c.id == type_id).values(updated_at=now, **values))
-
-
-def delete_type(tx: Connection, type_id: str) -> None:
-    """Forget the type with all that belongs to it."""
-    tx.execute(delete(volume_types).where(volume_types.c.id == type_id))
-
-
-def set_extra_specs(tx: Connection, type_id: str, items: Mapping[str, str]) -> None:
-    """Set these extra specs, keep the others."""
-    table = volume_type_extra_specs
-    tx.execute(delete(table).where(table.c.volume_type_id == type_id, table.c.key.in_(list(items))))
-    if items:
-        tx.execute(insert(table), [{"volume_type_id": type_id, "key": k, "value": v} for k, v in items.items()])
-
-
-def delete_extra_spec(tx: Connection, type_id: str, key: str) -> bool:
-    """Remove one extra spec; False when it was not there."""
-    table = volume_type_extra_specs
-    return tx.execute(delete(table).where(table.c.volume_type_id == type_id, table.c.key == key)).rowcount > 0
-
-
-def projects_of(tx: Connection, type_id: str) -> list[str]:
-    """The projects a non-public type is open to."""
-    table = volume_type_projects
-    query = select(table.c.project_id).where(table.c.volume_type_id == type_id).order_by(table.c.project_id)
-    return list(tx.execute(query).scalars())
-
-
-def add_project(tx: Connection, type_id: str, project_id: str) -> None:
-    """Open the type to a project. The caller has checked that it is not open yet."""
-    tx.execute(insert(volume_type_projects).values(volume_type_id=type_id, project_id=project_id))
-
-
-def remove_project(tx: Connection, type_id: str, project_id: str) -> bool:
-    """Close the type to a project; False when it was not open."""
-    table = volume_type_projects
-    gone = delete(table).where(table.c.volume_type_id == type_id, table.c.project_id == project_id)
-    return tx.execute(gone).rowcount > 0
 
 
 def encryption_of(tx: Connection, type_id: str) -> TypeEncryption | None:
@@ -194,11 +123,12 @@ def unset_default(tx: Connection, project_id: str) -> bool:
     return tx.execute(delete(table).where(table.c.project_id == project_id)).rowcount > 0
 
 
-def _types(tx: Connection, query: Any, of: Mapping[str, str] | None = None) -> list[VolumeType]:
-    rows = tx.execute(query, of).all()
-    specs: dict[str, dict[str, str]] = {}
-    for row in tx.execute(_SPECS, {"ids": [row.id for row in rows]}):
-        specs.setdefault(row.volume_type_id, {})[row.key] = row.value
+def _one(tx: Connection, row: Row[Any] | None) -> VolumeType | None:
+    return None if row is None else _types(tx, [row])[0]
+
+
+def _types(tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeType]:
+    specs = _ROWS.specs_of(tx, [row.id for row in rows])
     return [
         VolumeType(
             id=VolumeTypeId(row.id),

@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.api.bodies import Flag, Name, Strict, Text, check_name, parse_flag
 from penstock.api.http import ACCEPTED, Answer
-from penstock.api.paging import marked_page_of, next_by_marker
+from penstock.api.paging import marked_links, marked_page_of
 from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
@@ -187,9 +187,7 @@ def _list(request: ApiRequest, view: Callable[[VolumeSnapshot], dict[str, Any]])
         with_count=request.version.at_least("3.45") and flag(request, "with_count"),
     )
     items = [view(item) for item in found.items]
-    body: dict[str, Any] = {"snapshots": items}
-    if found.has_more:
-        body["snapshots_links"] = next_by_marker(request, items[-1]["id"])
+    body: dict[str, Any] = {"snapshots": items, **marked_links(request, page, items, "snapshots")}
     if found.count is not None:
         body["count"] = found.count
     return Answer(body)

@@ -6,13 +6,14 @@ from typing import Any
 
 from penstock.api.bodies import parse_flag
 from penstock.api.http import ACCEPTED, Answer
-from penstock.api.paging import marked_page_of, next_by_marker
+from penstock.api.paging import marked_links, marked_page_of
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
 from penstock.api.volumes.volume_filters import all_projects, flag, wanted_volumes
 from penstock.api.volumes.volume_requests import new_volume, volume_change
 from penstock.api.volumes.volume_views import one, summary, view_of
 from penstock.errors import NotFound
+from penstock.services.paging import KeysetPage
 from penstock.services.volume_types import encryption
 from penstock.services.volumes import creation, lifecycle, listing, volumes
 
@@ -33,7 +34,7 @@ def list_summary(request: ApiRequest) -> Answer:
         with_count=_with_count(request),
     )
     items = [summary(line, request.url) for line in found.items]
-    return _listed(request, items, found.count, has_more=found.has_more)
+    return _listed(request, page, items, found.count)
 
 
 @routes.get("volumes/detail")
@@ -51,7 +52,7 @@ def list_detail(request: ApiRequest) -> Answer:
     )
     view, url = view_of(request), request.url
     items = [view.detail(shown, url) for shown in found.items]
-    return _listed(request, items, found.count, has_more=found.has_more)
+    return _listed(request, page, items, found.count)
 
 
 @routes.get("volumes/summary", "3.12")
@@ -137,10 +138,8 @@ def _with_count(request: ApiRequest) -> bool:
     return text is not None and request.version.at_least("3.45") and parse_flag("with_count", text)
 
 
-def _listed(request: ApiRequest, items: list[dict[str, Any]], count: int | None, *, has_more: bool) -> Answer:
-    body: dict[str, Any] = {"volumes": items}
-    if has_more:
-        body["volumes_links"] = next_by_marker(request, items[-1]["id"])
+def _listed(request: ApiRequest, page: KeysetPage, items: list[dict[str, Any]], count: int | None) -> Answer:
+    body: dict[str, Any] = {"volumes": items, **marked_links(request, page, items, "volumes")}
     if count is not None:
         body["count"] = count
     return Answer(body)

@@ -35,11 +35,10 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One page; `count` of all that match when it was asked for. `has_more`: more follow."""
+    """One page; `count` of all that match when it was asked for."""
 
     items: Sequence[Shown]
     count: int | None
-    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,6 @@ class Names:
 
     items: Sequence[VolumeLine]
     count: int | None
-    has_more: bool
 
 
 def show(plane: ControlPlane, context: RequestContext, volume_id: str) -> Shown:
@@ -79,12 +77,11 @@ def list_shown(
 
     Raises Invalid (a sort key), NotFound (the marker).
     """
-    wanted, one_more = _asked(context, wanted, page, all_projects=all_projects)
+    if not all_projects:
+        wanted = replace(wanted, project_id=context.project_id)
     with plane.database.read() as tx:
-        lines = volume_lines.list_lines(tx, wanted, one_more)
-        count = volumes.count_volumes(tx, wanted) if with_count else None
-        has_more = page.limit is not None and len(lines) > page.limit
-        return Listed(_beside(tx, lines[: page.limit] if has_more else lines), count, has_more)
+        lines = volume_lines.list_lines(tx, wanted, page)
+        return Listed(_beside(tx, lines), volumes.count_volumes(tx, wanted) if with_count else None)
 
 
 def list_names(
@@ -97,20 +94,11 @@ def list_names(
     with_count: bool = False,
 ) -> Names:
     """As `list_shown`, but ids and names only."""
-    wanted, one_more = _asked(context, wanted, page, all_projects=all_projects)
-    with plane.database.read() as tx:
-        lines = volume_lines.list_names(tx, wanted, one_more)
-        count = volumes.count_volumes(tx, wanted) if with_count else None
-    has_more = page.limit is not None and len(lines) > page.limit
-    return Names(lines[: page.limit] if has_more else lines, count, has_more)
-
-
-def _asked(
-    context: RequestContext, wanted: VolumeFilter, page: KeysetPage, *, all_projects: bool
-) -> tuple[VolumeFilter, KeysetPage]:
     if not all_projects:
         wanted = replace(wanted, project_id=context.project_id)
-    return wanted, page if page.limit is None else replace(page, limit=page.limit + 1)
+    with plane.database.read() as tx:
+        lines = volume_lines.list_names(tx, wanted, page)
+        return Names(lines, volumes.count_volumes(tx, wanted) if with_count else None)
 
 
 def _beside(tx: Transaction, lines: Sequence[VolumeLine]) -> list[Shown]:

@@ -123,6 +123,7 @@ def test_lists(plane: ControlPlane, vmember: Client, vother: Client, vadmin: Cli
     assert ids(vadmin, all_tenants="1", project_id="x") == set()
     assert ids(sort="name:asc", limit=1) == {one}
     assert ids(sort="name:asc", marker=one) == {two}
+    assert vmember.get("snapshots", limit=0).json() == {"snapshots": []}
     page = vmember.get("snapshots", limit=1, with_count="True").json()
     assert (page["count"], page["snapshots_links"][0]["rel"]) == (2, "next")
     assert vmember.get("snapshots", colour="red").status_code == 400

@@ -261,7 +261,9 @@ def test_pages(plane: ControlPlane, vmember: Client) -> None:
     following = vmember.http.get(link["href"], headers={"X-Auth-Token": "member"}).json()
     assert [item["name"] for item in following["volumes"]] == ["c"]
     assert "volumes_links" not in following
-    assert "volumes_links" not in vmember.get("volumes", limit=3).json()
+    assert vmember.get("volumes", limit=0).json() == {"volumes": []}
+    assert vmember.get("volumes/detail", limit=0).json() == {"volumes": []}
+    assert "volumes_links" not in vmember.get("volumes", limit=4).json()
     assert vmember.get("volumes", with_count="true", limit=1).json()["count"] == 3
     assert "count" not in vmember.at("3.44").get("volumes", with_count="true").json()
     assert vmember.get("volumes", marker=UNKNOWN).status_code == 404
