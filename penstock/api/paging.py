@@ -80,7 +80,7 @@ def marked_page_of(
 def marked_links(
     request: ApiRequest, page: KeysetPage, items: Sequence[dict[str, Any]], collection: str
 ) -> dict[str, list[dict[str, str]]]:
-    """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full, as published also when it is the last."""
+    """``{"<collection>_links": [{"rel": "next", ...}]}`` when the part is full, also when it is the last."""
     if not items or page.limit is None or len(items) < page.limit:
         return {}
     query = {key: value for key, value in request.query.items() if key not in ("offset", "marker")}

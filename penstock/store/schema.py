@@ -23,6 +23,14 @@ from sqlalchemy import (
 )
 
 from penstock.store.table_parts import ID, NAME, metadata, times
+from penstock.store.volume_group_schema import (
+    volume_group_snapshots,
+    volume_group_type_projects,
+    volume_group_type_specs,
+    volume_group_types,
+    volume_group_volume_types,
+    volume_groups,
+)
 from penstock.store.volume_offer_schema import volume_transfers
 from penstock.store.volume_schema import (
     volume_admin_metadata,
@@ -52,6 +60,12 @@ __all__ = [  # tables of other modules, which belong to the same database
     "qos_specs",
     "volume_admin_metadata",
     "volume_attachments",
+    "volume_group_snapshots",
+    "volume_group_type_projects",
+    "volume_group_type_specs",
+    "volume_group_types",
+    "volume_group_volume_types",
+    "volume_groups",
     "volume_image_metadata",
     "volume_metadata",
     "volume_quotas",

@@ -11,6 +11,7 @@ from penstock.api.volumes import (
     default_types,
     extensions,
     extra_specs,
+    group_types,
     messages,
     pools,
     qos_specs,
@@ -47,4 +48,5 @@ RESOURCES: Sequence[Routes] = (
     snapshots.routes,
     snapshot_metadata.routes,
     transfers.routes,
+    group_types.routes,
 )
