@@ -23,6 +23,8 @@ OPERATIONS = frozenset(
         "delete_volume",
         "extend_volume",
         "revert_to_snapshot",
+        "copy_volume_to_image",
+        "reimage",
         "retype",
         "migrate_volume",
         "accept_transfer",

@@ -78,7 +78,7 @@ def list_shown(
     Raises Invalid (a sort key), NotFound (the marker).
     """
     if not all_projects:
-        wanted = replace(wanted, project_id=context.project_id)
+        wanted = _own(context, wanted)
     with plane.database.read() as tx:
         lines = volume_lines.list_lines(tx, wanted, page)
         return Listed(_beside(tx, lines), volumes.count_volumes(tx, wanted) if with_count else None)
@@ -95,10 +95,16 @@ def list_names(
 ) -> Names:
     """As `list_shown`, but ids and names only."""
     if not all_projects:
-        wanted = replace(wanted, project_id=context.project_id)
+        wanted = _own(context, wanted)
     with plane.database.read() as tx:
         lines = volume_lines.list_names(tx, wanted, page)
         return Names(lines, volumes.count_volumes(tx, wanted) if with_count else None)
+
+
+def _own(context: RequestContext, wanted: VolumeFilter) -> VolumeFilter:
+    """What the product made for an operation of its own is nobody's to see, unless they ask for it by name."""
+    hidden = True if wanted.uses_quota is None else wanted.uses_quota
+    return replace(wanted, project_id=context.project_id, uses_quota=hidden)
 
 
 def _beside(tx: Transaction, lines: Sequence[VolumeLine]) -> list[Shown]:

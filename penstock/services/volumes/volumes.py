@@ -85,7 +85,7 @@ def list_volumes(
     Raises Invalid (a sort key), NotFound (the marker).
     """
     if not all_projects:
-        wanted = replace(wanted, project_id=context.project_id)
+        wanted = replace(wanted, project_id=context.project_id, uses_quota=True)
     one_more = page if page.limit is None else replace(page, limit=page.limit + 1)
     with plane.database.read() as tx:
         found = volumes.list_volumes(tx, wanted, one_more)
@@ -100,7 +100,7 @@ def summary(
 ) -> VolumeSummary:
     """What the caller's volumes come to; all projects' when policy let the caller say so."""
     if not all_projects:
-        wanted = replace(wanted, project_id=context.project_id)
+        wanted = replace(wanted, project_id=context.project_id, uses_quota=True)
     with plane.database.read() as tx:
         return volumes.summary(tx, wanted)
 

@@ -15,6 +15,8 @@ from oslo_config import cfg
 
 from penstock.domain.pools import PoolRef
 from penstock.errors import Conflict, InsufficientCapacity, Invalid
+from penstock.images.model import ImageModel
+from penstock.images.service import ImageService
 from penstock.volume.driver import VolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes, SnapshotRecord, VolumeRecord
 from penstock.volume.errors import (
@@ -128,6 +130,19 @@ class DummyVolumeDriver(VolumeDriver):
         with self._storage.lock:
             name = self._name_of(volume)
             return None if name is None else self._storage.volumes[name].pool
+
+    def copy_image_to_volume(
+        self, context: Context, volume: VolumeModel, image_service: ImageService, image_id: str
+    ) -> None:
+        with self._changing("copy image"):
+            self._owned(volume).written = [f"image {image_id}"]
+
+    def copy_volume_to_image(
+        self, context: Context, volume: VolumeModel, image_service: ImageService, image_meta: Any
+    ) -> ImageModel:
+        with self._changing("copy to image"):
+            self._owned(volume)
+        return image_service.show(context, str(image_meta["id"]))
 
     # --- snapshots ----------------------------------------------------------------------------------------------
 

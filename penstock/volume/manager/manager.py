@@ -26,6 +26,7 @@ from penstock.volume.driver import BaseVD, Execute
 from penstock.volume.loading import load_driver
 from penstock.volume.manager import (
     connections,
+    images,
     manage,
     migration,
     periodic,
@@ -111,7 +112,7 @@ class VolumeManager:
         self._unexported = starting.ensure_exports(self.backend, context)
         if not self._ready.is_set():  # before the first operation runs; later they are on their way
             starting.settle(self.backend, context)
-            starting.settle_migrations(self.backend, context)
+            starting.settle_temporary(self.backend, context)
         with driver_call("say what it can do"):
             self.driver.init_capabilities()
         periodic.publish_capabilities(self.backend)
@@ -127,9 +128,22 @@ class VolumeManager:
 
     # --- volumes ------------------------------------------------------------------------------------------------
 
-    def create_volume(self, context: RequestContext, volume_id: str) -> None:
-        """Make the volume, empty or from its source."""
-        volumes.create(self.backend, context, volume_id)
+    def create_volume(
+        self, context: RequestContext, volume_id: str, image_id: str | None = None, backup_id: str | None = None
+    ) -> None:
+        """Make the volume, empty or from its source: a snapshot or volume that its row names, an image, a backup."""
+        if image_id is not None:
+            images.create(self.backend, context, volume_id, image_id)
+        else:
+            volumes.create(self.backend, context, volume_id)
+
+    def copy_volume_to_image(self, context: RequestContext, volume_id: str, image_meta: Mapping[str, Any]) -> None:
+        """Make the volume an image."""
+        images.upload(self.backend, context, volume_id, image_meta)
+
+    def reimage(self, context: RequestContext, volume_id: str, image_id: str) -> None:
+        """Put another image on the volume."""
+        images.reimage(self.backend, context, volume_id, image_id)
 
     def delete_volume(
         self, context: RequestContext, volume_id: str, cascade: bool = False, force: bool = False

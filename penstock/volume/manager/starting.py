@@ -14,7 +14,7 @@ from penstock.domain.operations import Call
 from penstock.domain.volume_lifecycle import SNAPSHOT_TRANSITIONAL, VOLUME_TRANSITIONAL, VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
-from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
 from penstock.errors import BackendFault, Conflict, Fault, NotFound
 from penstock.operations.driver_calls import driver_call
 from penstock.store import attachments, operations, volume_snapshots, volumes
@@ -22,9 +22,10 @@ from penstock.volume.manager import migration
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager import volumes as volume_theme
 from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.image_cache import CACHED_IMAGE
 from penstock.volume.manager.models import snapshot_model, volume_models
 from penstock.volume.manager.notices import tell_owner
-from penstock.volume.manager.temporary import WORK_FOR
+from penstock.volume.manager.temporary import MIGRATION_OF, WORK_FOR
 from penstock.volume.manager.updates import checked, store_of_snapshot, store_of_volume
 
 log = structlog.get_logger(__name__)
@@ -110,7 +111,7 @@ def settle(backend: VolumeBackend, context: RequestContext) -> None:
         action = _SNAPSHOT_ACTIONS.get(snapshot.status, VolumeMessageAction.SNAPSHOT_CREATE)
         snapshot_theme.fail(backend, context, snapshot, VolumeEvent.FAILED, action, fault)
     for volume in late:
-        if _is_awaited(awaited, volume.id):
+        if _is_awaited(awaited, volume.id) or TEMPORARY in volume.admin_metadata:
             continue
         log.warning("volume.stranded", volume=volume.id, status=volume.status.value)
         action = _ACTIONS.get(volume.status, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND)
@@ -118,7 +119,7 @@ def settle(backend: VolumeBackend, context: RequestContext) -> None:
         volume_theme.fail(backend, context, volume, event, action, fault)
 
 
-def settle_migrations(backend: VolumeBackend, context: RequestContext) -> None:
+def settle_temporary(backend: VolumeBackend, context: RequestContext) -> None:
     """Give up migrations that no operation carries on, and delete what was made for an operation that is over."""
     with backend.database.read() as tx:
         awaited = {item.call.resource_key for item in operations.pending(tx)}
@@ -127,14 +128,23 @@ def settle_migrations(backend: VolumeBackend, context: RequestContext) -> None:
     for volume in here:
         if volume.is_migrating and not _is_awaited(awaited, volume.id):
             migration.give_up(backend, context, volume.id, fault)
-        work_for = volume.admin_metadata.get(WORK_FOR)
-        is_busy = _is_awaited(awaited, volume.id) or (work_for is not None and _is_awaited(awaited, work_for))
-        if work_for is None or is_busy or volume.status is VolumeStatus.DELETING:
-            continue
-        with backend.database.begin() as tx:
-            volumes.move(tx, volume, VolumeEvent.FORCE_DELETE, now=backend.now())
-            call = Call(backend.host, f"volume:{volume.id}", "delete_volume", {"volume_id": volume.id})
-            backend.queue.enqueue(tx, context, call)
+    for volume in here:
+        if TEMPORARY in volume.admin_metadata and not _is_needed(volume, awaited):
+            log.info("volume.not_needed", volume=volume.id, status=volume.status.value)
+            with backend.database.begin() as tx:
+                current = volumes.get(tx, volume.id)
+                if current is not None and not operations.pending(tx, resource_key=f"volume:{volume.id}"):
+                    volumes.move(tx, current, VolumeEvent.FORCE_DELETE, now=backend.now())
+                    call = Call(backend.host, f"volume:{volume.id}", "delete_volume", {"volume_id": volume.id})
+                    backend.queue.enqueue(tx, context, call)
+
+
+def _is_needed(volume: Volume, awaited: set[str]) -> bool:
+    """Is an operation on its way that this temporary volume is for, or is it one to be kept?"""
+    notes = volume.admin_metadata
+    works = [notes[key] for key in (WORK_FOR, MIGRATION_OF) if key in notes]
+    is_kept = CACHED_IMAGE in notes and volume.status is VolumeStatus.AVAILABLE
+    return is_kept or any(_is_awaited(awaited, one) for one in (volume.id, *works))
 
 
 def _is_awaited(awaited: set[str], volume_id: str) -> bool:
