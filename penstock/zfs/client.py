@@ -78,6 +78,16 @@ class Zfs:
             self.commands.mounting("create", "-p", str(dataset.parent))
         self.commands.mounting("create", *options(properties), str(dataset))
 
+    def create_volume(
+        self, dataset: Dataset, size_bytes: int, properties: Mapping[str, str], *, is_sparse: bool
+    ) -> None:
+        """Make a zvol; unless sparse, its whole size is set aside. Its device appears a moment later.
+
+        Raises Conflict when it exists, whoever made it, NotFound without parent or pool, InsufficientCapacity.
+        """
+        sparse = ("-s",) if is_sparse else ()
+        self.commands.zfs("create", *sparse, "-V", str(size_bytes), *options(properties), str(dataset))
+
     def destroy(self, dataset: Dataset, *, recursive: bool) -> None:
         """Destroy it; with `recursive` also the snapshots and datasets below. Never clones elsewhere, never by force.
 

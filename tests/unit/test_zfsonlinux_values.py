@@ -18,8 +18,6 @@ from penstock.share.drivers.zfsonlinux.identity import (
     Kind,
     ShareIdentity,
     SnapshotIdentity,
-    decode_name,
-    encode_name,
     kind_of,
 )
 from penstock.share.drivers.zfsonlinux.loading import helper_class
@@ -34,6 +32,7 @@ from penstock.share.drivers.zfsonlinux.spec import (
 )
 from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
 from penstock.zfs.flavour import ZFS_FUSE, openzfs
+from penstock.zfs.marks import decode_name, encode_name
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import Property
 from tests.driver_values import a_configuration, a_rule, a_share, a_snapshot

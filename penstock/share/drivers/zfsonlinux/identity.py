@@ -43,15 +43,13 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
-from urllib.parse import quote, unquote
 
 from penstock.share.replication import PromotionKind, Role
-from penstock.zfs.names import MAX_USER_VALUE_BYTES
+from penstock.zfs import marks
+from penstock.zfs.marks import Marks
 from penstock.zfs.properties import Property, local_value
 
-PREFIX = "penstock:"
-KIND = f"{PREFIX}kind"
-ID = f"{PREFIX}id"
+PREFIX, KIND, ID = marks.PREFIX, marks.KIND, marks.ID
 RULES = f"{PREFIX}rules"
 DELETION = f"{PREFIX}deletion"
 EPOCH = f"{PREFIX}epoch"
@@ -79,45 +77,8 @@ class Kind(StrEnum):
     REHEARSAL = "rehearsal"
 
 
-def encode_name(name: str) -> str:
-    """Percent-encoded, cut to what a property holds, never ``-`` (which means unset) nor in the middle of a letter."""
-    text = "%2D" if name == "-" else quote(name, safe="!#$&'()*+,/:;=?@[]")
-    while len(text) > MAX_USER_VALUE_BYTES:
-        name = name[:-1]
-        text = quote(name, safe="!#$&'()*+,/:;=?@[]")
-    return text
-
-
-def decode_name(text: str) -> str:
-    """The name that `encode_name` wrote."""
-    return unquote(text)
-
-
-class _Marks:
-    """To and from user properties: the field ``share_id`` is ``penstock:share_id``."""
-
-    __slots__ = ()
-
-    def properties(self, kind: Kind) -> dict[str, str]:
-        """The user properties that say so, ``penstock:kind`` last. Absent values are left out."""
-        marks: dict[str, str] = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if value is not None and value != "":
-                marks[PREFIX + field.name] = encode_name(value) if field.name in _ENCODED else str(value)
-        return {**marks, KIND: kind.value}
-
-    @classmethod
-    def _read(cls, properties: Mapping[str, Property]) -> dict[str, str | None]:
-        found = {field.name: local_value(properties, PREFIX + field.name) for field in fields(cls)}  # type: ignore[arg-type]
-        return {name: decode_name(v) if v is not None and name in _ENCODED else v for name, v in found.items()}
-
-
-_ENCODED = frozenset({"name", "type_name"})
-
-
 @dataclass(frozen=True, slots=True)
-class ShareIdentity(_Marks):
+class ShareIdentity(Marks):
     """What is written on a share's dataset. `id` is the instance's."""
 
     id: str
@@ -134,7 +95,7 @@ class ShareIdentity(_Marks):
     @classmethod
     def read(cls, properties: Mapping[str, Property]) -> Self | None:
         """From local properties; None when it is not a share of ours."""
-        found = cls._read(properties)
+        found = cls.read_marks(properties)
         if kind_of(properties) is not Kind.SHARE or not found["id"]:
             return None
         return cls(
@@ -152,7 +113,7 @@ class ShareIdentity(_Marks):
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotIdentity(_Marks):
+class SnapshotIdentity(Marks):
     """What is written on a snapshot. `id` is the snapshot instance's, `instance_id` the share instance's."""
 
     id: str
@@ -167,7 +128,7 @@ class SnapshotIdentity(_Marks):
     @classmethod
     def read(cls, properties: Mapping[str, Property]) -> Self | None:
         """From local properties; None when it is not a snapshot of ours."""
-        found = cls._read(properties)
+        found = cls.read_marks(properties)
         if kind_of(properties) is not Kind.SNAPSHOT or not found["id"]:
             return None
         return cls(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from dataclasses import dataclass
 
 from oslo_config import cfg
 
 from penstock.config.backend import BackendConfiguration
+from penstock.config.zfs_host_options import OUR_ZFS_HOST, PUBLISHED_ZFS_HOST
 from penstock.errors import Invalid
 from penstock.exports.model import Squash
 from penstock.exports.nfs import Preference
 from penstock.zfs.names import Dataset
+from penstock.zfs.reach import Remote, is_sudo_used, parse_roots, remote_of
 
 OUR_NFS_HELPER = "penstock.share.drivers.zfsonlinux.utils.NFSviaZFSHelper"
 PUBLISHED_NFS_HELPER = "manila.share.drivers.zfsonlinux.utils.NFSviaZFSHelper"
@@ -33,10 +34,6 @@ PUBLISHED = (
         "administrators see. Required when zfs_use_ssh is set.",
     ),
     cfg.ListOpt(
-        "zfs_zpool_list",
-        help="Where shares are kept: 'pool' or 'pool/dataset/below', at most one per zpool. Required.",
-    ),
-    cfg.ListOpt(
         "zfs_dataset_creation_options",
         help="Properties given to every new dataset, as 'name=value'. readonly, quota, refquota, sharenfs and "
         "sharesmb are left out: they are the driver's own.",
@@ -49,14 +46,6 @@ PUBLISHED = (
         default="manila_share_snapshot_",
         help="What the name of each new snapshot starts with.",
     ),
-    cfg.BoolOpt("zfs_use_ssh", default=False, help="The ZFS host is another machine: run its commands over ssh."),
-    cfg.StrOpt("zfs_ssh_username", help="User on the ZFS host, for ssh and for replication."),
-    cfg.StrOpt(
-        "zfs_ssh_user_password",
-        secret=True,
-        help="Password of that user, where there is no key.",
-    ),
-    cfg.StrOpt("zfs_ssh_private_key_path", help="Private key for ssh to the ZFS host."),
     cfg.ListOpt(
         "zfs_share_helpers",
         default=[f"NFS={PUBLISHED_NFS_HELPER}"],
@@ -94,19 +83,6 @@ OUR_OWN = (
         help="Octal mode given once to the top directory of a new, empty share, so that its first user can write: "
         "with root squashed nobody could open it up later. Empty: leave it to root.",
     ),
-    cfg.BoolOpt(
-        "zfs_use_sudo", help="Put 'sudo -n' before commands on the ZFS host. Unset: when we are not root there."
-    ),
-    cfg.StrOpt(
-        "zfs_ssh_known_hosts_file", help="Host keys to believe for ssh to the ZFS host. Unset: those of ssh itself."
-    ),
-    cfg.FloatOpt(
-        "zfs_command_timeout",
-        default=60.0,
-        min=1.0,
-        help="Seconds one command on the ZFS host may take before its result counts as unknown. Copies of data are "
-        "exempt.",
-    ),
     cfg.StrOpt(
         "replication_bandwidth_limit",
         help="The most that this backend sends to replicas, in bytes per second and per stream: a number, or one with "
@@ -120,18 +96,7 @@ OUR_OWN = (
         "machine of the control plane, or (auto) directly where the hosts reach each other.",
     ),
 )
-zfsonlinux_opts: tuple[cfg.Opt, ...] = PUBLISHED + OUR_OWN
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """The ZFS host as reached by ssh."""
-
-    address: str
-    user: str
-    password: str | None
-    private_key_path: str | None
-    known_hosts_file: str | None
+zfsonlinux_opts: tuple[cfg.Opt, ...] = PUBLISHED_ZFS_HOST + PUBLISHED + OUR_ZFS_HOST + OUR_OWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +147,7 @@ def read_settings(configuration: BackendConfiguration) -> Settings:
         squash=Squash(configuration.zfs_default_squash),
         share_mode=_mode(configuration.zfs_share_mode),
         remote=remote,
-        use_sudo=_use_sudo(configuration.zfs_use_sudo, remote),
+        use_sudo=is_sudo_used(configuration.zfs_use_sudo, remote),
         timeout_s=float(configuration.zfs_command_timeout),
         replica_snapshot_prefix=configuration.zfs_replica_snapshot_prefix,
         migration_snapshot_prefix=configuration.zfs_migration_snapshot_prefix,
@@ -202,19 +167,6 @@ def parse_addresses(option: str, text: str | None) -> tuple[str, ...]:
         return tuple(dict.fromkeys(str(ipaddress.ip_address(word)) for word in words))
     except ValueError as err:
         raise Invalid(f"{option}: {err}.") from err
-
-
-def parse_roots(entries: tuple[str, ...] | list[str]) -> dict[str, Dataset]:
-    """Datasets by zpool. Raises Invalid: none, not a dataset's name, or two in one zpool (a pool has one place)."""
-    roots: dict[str, Dataset] = {}
-    for entry in entries:
-        dataset = Dataset(entry.strip().strip("/"))
-        if dataset.pool in roots:
-            raise Invalid(f"zfs_zpool_list names zpool '{dataset.pool}' twice; one backend keeps one place per zpool.")
-        roots[dataset.pool] = dataset
-    if not roots:
-        raise Invalid("zfs_zpool_list is not set: name at least one zpool, or a dataset in one.")
-    return roots
 
 
 def parse_creation_options(
@@ -269,22 +221,12 @@ def _mode(text: str | None) -> str | None:
     return text
 
 
-def _use_sudo(wanted: bool | None, remote: Remote | None) -> bool:
-    if wanted is not None:
-        return wanted
-    return remote.user != "root" if remote else os.geteuid() != 0
-
-
 def _remote(configuration: BackendConfiguration) -> Remote | None:
-    if not configuration.zfs_use_ssh:
-        return None
-    address, user = configuration.zfs_service_ip, configuration.zfs_ssh_username
-    if not address or not user:
-        raise Invalid("zfs_use_ssh is set, so zfs_service_ip and zfs_ssh_username must be set too.")
-    return Remote(
-        address=address.strip().strip("[]"),
-        user=user,
-        password=configuration.zfs_ssh_user_password or None,
-        private_key_path=configuration.zfs_ssh_private_key_path or None,
-        known_hosts_file=configuration.zfs_ssh_known_hosts_file or None,
+    return remote_of(
+        configuration.zfs_use_ssh,
+        configuration.zfs_service_ip,
+        configuration.zfs_ssh_username,
+        password=configuration.zfs_ssh_user_password,
+        private_key_path=configuration.zfs_ssh_private_key_path,
+        known_hosts_file=configuration.zfs_ssh_known_hosts_file,
     )

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 from penstock.clock import Clock, SystemClock
 from penstock.errors import BackendFault
 from penstock.exports.nfs import NfsServer, choose
 from penstock.host.audit import AuditedHost
-from penstock.host.local import LocalHost
 from penstock.host.runner import Host
-from penstock.host.ssh import SshHost
-from penstock.share.drivers.zfsonlinux.options import Remote, Settings
+from penstock.share.drivers.zfsonlinux.options import Settings
+from penstock.zfs import reach
 from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import Flavour, detect
 
-SUDO = ("sudo", "-n")
 OPEN_UP_TIMEOUT_S = 30.0
 
 
@@ -50,28 +45,4 @@ def open_storage(
 
 def connect(settings: Settings, connect_timeout_s: int) -> Host:
     """This machine or another; nothing is contacted yet."""
-    prefix = SUDO if settings.use_sudo else ()
-    if settings.remote is None:
-        return LocalHost(socket.gethostname(), prefix=prefix)
-    return ssh_host(settings.remote, connect_timeout_s, prefix=prefix)
-
-
-def ssh_host(remote: Remote, connect_timeout_s: int, *, port: int = 22, prefix: tuple[str, ...] = ()) -> SshHost:
-    """The other machine, whose host key must be known."""
-    return SshHost(
-        remote.address,
-        remote.address,
-        user=remote.user,
-        control_dir=_control_dir(),
-        port=port,
-        private_key_path=remote.private_key_path,
-        password=remote.password,
-        known_hosts_path=remote.known_hosts_file,
-        connect_timeout_s=connect_timeout_s,
-        prefix=prefix,
-    )
-
-
-def _control_dir() -> Path:
-    """Where connection sockets live: a short path (sockets are limited to 108 bytes) that only we can enter."""
-    return Path("/run/penstock/ssh") if os.geteuid() == 0 else Path(f"/run/user/{os.geteuid()}/penstock-ssh")
+    return reach.connect(settings.remote, connect_timeout_s, use_sudo=settings.use_sudo)

@@ -19,13 +19,14 @@ from penstock.share.driver import ExecuteMixin as PublishedExecuteMixin
 from penstock.share.drivers.zfsonlinux.access import understand
 from penstock.share.drivers.zfsonlinux.exporting import export_locations, exports_to_put
 from penstock.share.drivers.zfsonlinux.observe import observe_share
-from penstock.share.drivers.zfsonlinux.options import Remote, Settings, read_settings, zfsonlinux_opts
-from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage, ssh_host
+from penstock.share.drivers.zfsonlinux.options import Settings, read_settings, zfsonlinux_opts
+from penstock.share.drivers.zfsonlinux.storage import Storage, open_storage
 from penstock.share.locks import NamedLocks
 from penstock.share.models import AccessModel
 from penstock.zfs.faults import fault_of
 from penstock.zfs.names import Dataset, check_property
 from penstock.zfs.properties import parse_get
+from penstock.zfs.reach import Remote, ssh_host
 
 Executor = Callable[..., tuple[str, str]]
 P = ParamSpec("P")

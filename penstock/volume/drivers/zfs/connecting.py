@@ -1,0 +1,123 @@
+"""Who may reach a volume: one iSCSI target for each, with one LUN; its configuration on the host is what counts."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import Any
+
+import structlog
+
+from penstock.exports.iscsi import Chap, Initiator, IscsiTarget, Lun
+from penstock.volume.driver import ISCSIDriver
+from penstock.volume.drivers.zfs.finding import Finder
+from penstock.volume.drivers.zfs.options import Settings
+from penstock.volume.drivers.zfs.storage import Storage
+from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
+from penstock.volume.iscsi import iscsi_properties
+from penstock.volume.models import VolumeModel
+
+LUN = 1
+"""tgt's LUN 0 is its controller."""
+PORTAL_GROUP = 1
+SECRET_LENGTH, USER_LENGTH = 20, 12
+LETTERS = string.ascii_letters + string.digits
+
+log = structlog.get_logger(__name__)
+
+
+class ConnectionMethods(ISCSIDriver):
+    """Exports, connections, and their end. Safe to repeat, each of them."""
+
+    settings: Settings
+    storage: Storage
+    finder: Finder
+
+    def create_export(self, context: Context, volume: VolumeModel, connector: Connector) -> Updates | None:
+        """Only says where the target will be: `initialize_connection` makes it, in one command with who may log in."""
+        return {"provider_location": self._location(volume), "provider_auth": self._auth(volume)}
+
+    def ensure_export(self, context: Context, volume: VolumeModel) -> Updates | None:
+        """Put the target back in force as it is configured; made from the attachments where that was lost, too."""
+        dataset, _ = self.finder.existing(volume)
+        lun = self._lun(volume, self.storage.medium.path(dataset))
+
+        def whole(found: IscsiTarget | None) -> IscsiTarget:
+            if found is not None:
+                return IscsiTarget(found.iqn, (lun,), found.initiators, mutual=found.mutual, portals=self.settings.portals)
+            names = {str(one.connector["initiator"]) for one in volume.volume_attachment if one.connector.get("initiator")}
+            return self._target(volume, lun, [self._initiator(volume, name) for name in sorted(names)])
+
+        self.storage.exports.edit(self._iqn(volume), whole)
+        return {"provider_location": self._location(volume)} if volume.provider_location is None else None
+
+    def remove_export(self, context: Context, volume: VolumeModel) -> None:
+        self.storage.exports.apply([], remove=[self._iqn(volume)])
+
+    def initialize_connection(self, volume: VolumeModel, connector: Connector, **kwargs: Any) -> ConnectionInfo:
+        self.validate_connector(connector)
+        dataset, _ = self.finder.existing(volume)
+        lun = self._lun(volume, self.storage.medium.path(dataset))
+        initiator = self._initiator(volume, str(connector["initiator"]))
+
+        def allowing(found: IscsiTarget | None) -> IscsiTarget:
+            others = [one for one in found.initiators if one.name != initiator.name] if found else []
+            # whoever came before with another secret (the volume's was made anew) is let in by the present one
+            same = [Initiator(one.name, initiator.chap) for one in others]
+            return self._target(volume, lun, [*same, initiator])
+
+        self.storage.exports.edit(self._iqn(volume), allowing)
+        located = volume.updated({"provider_location": self._location(volume)})
+        multipath = bool(connector.get("multipath"))
+        data = iscsi_properties(located, multipath=multipath, discard=self.settings.tells_discard)
+        return {"driver_volume_type": "iscsi", "data": data}
+
+    def terminate_connection(self, volume: VolumeModel, connector: Connector | None, **kwargs: Any) -> bool | None:
+        """Logs the initiator out, too. True while others are let in."""
+        name = None if connector is None else connector.get("initiator")
+
+        def refusing(found: IscsiTarget | None) -> IscsiTarget | None:
+            if found is None:
+                return None
+            if name is None:
+                return IscsiTarget(found.iqn, found.luns, portals=found.portals)
+            return found.refusing(str(name))
+
+        left = self.storage.exports.edit(self._iqn(volume), refusing)
+        return left is not None and bool(left.initiators)
+
+    def resize_export(self, volume: VolumeModel) -> None:
+        """Have who is connected see the volume's new size."""
+        target = self.storage.exports.get(self._iqn(volume))
+        if target is not None:
+            self.storage.exports.apply([target])
+
+    # --- how ----------------------------------------------------------------------------------------------------------
+
+    def _iqn(self, volume: VolumeModel) -> str:
+        return f"{self.settings.target_prefix}{volume.name}".lower()
+
+    def _location(self, volume: VolumeModel) -> str:
+        portals = ";".join(str(portal) for portal in self.settings.portals)
+        return f"{portals},{PORTAL_GROUP} {self._iqn(volume)} {LUN}"
+
+    def _auth(self, volume: VolumeModel) -> str | None:
+        if not self.settings.use_chap:
+            return None
+        if volume.provider_auth:
+            return volume.provider_auth
+        user = self.settings.chap_username or "".join(secrets.choice(LETTERS) for _ in range(USER_LENGTH))
+        secret = self.settings.chap_password or "".join(secrets.choice(LETTERS) for _ in range(SECRET_LENGTH))
+        return f"CHAP {user} {secret}"
+
+    def _initiator(self, volume: VolumeModel, name: str) -> Initiator:
+        if not volume.provider_auth:
+            return Initiator(name)
+        _, user, secret = volume.provider_auth.split()
+        return Initiator(name, Chap(user, secret))
+
+    def _lun(self, volume: VolumeModel, path: str) -> Lun:
+        return Lun(LUN, path, volume.id)
+
+    def _target(self, volume: VolumeModel, lun: Lun, initiators: list[Initiator]) -> IscsiTarget:
+        return IscsiTarget(self._iqn(volume), (lun,), tuple(initiators), portals=self.settings.portals)

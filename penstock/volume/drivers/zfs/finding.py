@@ -1,0 +1,79 @@
+"""Where a volume or snapshot of ours is: at its known place, or, when it is not there, by the id written on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from penstock.errors import Conflict
+from penstock.volume.drivers.zfs import spec
+from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of
+from penstock.volume.drivers.zfs.options import Settings
+from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
+from penstock.volume.models import SnapshotModel, VolumeModel
+from penstock.zfs.client import Zfs
+from penstock.zfs.marks import ID, KIND
+from penstock.zfs.names import Dataset, SnapshotName
+from penstock.zfs.properties import Properties
+
+MARKS = (ID, KIND, "origin", "type")
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Looks for volumes below the roots of the settings."""
+
+    zfs: Zfs
+    settings: Settings
+
+    def volume(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties] | None:
+        """The volume's dataset with its marks and `extra` properties; None when there is none.
+
+        Raises Conflict when its place is taken by something that is not ours.
+        """
+        place = spec.told_dataset(volume, self.settings)
+        names = (*MARKS, *extra)
+        found = self.zfs.get_many([place], names).get(str(place))
+        if found is not None:
+            if kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id):
+                return place, found
+            if kind_of(found) is not Kind.TOMBSTONE and place == spec.new_dataset(volume, self.settings):
+                raise Conflict(f"{place} belongs to {id_of(found) or 'nobody'}, and not to volume {volume.id}")
+        return self._searched(volume, names)
+
+    def existing(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties]:
+        """As `volume`. Raises VolumeNotFound."""
+        found = self.volume(volume, extra)
+        if found is None:
+            raise VolumeNotFound(f"Volume {volume.id} is not on {', '.join(map(str, self.settings.roots.values()))}.")
+        return found
+
+    def snapshot(self, snapshot: SnapshotModel) -> SnapshotName | None:
+        """The snapshot, None when there is none (or only its tombstone)."""
+        found = self.volume(snapshot.volume)
+        if found is None:
+            return None
+        name = found[0].snapshot(spec.snapshot_name(snapshot))
+        marks = self.zfs.get_many([name], (ID, KIND)).get(str(name))
+        if marks is None or kind_of(marks) is Kind.TOMBSTONE:
+            return None
+        if kind_of(marks) is not Kind.SNAPSHOT or id_of(marks) not in (snapshot.id, None):
+            raise Conflict(f"{name} belongs to {id_of(marks) or 'nobody'}, and not to snapshot {snapshot.id}")
+        return name
+
+    def existing_snapshot(self, snapshot: SnapshotModel) -> SnapshotName:
+        """As `snapshot`. Raises SnapshotNotFound."""
+        found = self.snapshot(snapshot)
+        if found is None:
+            raise SnapshotNotFound(f"Snapshot {snapshot.id} of volume {snapshot.volume_id} is not there.")
+        return found
+
+    def _searched(self, volume: VolumeModel, names: Sequence[str]) -> tuple[Dataset, Properties] | None:
+        """By its id, when it was told to be elsewhere than where a new one would be made."""
+        if not volume.provider_id:
+            return None
+        for root in self.settings.roots.values():
+            for name, found in self.zfs.tree(root, names, kinds=("filesystem", "volume")).items():
+                if kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id):
+                    return Dataset(name), found
+        return None

@@ -1,0 +1,49 @@
+"""The ZFS host of one backend: how it is reached, its ZFS, what volumes are on it, and its iSCSI target server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.clock import Clock, SystemClock
+from penstock.errors import Unavailable
+from penstock.exports.iscsi import IscsiExports
+from penstock.exports.iscsi_lio import LioIscsi
+from penstock.exports.iscsi_tgt import TgtIscsi
+from penstock.host.audit import AuditedHost
+from penstock.host.runner import Host
+from penstock.volume.drivers.zfs import media
+from penstock.volume.drivers.zfs.options import Settings
+from penstock.zfs import reach
+from penstock.zfs.client import Zfs
+from penstock.zfs.flavour import Flavour, detect
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A host with what runs on it."""
+
+    host: Host
+    flavour: Flavour
+    zfs: Zfs
+    medium: media.Medium
+    exports: IscsiExports
+
+
+def open_storage(
+    settings: Settings, *, connect_timeout_s: int, host: Host | None, exports: IscsiExports | None, clock: Clock | None
+) -> Storage:
+    """Reach the host and see what it runs; `host` and `exports` are given by tests.
+
+    Raises Unavailable (also when a pool or dataset of the settings is not there), Unsupported.
+    """
+    host = host or AuditedHost(reach.connect(settings.remote, connect_timeout_s, use_sudo=settings.use_sudo))
+    flavour = detect(host)
+    zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock())
+    roots = list(settings.roots.values())
+    found = zfs.get_many(roots, ("type", "mountpoint"))
+    missing = [str(root) for root in roots if str(root) not in found]
+    if missing:
+        raise Unavailable(f"{host.name} has no {', '.join(missing)}: import the pool, or create it.")
+    medium = media.choose(settings.kind, zfs, host, flavour, found)
+    server = LioIscsi(host) if settings.server == "lio" else TgtIscsi(host)
+    return Storage(host, flavour, zfs, medium, exports or server)
