@@ -33,12 +33,12 @@ def points(zfs: Zfs, dataset: Dataset) -> tuple[SnapshotPoint, ...]:
 
 def look(zfs: Zfs, dataset: Dataset, names: Sequence[str]) -> Side:
     """The dataset with the named properties, and its snapshots, in one command. Raises NotFound, Unsupported."""
-    found = zfs.tree(dataset, [*_ORDER, *names], kinds=("filesystem", "snapshot"), depth=1)
+    found = zfs.tree(dataset, [*_ORDER, *names], kinds=("filesystem", "volume", "snapshot"), depth=1)
     head = f"{dataset}@"
     snapshots = {name.removeprefix(head): each for name, each in found.items() if name.startswith(head)}
     order = sorted(point_of(name, each) for name, each in snapshots.items())
     if str(dataset) not in found:
-        raise NotFound(f"there is no filesystem {dataset}")
+        raise NotFound(f"there is no dataset {dataset}")
     return Side(found[str(dataset)], tuple(order))
 
 

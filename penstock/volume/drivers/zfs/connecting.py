@@ -44,8 +44,12 @@ class ConnectionMethods(ISCSIDriver):
 
         def whole(found: IscsiTarget | None) -> IscsiTarget:
             if found is not None:
-                return IscsiTarget(found.iqn, (lun,), found.initiators, mutual=found.mutual, portals=self.settings.portals)
-            names = {str(one.connector["initiator"]) for one in volume.volume_attachment if one.connector.get("initiator")}
+                return IscsiTarget(
+                    found.iqn, (lun,), found.initiators, mutual=found.mutual, portals=self.settings.portals
+                )
+            names = {
+                str(one.connector["initiator"]) for one in volume.volume_attachment if one.connector.get("initiator")
+            }
             return self._target(volume, lun, [self._initiator(volume, name) for name in sorted(names)])
 
         self.storage.exports.edit(self._iqn(volume), whole)

@@ -1,4 +1,4 @@
-"""Volumes on ZFS over iSCSI: one zvol, or one filesystem with a file, per volume; snapshots, clones and reverts in O(1).
+"""Volumes on ZFS over iSCSI: a zvol, or a filesystem with one file, for each; snapshots, clones and reverts in O(1).
 
 A method makes at once what is wanted, and looks when something else is there: each may be called again after a crash at
 any point. Deleting never fails for lineage: see `lineage`.
@@ -202,7 +202,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         try:
             self.storage.zfs.snapshot([name], marks_of_snapshot(snapshot))
         except Conflict:
-            self.finder.existing_snapshot(snapshot)  # ours, taken before; or the fault that says whose it is
+            if self.finder.snapshot(snapshot) is None:
+                raise
         return {"provider_id": str(name)}
 
     def delete_snapshot(self, snapshot: SnapshotModel) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock.errors import Conflict
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.options import Settings
@@ -29,16 +28,13 @@ class Finder:
     def volume(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties] | None:
         """The volume's dataset with its marks and `extra` properties; None when there is none.
 
-        Raises Conflict when its place is taken by something that is not ours.
+        What stands in its place and is not marked as it is nothing to us: we neither use nor destroy it.
         """
         place = spec.told_dataset(volume, self.settings)
         names = (*MARKS, *extra)
         found = self.zfs.get_many([place], names).get(str(place))
-        if found is not None:
-            if kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id):
-                return place, found
-            if kind_of(found) is not Kind.TOMBSTONE and place == spec.new_dataset(volume, self.settings):
-                raise Conflict(f"{place} belongs to {id_of(found) or 'nobody'}, and not to volume {volume.id}")
+        if found is not None and kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id):
+            return place, found
         return self._searched(volume, names)
 
     def existing(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties]:
@@ -49,16 +45,14 @@ class Finder:
         return found
 
     def snapshot(self, snapshot: SnapshotModel) -> SnapshotName | None:
-        """The snapshot, None when there is none (or only its tombstone)."""
+        """The snapshot, None when there is none (or only its tombstone, or another's)."""
         found = self.volume(snapshot.volume)
         if found is None:
             return None
         name = found[0].snapshot(spec.snapshot_name(snapshot))
         marks = self.zfs.get_many([name], (ID, KIND)).get(str(name))
-        if marks is None or kind_of(marks) is Kind.TOMBSTONE:
+        if marks is None or kind_of(marks) is not Kind.SNAPSHOT or id_of(marks) not in (snapshot.id, None):
             return None
-        if kind_of(marks) is not Kind.SNAPSHOT or id_of(marks) not in (snapshot.id, None):
-            raise Conflict(f"{name} belongs to {id_of(marks) or 'nobody'}, and not to snapshot {snapshot.id}")
         return name
 
     def existing_snapshot(self, snapshot: SnapshotModel) -> SnapshotName:

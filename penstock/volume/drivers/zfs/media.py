@@ -26,8 +26,15 @@ OVERHEAD_SHARE, OVERHEAD_BYTES = 64, 4 * 2**20
 class Medium(Protocol):
     """How volumes are made, and where their bytes are."""
 
-    type: str
-    """What ZFS calls the dataset: ``volume`` or ``filesystem``."""
+    @property
+    def type(self) -> str:
+        """What ZFS calls the dataset: ``volume`` or ``filesystem``."""
+        ...
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Properties that `sizes` wants to know."""
+        ...
 
     def create(self, dataset: Dataset, size_bytes: int, properties: Mapping[str, str], *, is_thin: bool) -> None:
         """Make an empty one. Raises Conflict when the dataset exists, InsufficientCapacity."""
@@ -46,11 +53,8 @@ class Medium(Protocol):
         ...
 
     def sizes(self, datasets: Mapping[str, Mapping[str, Property]]) -> dict[str, int]:
-        """Bytes of each, from its properties `ASKED` (files are looked at, too)."""
+        """Bytes of each, from its properties `asked` (files are looked at, too)."""
         ...
-
-
-ASKED = ("type", "volsize", "mountpoint", "mounted", "refreservation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Zvols:
 
     zfs: Zfs
     type: str = "volume"
+    asked: tuple[str, ...] = ("type", "volsize", "refreservation")
 
     def create(self, dataset: Dataset, size_bytes: int, properties: Mapping[str, str], *, is_thin: bool) -> None:
         self.zfs.create_volume(dataset, size_bytes, properties, is_sparse=is_thin)
@@ -88,6 +93,7 @@ class Files:
     host: Host
     mountpoints: Mapping[str, str]
     type: str = "filesystem"
+    asked: tuple[str, ...] = ("type", "mountpoint", "refreservation")
 
     def create(self, dataset: Dataset, size_bytes: int, properties: Mapping[str, str], *, is_thin: bool) -> None:
         reserved = {} if is_thin else {"refreservation": str(_reserved(size_bytes))}

@@ -6,7 +6,6 @@ from typing import Any
 
 from penstock.units import bytes_to_gib
 from penstock.volume.drivers.zfs.identity import Kind, kind_of
-from penstock.volume.drivers.zfs.media import ASKED
 from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.drivers.zfs.storage import Storage
 from penstock.zfs.marks import KIND
@@ -34,7 +33,7 @@ def pool_stats(settings: Settings, storage: Storage, common: dict[str, Any]) -> 
 def _capacity(storage: Storage, root: Dataset, found: Space | None) -> dict[str, Any]:
     if found is None:
         return {"total_capacity_gb": 0, "free_capacity_gb": 0, "provisioned_capacity_gb": 0}
-    below = storage.zfs.tree(root, (*ASKED, KIND), kinds=("filesystem", "volume"))
+    below = storage.zfs.tree(root, (*storage.medium.asked, KIND), kinds=("filesystem", "volume"))
     ours = {
         name: properties
         for name, properties in below.items()

@@ -1,0 +1,124 @@
+"""A volume to another pool, of this backend or of another ZFS backend of this configuration, by one stream of ZFS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from penstock.clock import Clock
+from penstock.config.backend import volume_backend
+from penstock.domain.pools import PoolRef
+from penstock.errors import Conflict, Invalid
+from penstock.host.routes import SshRoutes
+from penstock.host.streaming import Routes
+from penstock.units import gib_to_bytes
+from penstock.volume.drivers.zfs import lineage, spec
+from penstock.volume.drivers.zfs.connecting import ConnectionMethods
+from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of, marks_of_volume
+from penstock.volume.drivers.zfs.options import Settings, read_settings, zfs_volume_opts
+from penstock.volume.drivers.zfs.storage import Storage, open_storage
+from penstock.volume.interface.values import Context, Updates
+from penstock.volume.models import VolumeModel
+from penstock.zfs.marks import ID, KIND
+from penstock.zfs.names import Dataset, SnapshotName
+from penstock.zfs.receiving import TOKEN
+from penstock.zfs.transfer import Transfer
+
+KIND_OF_LOCATION = "ZFSVolumeDriver"
+
+log = structlog.get_logger(__name__)
+
+
+class MigrationMethods(ConnectionMethods):
+    """Moves that no data path is needed for."""
+
+    _clock: Clock | None = None
+    _routes: Routes | None = None
+
+    @property
+    def location_info(self) -> str:
+        """What tells the manager of another backend that we can receive from it: our kind, and what volumes are."""
+        return f"{KIND_OF_LOCATION}:{self.storage.medium.type}"
+
+    def migrate_volume(
+        self, context: Context, volume: VolumeModel, host: Mapping[str, Any]
+    ) -> tuple[bool, Updates | None]:
+        """See `MigrationInterface`. A volume with snapshots or an attachment is left to others. Safe to repeat."""
+        told = (host.get("capabilities") or {}).get("location_info")
+        if told != self.location_info or any(one.attach_status == "attached" for one in volume.volume_attachment):
+            return False, None
+        to = PoolRef.parse(str(host["host"]))
+        storage, settings = self._side(to)
+        into = spec.root_of(str(to), settings).child(volume.name)
+        found = self.finder.volume(volume)
+        if found is not None and found[0] != into:
+            if self._has_snapshots(found[0]):
+                return False, None
+            self._move(volume, found[0], storage, into)
+        elif found is None and not self._arrived(volume, storage, into):
+            self.finder.existing(volume)
+        storage.zfs.destroy_snapshots(into, [f"move-{volume.name_id}"], deferred=True)
+        return True, {"provider_id": str(into), "provider_location": None, "provider_auth": None}
+
+    def _side(self, to: PoolRef) -> tuple[Storage, Settings]:
+        """The destination's host, reached by its own section. Raises Invalid when that is not in our configuration."""
+        if to.service_host == self.host or to.backend == self.configuration.config_group:
+            return self.storage, self.settings
+        conf = self.configuration.conf
+        if to.backend not in conf.list_all_sections():
+            raise Invalid(f"the configuration has no section [{to.backend}], so volumes cannot be moved there")
+        configuration = volume_backend(conf, to.backend)
+        configuration.append_config_values(zfs_volume_opts)
+        settings = read_settings(configuration)
+        storage = open_storage(settings, connect_timeout_s=60, host=None, exports=None, clock=self._clock)
+        return storage, settings
+
+    def _has_snapshots(self, dataset: Dataset) -> bool:
+        found = self.storage.zfs.tree(dataset, (KIND,), kinds=("snapshot",), depth=1)
+        return any(kind_of(one) is Kind.SNAPSHOT for one in found.values())
+
+    def _arrived(self, volume: VolumeModel, storage: Storage, into: Dataset) -> bool:
+        found = storage.zfs.get_many([into], (ID, KIND)).get(str(into))
+        return found is not None and kind_of(found) is Kind.VOLUME and id_of(found) == volume.name_id
+
+    def _move(self, volume: VolumeModel, source: Dataset, storage: Storage, into: Dataset) -> None:
+        """The source goes when the copy is whole; its marks make the copy the volume."""
+        self.storage.exports.apply([], remove=[self._iqn(volume)])
+        taken = source.snapshot(f"move-{volume.name_id}")
+        try:
+            self.storage.zfs.snapshot([taken], {KIND: Kind.TOMBSTONE.value, ID: volume.name_id})
+        except Conflict:
+            log.info("volume.snapshot_taken_before", snapshot=str(taken))
+        self._send(volume, taken, storage, into)
+        lineage.destroy_volume(self.storage.zfs, source)
+
+    def _send(self, volume: VolumeModel, taken: SnapshotName, storage: Storage, into: Dataset) -> None:
+        specs = spec.extra_specs(volume)
+        options = spec.native(specs, self.settings, storage.flavour)
+        transfer = Transfer(
+            self.storage.zfs,
+            taken,
+            storage.zfs,
+            into,
+            route=(self._routes or SshRoutes(direct=True)).between(self.storage.host, storage.host),
+            properties={**options, **marks_of_volume(volume)},
+            keeps_between=False,
+        )
+        transfer.run()
+        storage.medium.settle(into, gib_to_bytes(volume.size), is_thin=spec.is_thin(specs, self.settings))
+
+    def _copied(self, volume: VolumeModel, want: spec.VolumeSpec, taken: SnapshotName) -> Updates | None:
+        """A volume on another pool from a snapshot: nothing is shared. Safe to repeat."""
+        zfs, arrived = self.storage.zfs, want.dataset.snapshot(taken.name)
+        seen = zfs.get_many([want.dataset, arrived], (ID, KIND, *([TOKEN] if zfs.flavour.can_resume else [])))
+        whole = seen.get(str(want.dataset))
+        is_cut = whole is not None and TOKEN in whole and whole[TOKEN].is_set
+        if whole is None or is_cut or str(arrived) in seen:
+            self._send(volume, taken, self.storage, want.dataset)
+        else:
+            self.finder.existing(volume)  # ours, made before; or the fault that says whose it is
+        self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
+        zfs.destroy_snapshots(want.dataset, [taken.name], deferred=True)
+        return {"provider_id": str(want.dataset)}
