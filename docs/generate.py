@@ -14,10 +14,12 @@ from penstock.config.appliance_options import REPLICATION_TARGET
 from penstock.config.reference import OptionDoc, reference
 from penstock.domain.lifecycle import SHARE_TRANSITIONS, SNAPSHOT_TRANSITIONS, Event
 from penstock.share.drivers.zfsonlinux.options import zfsonlinux_opts
+from penstock.volume.drivers.zfs.options import zfs_volume_opts
 from penstock.volume.drivers.zfssa.options import SAN, ZFSSA_OPTS
 
 SECTIONS = {
     "<zfsonlinux backend>": zfsonlinux_opts,
+    "<zfs volume backend>": zfs_volume_opts,
     "<zfssa volume backend>": (*SAN, *ZFSSA_OPTS),
     "<an appliance to replicate to>": REPLICATION_TARGET,
 }
