@@ -59,11 +59,15 @@ def next_links(
 
 
 def marked_page_of(
-    request: ApiRequest, sort_keys: Collection[str], *, names: Mapping[str, str] | None = None
+    request: ApiRequest,
+    sort_keys: Collection[str],
+    *,
+    names: Mapping[str, str] | None = None,
+    sort_key: str = "created_at",
 ) -> KeysetPage:
     """The part of a list that the query asks for by ``marker``, never more than ``osapi_max_limit`` items.
 
-    `names` says what some published keys are called inside.
+    `names` says what some published keys are called inside; `sort_key` is the one where the query names none.
 
     Raises Invalid for a limit or offset that is not a number or is negative, and for an unknown key or direction.
     """
@@ -73,7 +77,9 @@ def marked_page_of(
         limit=most if limit is None else min(limit, most),
         offset=_number(request, "offset", 0) or 0,
         marker=request.query.get("marker") or None,
-        sort=tuple(((names or {}).get(key, key), descending) for key, descending in _sort(request, sort_keys)),
+        sort=tuple(
+            ((names or {}).get(key, key), descending) for key, descending in _sort(request, sort_keys, sort_key)
+        ),
     )
 
 
@@ -88,10 +94,10 @@ def marked_links(
     return {f"{collection}_links": [{"rel": "next", "href": f"{request.url}/{request.path}?{urlencode(query)}"}]}
 
 
-def _sort(request: ApiRequest, sort_keys: Collection[str]) -> tuple[tuple[str, bool], ...]:
+def _sort(request: ApiRequest, sort_keys: Collection[str], usual: str) -> tuple[tuple[str, bool], ...]:
     text = request.query.get("sort")
     if text is None:
-        pairs = [(request.query.get("sort_key") or "created_at", request.query.get("sort_dir") or "desc")]
+        pairs = [(request.query.get("sort_key") or usual, request.query.get("sort_dir") or "desc")]
     elif "sort_key" in request.query or "sort_dir" in request.query:
         raise Invalid("'sort' and 'sort_key' or 'sort_dir' exclude each other.")
     else:

@@ -12,7 +12,9 @@ from penstock.api.volumes import (
     extensions,
     extra_specs,
     group_types,
+    manage,
     messages,
+    moving,
     pools,
     qos_specs,
     quota_sets,
@@ -49,4 +51,6 @@ RESOURCES: Sequence[Routes] = (
     snapshot_metadata.routes,
     transfers.routes,
     group_types.routes,
+    manage.routes,
+    moving.routes,
 )

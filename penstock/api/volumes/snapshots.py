@@ -99,7 +99,7 @@ def create(request: ApiRequest) -> Answer:
         metadata=check_metadata(asked.metadata or {}),
     )
     made = snapshots.create(request.plane, request.context, wanted)
-    return Answer({"snapshot": _view(request, made)}, 202)
+    return Answer({"snapshot": snapshot_view(request, made)}, 202)
 
 
 @routes.get(ONE)
@@ -124,7 +124,7 @@ def update(request: ApiRequest) -> Answer:
         stripped(asked.name if asked.name is not None else asked.display_name),
         stripped(asked.description if asked.description is not None else asked.display_description),
     )
-    return Answer({"snapshot": _view(request, changed)})
+    return Answer({"snapshot": snapshot_view(request, changed)})
 
 
 @routes.delete(ONE)
@@ -225,7 +225,8 @@ def _summary(found: VolumeSnapshot) -> dict[str, Any]:
     }
 
 
-def _view(request: ApiRequest, found: VolumeSnapshot) -> dict[str, Any]:
+def snapshot_view(request: ApiRequest, found: VolumeSnapshot) -> dict[str, Any]:
+    """A snapshot without what only shows and lists in detail add."""
     version, view = request.version, _summary(found)
     if version.at_least("3.14"):
         view["group_snapshot_id"] = found.group_snapshot_id
@@ -237,7 +238,7 @@ def _view(request: ApiRequest, found: VolumeSnapshot) -> dict[str, Any]:
 
 
 def _extended_view(request: ApiRequest, found: VolumeSnapshot) -> dict[str, Any]:
-    view = _view(request, found)
+    view = snapshot_view(request, found)
     if request.allows("volume_extension:extended_snapshot_attributes"):
         view["os-extended-snapshot-attributes:project_id"] = found.project_id
         view["os-extended-snapshot-attributes:progress"] = found.progress

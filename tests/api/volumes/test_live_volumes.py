@@ -239,6 +239,55 @@ def test_transfers(user: Any, admin: Any) -> None:
     until(lambda: admin.volumes.get(volume.id), "deleted")
 
 
+def test_taking_over_and_letting_go(admin: Any, operator: Any) -> None:
+    volume = admin.volumes.create(size=1, name="lost")
+    until(lambda: admin.volumes.get(volume.id))
+    snapshot = admin.volume_snapshots.create(volume.id)
+    until(lambda: admin.volume_snapshots.get(snapshot.id))
+    host = getattr(admin.volumes.get(volume.id), "os-vol-host-attr:host")
+    admin.volume_snapshots.unmanage(snapshot)
+    until(lambda: admin.volume_snapshots.get(snapshot.id), "deleted")
+    name = f"snapshot-{snapshot.id}"
+    back = admin.volume_snapshots.manage(volume.id, {"source-name": name})
+    until(lambda: admin.volume_snapshots.get(back.id))
+    admin.volume_snapshots.delete(back)
+    until(lambda: admin.volume_snapshots.get(back.id), "deleted")
+    admin.volumes.unmanage(volume)
+    until(lambda: admin.volumes.get(volume.id), "deleted")
+    (found,) = (
+        item
+        for item in admin.volumes.list_manageable(host, detailed=True)
+        if item.reference["source-name"] == f"volume-{volume.id}"
+    )
+    assert (found.size, found.safe_to_manage) == (1, True)
+    taken = operator.manage_volume(host=host, ref={"source-name": f"volume-{volume.id}"}, name="found")
+    assert until(lambda: admin.volumes.get(taken.id)).size == 1
+    admin.volumes.delete(taken.id)
+    until(lambda: admin.volumes.get(taken.id), "deleted")
+
+
+def test_other_types_and_places(admin: Any) -> None:
+    on_beta = admin.volume_types.create("on-beta")
+    on_beta.set_keys({"volume_backend_name": "beta"})
+    on_alpha = admin.volume_types.create("on-alpha")
+    on_alpha.set_keys({"volume_backend_name": "alpha"})
+    volume = admin.volumes.create(size=1, volume_type="on-alpha")
+    until(lambda: admin.volumes.get(volume.id))
+    admin.volumes.retype(volume, "plain", "never")
+    assert until(lambda: admin.volumes.get(volume.id)).volume_type == "plain"
+    assert getattr(admin.volumes.get(volume.id), "os-vol-host-attr:host") == "host@alpha#pool"
+    with pytest.raises(cinderclient.exceptions.BadRequest):
+        admin.volumes.retype(volume, "plain", "never")
+    with pytest.raises(cinderclient.exceptions.BadRequest):
+        admin.volumes.migrate_volume(volume, "host@alpha#pool", False, False)
+    with pytest.raises(cinderclient.exceptions.NotFound):
+        admin.volumes.migrate_volume(volume, "host@gone#pool", False, False)
+    admin.volumes.delete(volume)
+    until(lambda: admin.volumes.get(volume.id), "deleted")
+    admin.volume_types.delete(on_beta)
+    admin.volume_types.delete(on_alpha)
+
+
 def test_administration_by_cinderclient(admin: Any, user: Any) -> None:
     made = admin.volume_types.create("gold", "fast", is_public=False)
     made.set_keys({"volume_backend_name": "beta"})
