@@ -28,6 +28,7 @@ from penstock.volume.drivers.zfs.options import read_settings, zfs_volume_opts
 from penstock.volume.drivers.zfs.storage import open_storage
 from penstock.volume.drivers.zfs.taking_over import TakingOver
 from penstock.volume.errors import VolumeIsBusy
+from penstock.volume.generic.capabilities import backend_name
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import SnapshotModel, VolumeModel, VolumeTypeModel
 from penstock.zfs.faults import Busy, HasClones
@@ -102,7 +103,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             "goodness_function": self.get_goodness_function(),
         }
         self._stats = {
-            "volume_backend_name": self._backend_name(),
+            "volume_backend_name": backend_name(self.configuration),
             "vendor_name": self.VENDOR,
             "driver_version": self.VERSION,
             "storage_protocol": "iSCSI",
