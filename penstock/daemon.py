@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -95,7 +98,8 @@ class Daemon:
         # Who has just been given work, or the answer of a command, must not wait for who computes; 5 ms by default
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         log.info("daemon.serving", address=host, port=port, pid=os.getpid())
-        uvicorn.Server(config).run()
+        with _ending_in_order():
+            uvicorn.Server(config).run()
 
     def _prune(self) -> None:
         now = self.clock.utc()
@@ -104,6 +108,21 @@ class Daemon:
             operations.prune(tx, finished_before=now - keep)
             messages.prune(tx, expired_before=now)
             tokens.prune_tokens(tx, expired_before=now)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Around uvicorn, which raises the signal that ended it once more when it is done: that would kill us on the spot,
+    with operations under way and the claims held. A second signal, after the block, does."""
+    if threading.current_thread() is not threading.main_thread():  # uvicorn listens to no signals then
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def open_database(conf: cfg.ConfigOpts) -> Database:

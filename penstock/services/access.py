@@ -67,8 +67,9 @@ def allow(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
             created_at=now,
             updated_at=None,
         )
-        access.insert_rule(tx, rule, [instance.id for instance in _serving(tx, share)])
-        _apply(tx, plane, context, share)
+        serving = _serving(tx, share)
+        access.insert_rule(tx, rule, [instance.id for instance in serving])
+        _apply(tx, plane, context, serving)
         return Rules((rule,), AccessRulesStatus.SYNCING)
 
 
@@ -105,7 +106,7 @@ def deny(
                 )
             )
         if moved:
-            _apply(tx, plane, context, share)
+            _apply(tx, plane, context, _serving(tx, share))
 
 
 def list_rules(
@@ -176,7 +177,7 @@ def _check_new(known: list[AccessRule], wanted: NewRule) -> None:
             raise InvalidShareAccess(f"There is a rule for {wanted.access_type} {wanted.access_to} already: {rule.id}.")
 
 
-def _apply(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:
-    for instance in _serving(tx, share):
+def _apply(tx: Transaction, plane: ControlPlane, context: RequestContext, serving: list[ShareInstance]) -> None:
+    for instance in serving:
         instances.update_instance(tx, instance.id, now=plane.clock.utc(), access_rules_status=AccessRulesStatus.SYNCING)
         share_calls.enqueue(tx, plane, context, instance, "update_access", {"share_instance_id": instance.id})

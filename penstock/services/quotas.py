@@ -103,22 +103,20 @@ def check(
     ends, so that two requests cannot both take what is left.
     """
     hold(tx, f"quota {project_id}")
-    limits = _project_limits(tx, plane, project_id)
-    _check_one(limits, rows.usage(tx, project_id), more, "project")
-    own = rows.limits(tx, QuotaScope.USER, project_id=project_id, subject=user_id)
-    if own:
-        _check_one(own, rows.usage(tx, project_id, user_id=user_id), more, "user")
-    own = rows.limits(tx, QuotaScope.TYPE, project_id=project_id, subject=share_type_id) if share_type_id else {}
-    if own:
-        _check_one(own, rows.usage(tx, project_id, share_type_id=share_type_id), more, "share type")
+    stored = rows.limits_of_request(
+        tx, DEFAULT_CLASS, project_id=project_id, user_id=user_id, share_type_id=share_type_id
+    )
+    limits = {**_configured(plane), **stored[QuotaScope.CLASS], **stored[QuotaScope.PROJECT]}
+    _check_one(tx, QuotaOwner(project_id), limits, more, "project")
+    _check_one(tx, QuotaOwner(project_id, user_id=user_id), stored[QuotaScope.USER], more, "user")
+    _check_one(tx, QuotaOwner(project_id, share_type=share_type_id), stored[QuotaScope.TYPE], more, "share type")
 
 
 def check_type(tx: Transaction, project_id: str, share_type_id: str, more: Mapping[QuotaResource, int]) -> None:
     """Raise QuotaExceeded unless `more`, which the project has already, fits its quota of that share type."""
     hold(tx, f"quota {project_id}")
     own = rows.limits(tx, QuotaScope.TYPE, project_id=project_id, subject=share_type_id)
-    if own:
-        _check_one(own, rows.usage(tx, project_id, share_type_id=share_type_id), more, "share type")
+    _check_one(tx, QuotaOwner(project_id, share_type=share_type_id), own, more, "share type")
 
 
 def show(plane: ControlPlane, owner: QuotaOwner) -> dict[QuotaResource, QuotaLine]:
@@ -180,8 +178,19 @@ def update_class(plane: ControlPlane, name: str, limits: Mapping[QuotaResource, 
 
 
 def _check_one(
-    limits: Limits, usage: Mapping[QuotaResource, Usage], more: Mapping[QuotaResource, int], whose: str
+    tx: Transaction, owner: QuotaOwner, limits: Limits, more: Mapping[QuotaResource, int], whose: str
 ) -> None:
+    """`owner` names the type by its id. What has no limit is not counted."""
+    limited = {name for name, wanted in more.items() if wanted > 0 and limits.get(name, UNLIMITED) != UNLIMITED}
+    if not limited:
+        return
+    usage = rows.usage(
+        tx,
+        owner.project_id,
+        user_id=owner.user_id,
+        share_type_id=owner.share_type,
+        resources=limited.difference(PER_ITEM),
+    )
     used = {resource: 0 if resource in PER_ITEM else line.in_use + line.reserved for resource, line in usage.items()}
     check_fits(limits, used, more, whose)
 
@@ -212,8 +221,11 @@ def _project_limits(tx: Transaction, plane: ControlPlane, project_id: str) -> Li
 
 
 def _class_limits(tx: Transaction, plane: ControlPlane, name: str) -> Limits:
-    configured = {resource: int(plane.conf.quota[resource]) for resource in QuotaResource}
-    return {**configured, **rows.limits(tx, QuotaScope.CLASS, subject=name)}
+    return {**_configured(plane), **rows.limits(tx, QuotaScope.CLASS, subject=name)}
+
+
+def _configured(plane: ControlPlane) -> Limits:
+    return {resource: int(plane.conf.quota[resource]) for resource in QuotaResource}
 
 
 def _check_minimum(resource: QuotaResource, limit: int) -> None:

@@ -11,80 +11,108 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType
 from penstock.ids import AccessRuleId, InstanceId, ShareId
 from penstock.store.aggregates import rule_state
+from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import access_rule_metadata, access_rules, instance_access_rules, shares
+from penstock.store.statements import insert_into
 
+_NOTES = pairs_of(access_rule_metadata, access_rule_metadata.c.access_rule_id == access_rules.c.id).label("metadata")
 _METADATA = select(access_rule_metadata).where(
     access_rule_metadata.c.access_rule_id.in_(bindparam("ids", expanding=True))
 )
 
 
+# Statements that run for every rule are built once: building one costs more than running it.
+_OLDEST_FIRST = (access_rules.c.created_at, access_rules.c.id)
+_SPEAKING = (
+    select(*access_rules.c, rule_state.label("state"), _NOTES)
+    .join(shares, shares.c.id == access_rules.c.share_id)
+    .outerjoin(
+        instance_access_rules,
+        (instance_access_rules.c.access_rule_id == access_rules.c.id)
+        & (instance_access_rules.c.share_instance_id == shares.c.instance_id),
+    )
+    .where(rule_state.is_not(None))
+    .order_by(*_OLDEST_FIRST)
+)
+_BY_ID = _SPEAKING.where(access_rules.c.id == bindparam("id"))
+_OF_SHARE = _SPEAKING.where(access_rules.c.share_id == bindparam("share_id"))
+_ON_INSTANCES = (
+    select(
+        *access_rules.c,
+        instance_access_rules.c.state,
+        instance_access_rules.c.share_instance_id.label("share_instance_id"),
+        _NOTES,
+    )
+    .join(instance_access_rules, instance_access_rules.c.access_rule_id == access_rules.c.id)
+    .where(instance_access_rules.c.share_instance_id.in_(bindparam("instance_ids", expanding=True)))
+    .order_by(*_OLDEST_FIRST)
+)
+_MOVING = (instance_access_rules.c.share_instance_id == bindparam("of_instance")) & instance_access_rules.c.state.in_(
+    bindparam("source", expanding=True)
+)
+_MOVING_THESE = _MOVING & instance_access_rules.c.access_rule_id.in_(bindparam("rule_ids", expanding=True))
+_MOVE, _MOVE_THESE = (
+    update(instance_access_rules)
+    .where(which)
+    .values(state=bindparam("target"), updated_at=bindparam("at"))
+    .returning(instance_access_rules.c.access_rule_id)
+    for which in (_MOVING, _MOVING_THESE)
+)
+
+
 def insert_rule(tx: Connection, rule: AccessRule, instance_ids: Collection[str]) -> None:
     """Store a rule, in `rule.state` on each of the instances."""
-    tx.execute(
-        insert(access_rules).values(
-            id=rule.id,
-            share_id=rule.share_id,
-            access_type=rule.access_type,
-            access_to=rule.access_to,
-            access_level=rule.access_level,
-            access_key=rule.access_key,
-            created_at=rule.created_at,
-            updated_at=rule.updated_at,
-        )
-    )
+    row = {
+        "id": rule.id,
+        "share_id": rule.share_id,
+        "access_type": rule.access_type,
+        "access_to": rule.access_to,
+        "access_level": rule.access_level,
+        "access_key": rule.access_key,
+        "created_at": rule.created_at,
+        "updated_at": rule.updated_at,
+    }
+    tx.execute(insert_into(access_rules), row)
     states = [{"access_rule_id": rule.id, "share_instance_id": i, "state": rule.state} for i in instance_ids]
-    tx.execute(insert(instance_access_rules), states)
+    tx.execute(insert_into(instance_access_rules), states)
     set_metadata(tx, rule.id, rule.metadata)
 
 
 def get(tx: Connection, rule_id: AccessRuleId | str) -> AccessRule | None:
     """The rule, in the worst of its states on all replicas of its share, or None."""
-    row = tx.execute(_speaking().where(access_rules.c.id == rule_id)).first()
-    return None if row is None else _rule(row, metadata_of(tx, [row.id]).get(row.id, {}))
+    row = tx.execute(_BY_ID, {"id": rule_id}).first()
+    return None if row is None else _rule(row)
 
 
 def of_share(tx: Connection, share_id: ShareId | str, *, metadata: Mapping[str, str] | None = None) -> list[AccessRule]:
     """The share's rules, each in the worst of its states on all replicas, oldest first."""
-    query = _speaking().where(access_rules.c.share_id == share_id)
+    query = _OF_SHARE
     for key, value in (metadata or {}).items():
         table = access_rule_metadata.c
         query = query.where(
             exists().where(table.access_rule_id == access_rules.c.id, table.key == key, table.value == value)
         )
-    return _rules(tx, query)
+    return [_rule(row) for row in tx.execute(query, {"share_id": share_id})]
 
 
 def of_instance(tx: Connection, instance_id: InstanceId | str) -> list[AccessRule]:
     """The rules with their states on that instance, oldest first."""
-    query = (
-        select(*access_rules.c, instance_access_rules.c.state)
-        .join(instance_access_rules, instance_access_rules.c.access_rule_id == access_rules.c.id)
-        .where(instance_access_rules.c.share_instance_id == instance_id)
-    )
-    return _rules(tx, query)
+    return [_rule(row) for row in tx.execute(_ON_INSTANCES, {"instance_ids": [instance_id]})]
 
 
 def of_instances(tx: Connection, instance_ids: Collection[str]) -> dict[str, list[AccessRule]]:
-    """Rules of several instances, by instance, in two queries."""
-    query = (
-        select(*access_rules.c, instance_access_rules.c.state, instance_access_rules.c.share_instance_id)
-        .join(instance_access_rules, instance_access_rules.c.access_rule_id == access_rules.c.id)
-        .where(instance_access_rules.c.share_instance_id.in_(list(instance_ids)))
-        .order_by(access_rules.c.created_at, access_rules.c.id)
-    )
-    rows = tx.execute(query).all()
-    notes = metadata_of(tx, [row.id for row in rows])
+    """Rules of several instances, by instance, in one query."""
     found: dict[str, list[AccessRule]] = {}
-    for row in rows:
-        found.setdefault(row.share_instance_id, []).append(_rule(row, notes.get(row.id, {})))
+    for row in tx.execute(_ON_INSTANCES, {"instance_ids": list(instance_ids)}):
+        found.setdefault(row.share_instance_id, []).append(_rule(row))
     return found
 
 
 def find(tx: Connection, share_id: ShareId | str, access_type: AccessType, access_to: str) -> AccessRule | None:
     """The share's rule for exactly that client, or None."""
-    same = (access_rules.c.share_id == share_id) & (access_rules.c.access_type == access_type)
-    row = tx.execute(_speaking().where(same & (access_rules.c.access_to == access_to))).first()
-    return None if row is None else _rule(row, metadata_of(tx, [row.id]).get(row.id, {}))
+    same = (access_rules.c.access_type == access_type) & (access_rules.c.access_to == access_to)
+    row = tx.execute(_OF_SHARE.where(same), {"share_id": share_id}).first()
+    return None if row is None else _rule(row)
 
 
 def set_states(
@@ -97,13 +125,9 @@ def set_states(
     rule_ids: Collection[str] | None = None,
 ) -> list[AccessRuleId]:
     """Move the instance's rules (those of `rule_ids`, or all) from one of `source` to `target`; returns which moved."""
-    table = instance_access_rules
-    mine = (table.c.share_instance_id == instance_id) & table.c.state.in_(list(source))
-    if rule_ids is not None:
-        mine = mine & table.c.access_rule_id.in_(list(rule_ids))
-    moved = [AccessRuleId(row.access_rule_id) for row in tx.execute(select(table.c.access_rule_id).where(mine))]
-    tx.execute(update(table).where(mine).values(state=target, updated_at=now))
-    return moved
+    of: dict[str, Any] = {"of_instance": instance_id, "source": list(source), "target": target, "at": now}
+    statement, these = (_MOVE, {}) if rule_ids is None else (_MOVE_THESE, {"rule_ids": list(rule_ids)})
+    return [AccessRuleId(rule_id) for rule_id in tx.execute(statement, {**of, **these}).scalars()]
 
 
 def add_instance(
@@ -161,26 +185,7 @@ def delete_metadata(tx: Connection, rule_id: AccessRuleId | str, key: str) -> bo
     return tx.execute(delete(table).where(table.c.access_rule_id == rule_id, table.c.key == key)).rowcount > 0
 
 
-def _speaking() -> Any:
-    return (
-        select(*access_rules.c, rule_state.label("state"))
-        .join(shares, shares.c.id == access_rules.c.share_id)
-        .outerjoin(
-            instance_access_rules,
-            (instance_access_rules.c.access_rule_id == access_rules.c.id)
-            & (instance_access_rules.c.share_instance_id == shares.c.instance_id),
-        )
-        .where(rule_state.is_not(None))
-    )
-
-
-def _rules(tx: Connection, query: Any) -> list[AccessRule]:
-    rows = tx.execute(query.order_by(access_rules.c.created_at, access_rules.c.id)).all()
-    notes = metadata_of(tx, [row.id for row in rows])
-    return [_rule(row, notes.get(row.id, {})) for row in rows]
-
-
-def _rule(row: Any, metadata: dict[str, str]) -> AccessRule:
+def _rule(row: Any) -> AccessRule:
     return AccessRule(
         id=AccessRuleId(row.id),
         share_id=ShareId(row.share_id),
@@ -189,7 +194,7 @@ def _rule(row: Any, metadata: dict[str, str]) -> AccessRule:
         access_level=AccessLevel(row.access_level),
         access_key=row.access_key,
         state=AccessState(row.state),
-        metadata=metadata,
+        metadata=parse_pairs(row.metadata),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

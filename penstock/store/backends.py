@@ -68,6 +68,7 @@ _PLACED = (
 _SERVICES = select(services).order_by(services.c.id)
 _SERVICE = _SERVICES.where(services.c.binary == bindparam("binary"), services.c.host == bindparam("host"))
 _SERVICES_OF = _SERVICES.where(services.c.binary == bindparam("binary"))
+_SERVICES_AT = _SERVICES.where(services.c.host == bindparam("host"))
 _POOLS = select(pools).order_by(pools.c.ref)
 _ZONE = select(availability_zones.c.id).where(availability_zones.c.name == bindparam("name"))
 
@@ -91,8 +92,9 @@ def list_services(tx: Connection, *, binary: str | None = None, host: str | None
         return [_service(row) for row in tx.execute(_SERVICES_OF, {"binary": binary})]
     if binary is not None:
         return [_service(row) for row in tx.execute(_SERVICE, {"binary": binary, "host": host})]
-    query = _SERVICES if host is None else _SERVICES.where(services.c.host == host)
-    return [_service(row) for row in tx.execute(query)]
+    if host is not None:
+        return [_service(row) for row in tx.execute(_SERVICES_AT, {"host": host})]
+    return [_service(row) for row in tx.execute(_SERVICES)]
 
 
 def update_service(tx: Connection, service_id: int, **values: Any) -> None:

@@ -68,7 +68,8 @@ class Database:
         if self._in_memory:
             options["poolclass"] = StaticPool
         else:
-            options.update(pool_size=10, max_overflow=20)
+            # The one given back last first: it knows the statements and the pages, others may have to learn them again
+            options.update(pool_size=10, max_overflow=20, pool_use_lifo=True)
         engine = create_engine(self.url, **options)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -10,29 +10,33 @@ from sqlalchemy import ColumnElement, Connection, Integer, Row, bindparam, delet
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
+from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import export_location_metadata, export_locations, share_instances, shares
 from penstock.store.statements import insert_into, update_row
 
+_NOTES = pairs_of(export_location_metadata, export_location_metadata.c.export_location_id == export_locations.c.id)
 _LOCATIONS = (
-    select(export_locations)
+    select(*export_locations.c, _NOTES.label("metadata"))
     .where(export_locations.c.share_instance_id.in_(bindparam("ids", expanding=True)))
     .order_by(export_locations.c.ordinal)
 )
-_LOCATION_METADATA = select(export_location_metadata).where(
-    export_location_metadata.c.export_location_id.in_(bindparam("ids", expanding=True))
+_BY_ID = select(share_instances).where(share_instances.c.id == bindparam("id"))
+_OF_SHARE = (
+    select(share_instances)
+    .where(share_instances.c.share_id == bindparam("share_id"))
+    .order_by(share_instances.c.created_at, share_instances.c.id)
 )
 
 
 def get(tx: Connection, instance_id: InstanceId | str) -> ShareInstance | None:
     """The instance, or None."""
-    row = tx.execute(select(share_instances).where(share_instances.c.id == instance_id)).first()
+    row = tx.execute(_BY_ID, {"id": instance_id}).first()
     return None if row is None else instance_of(row)
 
 
 def of_share(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
     """All instances of a share, oldest first."""
-    query = select(share_instances).where(share_instances.c.share_id == share_id)
-    return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id))]
+    return [instance_of(row) for row in tx.execute(_OF_SHARE, {"share_id": share_id})]
 
 
 def on_backend(backend: str) -> ColumnElement[bool]:
@@ -109,20 +113,16 @@ def export_locations_of(tx: Connection, instance_id: InstanceId | str) -> list[E
 
 
 def locations_of_instances(tx: Connection, instance_ids: Sequence[str]) -> dict[str, list[ExportLocation]]:
-    """Export locations of several instances, by instance, in two queries."""
-    rows = tx.execute(_LOCATIONS, {"ids": list(instance_ids)}).all()
-    notes: dict[str, dict[str, str]] = {}
-    for row in tx.execute(_LOCATION_METADATA, {"ids": [row.id for row in rows]}) if rows else ():
-        notes.setdefault(row.export_location_id, {})[row.key] = row.value
+    """Export locations of several instances, by instance, in one query."""
     found: dict[str, list[ExportLocation]] = {}
-    for row in rows:
+    for row in tx.execute(_LOCATIONS, {"ids": list(instance_ids)}):
         found.setdefault(row.share_instance_id, []).append(
             ExportLocation(
                 id=ExportLocationId(row.id),
                 path=row.path,
                 is_admin_only=row.is_admin_only,
                 preferred=row.preferred,
-                metadata=notes.get(row.id, {}),
+                metadata=parse_pairs(row.metadata),
                 share_instance_id=InstanceId(row.share_instance_id),
                 created_at=row.created_at,
                 updated_at=row.updated_at,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +23,7 @@ LONG_AGO = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC, as all times in the
 _ADD = insert(operations)
 _OTHER = operations.alias("other")
 _DUE = (
-    (operations.c.backend == bindparam("backend"))
+    (operations.c.backend == bindparam("of_backend"))
     & (operations.c.state == OperationState.QUEUED)
     & or_(operations.c.not_before.is_(None), operations.c.not_before <= bindparam("now"))
 )
@@ -40,7 +39,7 @@ _BLOCKED = exists().where(
     ),
 )
 _RUNNABLE = (
-    select(operations)
+    select(operations.c.id)
     .where(_DUE, operations.c.resource_key.not_in(bindparam("busy_keys", expanding=True)), ~_BLOCKED)
     .order_by(operations.c.sequence)
     .limit(bindparam("most"))
@@ -48,12 +47,13 @@ _RUNNABLE = (
 _ANY_DUE = select(operations.c.id).where(_DUE).limit(1)
 _CLAIM = (
     update(operations)
-    .where(operations.c.id.in_(bindparam("ids", expanding=True)))
+    .where(operations.c.id.in_(_RUNNABLE))
     .values(
         state=OperationState.RUNNING,
         attempts=operations.c.attempts + 1,
         started_at=func.coalesce(operations.c.started_at, bindparam("now")),
     )
+    .returning(operations)
 )
 _FINISH = (
     update(operations)
@@ -109,25 +109,15 @@ def claim(
     this is one of OVERTAKING; nor does what runs at such a service. No two of the answer concern the same resource.
     """
     hold(tx, "operations.claim")  # two backends may have runnable operations of one resource, and only one may have it
-    wanted = {"backend": backend, "now": now, "busy_keys": list(busy_keys), "most": limit}
+    wanted = {"of_backend": backend, "now": now, "busy_keys": list(busy_keys), "most": limit}
     wanted["down_since"] = down_since or LONG_AGO
-    found = [_operation(row) for row in tx.execute(_RUNNABLE, wanted)]
-    if found:
-        tx.execute(_CLAIM, {"ids": [operation.id for operation in found], "now": now})
-    return [
-        replace(
-            operation,
-            state=OperationState.RUNNING,
-            attempts=operation.attempts + 1,
-            started_at=operation.started_at or now,
-        )
-        for operation in found
-    ]
+    claimed = sorted(tx.execute(_CLAIM, wanted), key=lambda row: row.sequence)
+    return [_operation(row) for row in claimed]
 
 
 def has_runnable(tx: Connection, backend: str, *, now: datetime) -> bool:
     """Is there a queued operation whose time has come? A cheap look before a writing transaction."""
-    return tx.execute(_ANY_DUE, {"backend": backend, "now": now}).first() is not None
+    return tx.execute(_ANY_DUE, {"of_backend": backend, "now": now}).first() is not None
 
 
 def requeue_interrupted(tx: Connection, backend: str, *, busy_keys: Collection[str] = ()) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, or_, select, update
 
 from penstock.domain.quotas import QuotaResource, Usage
 from penstock.domain.shares import ShareStatus
@@ -68,6 +68,39 @@ _LIMITS = select(quotas.c.resource, quotas.c.hard_limit).where(
     quotas.c.project_id == bindparam("project_id"),
     quotas.c.subject == bindparam("subject"),
 )
+_LIMITS_OF_REQUEST = select(quotas.c.scope, quotas.c.resource, quotas.c.hard_limit).where(
+    or_(
+        (quotas.c.scope == QuotaScope.CLASS)
+        & (quotas.c.project_id == "")
+        & (quotas.c.subject == bindparam("of_class")),
+        (quotas.c.project_id == bindparam("project_id"))
+        & or_(
+            (quotas.c.scope == QuotaScope.PROJECT) & (quotas.c.subject == ""),
+            (quotas.c.scope == QuotaScope.USER) & (quotas.c.subject == bindparam("user_id")),
+            (quotas.c.scope == QuotaScope.TYPE) & (quotas.c.subject == bindparam("share_type_id")),
+        ),
+    )
+)
+# What is counted by one query: asked only when one of them matters.
+SHARE_RESOURCES = (QuotaResource.SHARES, QuotaResource.GIGABYTES)
+SNAPSHOT_RESOURCES = (QuotaResource.SNAPSHOTS, QuotaResource.SNAPSHOT_GIGABYTES)
+REPLICA_RESOURCES = (QuotaResource.SHARE_REPLICAS, QuotaResource.REPLICA_GIGABYTES)
+_COUNTS: tuple[tuple[tuple[QuotaResource, QuotaResource], Select[Any], ColumnElement[Any], ColumnElement[Any]], ...] = (
+    (SHARE_RESOURCES, _SHARES, shares.c.user_id, shares.c.share_type_id),
+    (SNAPSHOT_RESOURCES, _SNAPSHOTS, snapshots.c.user_id, shares.c.share_type_id),
+    (REPLICA_RESOURCES, _REPLICAS, shares.c.user_id, shares.c.share_type_id),
+)
+
+
+def limits_of_request(
+    tx: Connection, quota_class: str, *, project_id: str, user_id: str, share_type_id: str | None
+) -> dict[QuotaScope, dict[QuotaResource, int]]:
+    """What is stored in every scope that a request of that user, for that type, is held to. One query."""
+    of = {"of_class": quota_class, "project_id": project_id, "user_id": user_id, "share_type_id": share_type_id}
+    found: dict[QuotaScope, dict[QuotaResource, int]] = {scope: {} for scope in QuotaScope}
+    for row in tx.execute(_LIMITS_OF_REQUEST, of):
+        found[QuotaScope(row.scope)][QuotaResource(row.resource)] = row.hard_limit
+    return found
 
 
 def limits(tx: Connection, scope: QuotaScope, *, project_id: str = "", subject: str = "") -> dict[QuotaResource, int]:
@@ -106,29 +139,28 @@ def delete_limits(tx: Connection, scope: QuotaScope, *, project_id: str = "", su
 
 
 def usage(
-    tx: Connection, project_id: str, *, user_id: str | None = None, share_type_id: str | None = None
+    tx: Connection,
+    project_id: str,
+    *,
+    user_id: str | None = None,
+    share_type_id: str | None = None,
+    resources: Collection[QuotaResource] = tuple(QuotaResource),
 ) -> dict[QuotaResource, Usage]:
-    """What the project (a user of it, a type in it) uses, from the rows. `in_use` includes what is being created."""
-    shares_used, snapshots_used, replicas_used = _SHARES, _SNAPSHOTS, _REPLICAS
-    if user_id is not None:
-        shares_used = shares_used.where(shares.c.user_id == user_id)
-        replicas_used = replicas_used.where(shares.c.user_id == user_id)
-        snapshots_used = snapshots_used.where(snapshots.c.user_id == user_id)
-    if share_type_id is not None:
-        shares_used = shares_used.where(shares.c.share_type_id == share_type_id)
-        replicas_used = replicas_used.where(shares.c.share_type_id == share_type_id)
-        snapshots_used = snapshots_used.where(shares.c.share_type_id == share_type_id)
-    of = {"project_id": project_id}
-    counts, gib, new, new_gib = map(int, tx.execute(shares_used, of).one())
-    snapshot_counts, snapshot_gib, new_snapshots, new_snapshot_gib = map(int, tx.execute(snapshots_used, of).one())
-    replica_counts, replica_gib, new_replicas, new_replica_gib = map(int, tx.execute(replicas_used, of).one())
+    """What the project (a user of it, a type in it) uses, from the rows. `in_use` includes what is being created.
+
+    Only `resources` need be right; one query for shares, snapshots, replicas each.
+    """
     found = {resource: Usage(0) for resource in QuotaResource}
-    found[QuotaResource.SHARES] = Usage(counts - new, new)
-    found[QuotaResource.GIGABYTES] = Usage(gib - new_gib, new_gib)
-    found[QuotaResource.SNAPSHOTS] = Usage(snapshot_counts - new_snapshots, new_snapshots)
-    found[QuotaResource.SNAPSHOT_GIGABYTES] = Usage(snapshot_gib - new_snapshot_gib, new_snapshot_gib)
-    found[QuotaResource.SHARE_REPLICAS] = Usage(replica_counts - new_replicas, new_replicas)
-    found[QuotaResource.REPLICA_GIGABYTES] = Usage(replica_gib - new_replica_gib, new_replica_gib)
+    for counted, query, owner, of_type in _COUNTS:
+        if not set(counted).intersection(resources):
+            continue
+        if user_id is not None:
+            query = query.where(owner == user_id)
+        if share_type_id is not None:
+            query = query.where(of_type == share_type_id)
+        count, gib, new, new_gib = map(int, tx.execute(query, {"project_id": project_id}).one())
+        found[counted[0]] = Usage(count - new, new)
+        found[counted[1]] = Usage(gib - new_gib, new_gib)
     return found
 
 

@@ -14,18 +14,11 @@ from sqlalchemy import Connection, select
 
 from penstock.domain.shares import Share
 from penstock.store.aggregates import access_rules_status, has_replicas
-from penstock.store.json_pairs import JsonPairs
-from penstock.store.schema import share_instances, share_metadata, shares
-from penstock.store.shares import SORTABLE, Page, ShareFilter, narrow
+from penstock.store.schema import share_instances, shares
+from penstock.store.shares import METADATA_TEXT, SORTABLE, Page, ShareFilter, narrow
 
 ShareLine = Sequence[Any]  # the columns of COLUMNS, in that order
 
-
-_METADATA = (
-    select(JsonPairs(share_metadata.c.key, share_metadata.c.value))
-    .where(share_metadata.c.share_id == shares.c.id)
-    .scalar_subquery()
-)
 
 # What a line holds, by the name the API publishes it under, and where a domain share has it.
 _FIELDS: tuple[tuple[str, Any, str], ...] = (
@@ -75,7 +68,7 @@ TYPE_ID = COLUMNS.index("share_type")
 CREATED_AT = COLUMNS.index("created_at")
 METADATA = COLUMNS.index("metadata")
 
-_LINES = select(*(column for _, column, _ in _FIELDS), _METADATA.label("metadata")).join(
+_LINES = select(*(column for _, column, _ in _FIELDS), METADATA_TEXT).join(
     share_instances, share_instances.c.id == shares.c.instance_id
 )
 

@@ -16,6 +16,7 @@ from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId, UserId
 from penstock.store.aggregates import has_replicas, replicas_rules_status
 from penstock.store.instances import IS_ON_BACKEND, insert_instance, instance_of, prefix_of
+from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import (
     export_locations,
     share_instances,
@@ -27,7 +28,12 @@ from penstock.store.schema import (
 from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
-_TOGETHER = [has_replicas.label("has_replicas"), replicas_rules_status.label("replicas_rules_status")]
+METADATA_TEXT = pairs_of(share_metadata, share_metadata.c.share_id == shares.c.id).label("metadata")
+_TOGETHER = [
+    has_replicas.label("has_replicas"),
+    replicas_rules_status.label("replicas_rules_status"),
+    METADATA_TEXT,
+]
 _SHARE = select(*shares.c, *_INSTANCE, *_TOGETHER).join(share_instances, share_instances.c.id == shares.c.instance_id)
 _EACH = select(*shares.c, *_INSTANCE, *_TOGETHER).join(share_instances, share_instances.c.share_id == shares.c.id)
 
@@ -40,6 +46,11 @@ _ON_BACKEND = _EACH.where(IS_ON_BACKEND, share_instances.c.status.in_(bindparam(
     shares.c.created_at, shares.c.id
 )
 _BY_IDS = _SHARE.where(shares.c.id.in_(bindparam("ids", expanding=True)))
+_HOST = (
+    select(share_instances.c.host)
+    .join(shares, shares.c.instance_id == share_instances.c.id)
+    .where(shares.c.id == bindparam("id"))
+)
 _METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 SORTABLE = {
@@ -144,13 +155,19 @@ def insert_share(tx: Connection, share: Share) -> None:
 def get(tx: Connection, share_id: ShareId | str) -> Share | None:
     """The share with its instance and metadata, or None."""
     row = tx.execute(_BY_ID, {"id": share_id}).first()
-    return None if row is None else _share(row, get_metadata(tx, row.id))
+    return None if row is None else _share(row)
 
 
 def get_by_instance(tx: Connection, instance_id: InstanceId | str) -> Share | None:
     """The share that instance belongs to, with **that** instance (also when another one speaks for it)."""
     row = tx.execute(_BY_INSTANCE, {"id": instance_id}).first()
-    return None if row is None else _share(row, get_metadata(tx, row.id))
+    return None if row is None else _share(row)
+
+
+def host_of(tx: Connection, share_id: ShareId | str) -> str | None:
+    """The pool of the instance that speaks for the share; None when it is on none, or there is no such share."""
+    host: str | None = tx.execute(_HOST, {"id": share_id}).scalar()
+    return host
 
 
 def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
@@ -158,27 +175,22 @@ def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
     found: dict[str, Share] = {}
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
         part = list(share_ids[start : start + 10_000])
-        notes = metadata_of(tx, part)
-        found |= {row.id: _share(row, notes.get(row.id, {})) for row in tx.execute(_BY_IDS, {"ids": part})}
+        found |= {row.id: _share(row) for row in tx.execute(_BY_IDS, {"ids": part})}
     return found
 
 
 def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its instances, with that instance, oldest first."""
-    rows = tx.execute(_EACH_INSTANCE, {"id": share_id}).all()
-    notes = get_metadata(tx, share_id) if rows else {}
-    return [_share(row, notes) for row in rows]
+    return [_share(row) for row in tx.execute(_EACH_INSTANCE, {"id": share_id})]
 
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
-    """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. Two queries."""
-    rows = tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)}).all()
-    notes = metadata_of(tx, [row.id for row in rows])
-    return [_share(row, notes.get(row.id, {})) for row in rows]
+    """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. One query."""
+    return [_share(row) for row in tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)})]
 
 
 def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> list[Share]:
-    """Shares matching `wanted`, one page. Two queries however many shares."""
+    """Shares matching `wanted`, one page. One query however many shares."""
     order = SORTABLE[page.sort_key]
     tie = shares.c.id
     query = narrow(_SHARE, wanted).order_by(*((order.desc(), tie.desc()) if page.descending else (order, tie)))
@@ -186,9 +198,7 @@ def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> lis
         query = query.limit(page.limit)
     if page.offset:
         query = query.offset(page.offset)
-    rows = tx.execute(query).all()
-    notes = metadata_of(tx, [row.id for row in rows])
-    return [_share(row, notes.get(row.id, {})) for row in rows]
+    return [_share(row) for row in tx.execute(query)]
 
 
 def count_shares(tx: Connection, wanted: ShareFilter) -> int:
@@ -379,7 +389,7 @@ def _related(wanted: ShareFilter) -> list[Any]:
     return found
 
 
-def _share(row: Row[Any], metadata: dict[str, str]) -> Share:
+def _share(row: Row[Any]) -> Share:
     return Share(
         id=ShareId(row.id),
         name=row.display_name,
@@ -402,7 +412,7 @@ def _share(row: Row[Any], metadata: dict[str, str]) -> Share:
         source_share_group_snapshot_member_id=row.source_share_group_snapshot_member_id,
         mount_point_name=row.mount_point_name,
         used_bytes=row.used_bytes,
-        metadata=metadata,
+        metadata=parse_pairs(row.metadata),
         created_at=row.created_at,
         updated_at=row.updated_at,
         instance=instance_of(row, "i_"),

@@ -15,21 +15,23 @@ from penstock.errors import Conflict
 from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
 from penstock.store.aggregates import replicas_snapshot_status, snapshot_status
 from penstock.store.instances import IS_ON_BACKEND, prefix_of
+from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.shares import Page, like
 from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]
+_METADATA_TEXT = pairs_of(snapshot_metadata, snapshot_metadata.c.snapshot_id == snapshots.c.id).label("metadata")
 _JOINED = snapshots.join(snapshot_instances, snapshot_instances.c.id == snapshots.c.instance_id)
 _SNAPSHOT: Select[Any] = select(
-    *snapshots.c, *_INSTANCE, replicas_snapshot_status.label("replicas_status")
+    *snapshots.c, *_INSTANCE, replicas_snapshot_status.label("replicas_status"), _METADATA_TEXT
 ).select_from(_JOINED)
 
 _BY_ID = _SNAPSHOT.where(snapshots.c.id == bindparam("id"))
 _METADATA = select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(bindparam("ids", expanding=True)))
 
 _ON_BACKEND = (
-    select(*snapshots.c, *_INSTANCE)
+    select(*snapshots.c, *_INSTANCE, _METADATA_TEXT)
     .select_from(
         snapshots.join(snapshot_instances, snapshot_instances.c.snapshot_id == snapshots.c.id).join(
             share_instances, share_instances.c.id == snapshot_instances.c.share_instance_id
@@ -103,22 +105,24 @@ def insert_instance(tx: Connection, instance: SnapshotInstance) -> None:
 def get(tx: Connection, snapshot_id: SnapshotId | str) -> Snapshot | None:
     """The snapshot with its instance and metadata, or None."""
     row = tx.execute(_BY_ID, {"id": snapshot_id}).first()
-    return None if row is None else _snapshot(row, get_metadata(tx, row.id))
+    return None if row is None else _snapshot(row)
 
 
 def get_by_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> Snapshot | None:
     """The snapshot that instance belongs to, with that instance."""
     joined = snapshots.join(snapshot_instances, snapshot_instances.c.snapshot_id == snapshots.c.id)
-    query = select(*snapshots.c, *_INSTANCE).select_from(joined).where(snapshot_instances.c.id == instance_id)
+    query = (
+        select(*snapshots.c, *_INSTANCE, _METADATA_TEXT)
+        .select_from(joined)
+        .where(snapshot_instances.c.id == instance_id)
+    )
     row = tx.execute(query).first()
-    return None if row is None else _snapshot(row, get_metadata(tx, row.id))
+    return None if row is None else _snapshot(row)
 
 
 def of_backend(tx: Connection, backend: str, *, statuses: Sequence[SnapshotStatus]) -> list[Snapshot]:
     """Snapshots in one of `statuses` whose share instance is on ``host@backend``, each with that instance."""
-    rows = tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)}).all()
-    notes = metadata_of(tx, [row.id for row in rows])
-    return [_snapshot(row, notes.get(row.id, {})) for row in rows]
+    return [_snapshot(row) for row in tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)})]
 
 
 def instances_of(tx: Connection, snapshot_id: SnapshotId | str) -> list[SnapshotInstance]:
@@ -136,9 +140,7 @@ def list_snapshots(tx: Connection, wanted: SnapshotFilter, page: Page = Page()) 
         query = query.limit(page.limit)
     if page.offset:
         query = query.offset(page.offset)
-    rows = tx.execute(query).all()
-    notes = metadata_of(tx, [row.id for row in rows])
-    return [_snapshot(row, notes.get(row.id, {})) for row in rows]
+    return [_snapshot(row) for row in tx.execute(query)]
 
 
 def count_snapshots(tx: Connection, wanted: SnapshotFilter) -> int:
@@ -255,7 +257,7 @@ def instance_in(row: Row[Any], prefix: str = "") -> SnapshotInstance:
     )
 
 
-def _snapshot(row: Row[Any], metadata: dict[str, str]) -> Snapshot:
+def _snapshot(row: Any) -> Snapshot:
     status = row._mapping.get("replicas_status")  # noqa: SLF001 - as above; only where the snapshot was asked for
     return Snapshot(
         id=SnapshotId(row.id),
@@ -267,7 +269,7 @@ def _snapshot(row: Row[Any], metadata: dict[str, str]) -> Snapshot:
         size_gib=row.size_gib,
         share_size_gib=row.share_size_gib,
         share_protocol=row.share_proto,
-        metadata=metadata,
+        metadata=parse_pairs(row.metadata),
         created_at=row.created_at,
         updated_at=row.updated_at,
         instance=instance_in(row, "i_"),

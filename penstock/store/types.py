@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, selec
 
 from penstock.domain.types import ShareType
 from penstock.ids import ShareTypeId
+from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import (
     share_group_type_share_types,
     share_type_extra_specs,
@@ -18,12 +19,11 @@ from penstock.store.schema import (
     shares,
 )
 
-_ALL = select(share_types).order_by(share_types.c.created_at, share_types.c.id)
+_SPECS_TEXT = pairs_of(share_type_extra_specs, share_type_extra_specs.c.share_type_id == share_types.c.id)
+_ALL = select(*share_types.c, _SPECS_TEXT.label("extra_specs")).order_by(share_types.c.created_at, share_types.c.id)
 _BY_ID = _ALL.where(share_types.c.id == bindparam("id"))
+_NAMES = select(share_types.c.id, share_types.c.name)
 _BY_NAME = _ALL.where(share_types.c.name == bindparam("name"))
-_SPECS = select(share_type_extra_specs).where(
-    share_type_extra_specs.c.share_type_id.in_(bindparam("ids", expanding=True))
-)
 
 
 def insert_type(tx: Connection, share_type: ShareType) -> None:
@@ -68,7 +68,7 @@ def list_types(tx: Connection, *, project_id: str | None = None, is_public: bool
 
 def names(tx: Connection) -> dict[str, str]:
     """The name of every type, by id."""
-    return {row.id: row.name for row in tx.execute(select(share_types.c.id, share_types.c.name))}
+    return {row.id: row.name for row in tx.execute(_NAMES)}
 
 
 def is_open_to(tx: Connection, type_id: ShareTypeId | str, project_id: str) -> bool:
@@ -127,10 +127,6 @@ def remove_project(tx: Connection, type_id: ShareTypeId | str, project_id: str) 
 
 
 def _types(tx: Connection, query: Any, of: Mapping[str, str] | None = None) -> list[ShareType]:
-    rows = tx.execute(query, of).all()
-    specs: dict[str, dict[str, str]] = {}
-    for row in tx.execute(_SPECS, {"ids": [row.id for row in rows]}):
-        specs.setdefault(row.share_type_id, {})[row.key] = row.value
     return [
         ShareType(
             id=ShareTypeId(row.id),
@@ -139,7 +135,7 @@ def _types(tx: Connection, query: Any, of: Mapping[str, str] | None = None) -> l
             is_public=row.is_public,
             created_at=row.created_at,
             updated_at=row.updated_at,
-            extra_specs=specs.get(row.id, {}),
+            extra_specs=parse_pairs(row.extra_specs),
         )
-        for row in rows
+        for row in tx.execute(query, of)
     ]

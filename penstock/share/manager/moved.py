@@ -26,5 +26,5 @@ def place_of(tx: Transaction, call: Call) -> str:
     kind, _, share_id = call.resource_key.partition(":")
     if kind != "share" or call.method not in FOLLOWING:
         return call.backend
-    share = shares.get(tx, share_id)
-    return call.backend if share is None or share.instance.host is None else service_host(share.instance.host)
+    host = shares.host_of(tx, share_id)
+    return call.backend if host is None else service_host(host)
