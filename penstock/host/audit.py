@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
 from penstock.errors import Fault
+from penstock.host.message_bus import BusAnswer, BusCall, BusHost, MessageBus
 from penstock.host.runner import Completed, Host
 from penstock.host.streaming import StreamHost
 from penstock.metrics import COMMAND_SECONDS
@@ -43,6 +45,21 @@ class AuditedHost:
     def streams(self) -> StreamHost | None:
         """The host within, when streams can be made of it; `stream_told` tells of them here."""
         return self._host if isinstance(self._host, StreamHost) else None
+
+    @property
+    def bus(self) -> MessageBus | None:
+        """The bus of the host within, whose calls the log is told of."""
+        within = self._host.bus if isinstance(self._host, BusHost) else None
+        return None if within is None else _AuditedBus(self, within)
+
+    def call_told(self, bus: MessageBus, call: BusCall, *, timeout_s: float) -> BusAnswer:
+        """A call on the bus belongs in the audit as a command does."""
+        words = [call.service, call.path, f"{call.interface}.{call.method}", *map(str, call.arguments)]
+        with self._fault_told(bus_call=words):
+            answer = bus.call(call, timeout_s=timeout_s)
+        COMMAND_SECONDS.labels(self.name, "dbus").observe(answer.seconds)
+        self._log.info("host.bus_call", bus_call=words, error=answer.error, seconds=round(answer.seconds, 4))
+        return answer
 
     def stream_told(self, done: Completed) -> None:
         """A stream's end here belongs in the audit."""
@@ -86,6 +103,15 @@ class AuditedHost:
         except Fault as fault:
             self._log.warning("host.no_answer", **what, fault=type(fault).__name__, seconds=_since(started))
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class _AuditedBus:
+    host: AuditedHost
+    within: MessageBus
+
+    def call(self, call: BusCall, *, timeout_s: float) -> BusAnswer:
+        return self.host.call_told(self.within, call, timeout_s=timeout_s)
 
 
 def _since(started: float) -> float:

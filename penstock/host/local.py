@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from penstock.errors import Unavailable, UnknownResult
 from penstock.host import files
+from penstock.host.message_bus import SystemBus
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_pipeline, run_process
 from penstock.host.programs import check_killed, check_wrapped, not_started
 from penstock.host.runner import Completed
@@ -66,6 +67,11 @@ class LocalHost:
     def login(self) -> LoginFrom | None:
         """None: nobody need log in to get to where we are."""
         return None
+
+    @functools.cached_property
+    def bus(self) -> SystemBus | None:
+        """This machine's own bus; behind a prefix we may be somebody else there, or somewhere else."""
+        return None if self._prefix else SystemBus(self.name)
 
     @contextlib.contextmanager
     def launching(self, argv: Sequence[str]) -> Iterator[Launch]:

@@ -15,6 +15,8 @@ from typing import Any
 from penstock.exports.nfs import NfsServer
 from penstock.exports.nfs_ganesha import INDEX, GaneshaNfs
 from penstock.exports.nfs_kernel import KernelNfs
+from penstock.host.local import LocalHost
+from penstock.host.message_bus import SystemBus
 from penstock.host.runner import Completed, Host
 from tests.simulation.nfs_host import ETAB, SimulatedNfs
 from tests.simulation.zfs_host import SimulatedHost
@@ -165,6 +167,16 @@ class GaneshaSite(RealSite):
         meanwhile()
         self.ran("env", *preload, *command)
         until(lambda: self.bus("ShowExports").exit_code == 0)
+
+
+class ReachedByBus(LocalHost):
+    """A host of the lab whose bus we speak to ourselves, as the daemon does on its own machine."""
+
+    bus = None  # type: ignore[assignment]
+
+    def __init__(self, host: LocalHost, pid: int) -> None:
+        super().__init__(host.name, prefix=host._prefix)
+        self.bus = SystemBus(host.name, f"/proc/{pid}/root/run/dbus/system_bus_socket")
 
 
 class KernelSite(RealSite):

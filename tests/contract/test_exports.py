@@ -17,7 +17,7 @@ from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs import Preference, choose
 from penstock.exports.nfs_ganesha import GaneshaNfs, free_id
 from penstock.exports.nfs_kernel import KernelNfs
-from tests.contract.nfs_sites import GaneshaSite, KernelSite, RealSite, SimulatedSite, Site, until
+from tests.contract.nfs_sites import GaneshaSite, KernelSite, ReachedByBus, RealSite, SimulatedSite, Site, until
 from tests.simulation.nfs_host import ETAB
 
 
@@ -34,6 +34,13 @@ def ganesha_site(request: Any) -> GaneshaSite:
 
 
 @pytest.fixture(scope="module")
+def ganesha_by_bus(request: Any, ganesha_site: GaneshaSite) -> GaneshaSite:
+    lab = request.getfixturevalue("lab")
+    host = ReachedByBus(lab.host("h1"), lab._pid("h1"))
+    return GaneshaSite(host, ganesha_site.address, ganesha_site.clients, ganesha_site.addresses)
+
+
+@pytest.fixture(scope="module")
 def kernel_site(request: Any) -> KernelSite:
     host, clients = request.getfixturevalue("kernel_host"), request.getfixturevalue("lab_clients")
     lab, machines = request.getfixturevalue("lab_space"), request.getfixturevalue("kernel_lab")
@@ -44,6 +51,7 @@ def kernel_site(request: Any) -> KernelSite:
     params=[
         "simulated",
         pytest.param("ganesha_site", marks=pytest.mark.lab),
+        pytest.param("ganesha_by_bus", marks=pytest.mark.lab),
         pytest.param("kernel_site", marks=pytest.mark.kernel),
     ]
 )

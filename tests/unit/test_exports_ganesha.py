@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from penstock.errors import BackendFault, Unsupported
 from penstock.exports import ganesha_files, shards
-from penstock.exports.ganesha_bus import Served, parse_list, parse_shown, served_by
+from penstock.exports.bus_text import read_answer
+from penstock.exports.ganesha_bus import Served, listed_in, served_by, shown_in
 from penstock.exports.ganesha_files import Numbered
 from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs_ganesha import LAST_BYTES, free_id
@@ -175,17 +176,17 @@ def test_what_ganesha_shows_is_what_we_asked() -> None:
         ClientRule("fd00::5", writable=False, squash=Squash.ALL_SQUASH),
         ClientRule("10.80.0.0/24", writable=True),
     )
-    shown = parse_shown(SHOWN)
+    shown = shown_in(read_answer(SHOWN))
     assert shown.path == "/export/x/s00001"
     assert set(shown.rules) == set(served_by(Export("/export/x/s00001", "i-1", rules)).rules)
 
 
 def test_no_clients_shown() -> None:
-    assert parse_shown(SHOWN[: SHOWN.index("      struct")] + "   ]\n") == Served("/export/x/s00001", ())
+    assert shown_in(read_answer(SHOWN[: SHOWN.index("      struct")] + "   ]\n")) == Served("/export/x/s00001", ())
 
 
 def test_list() -> None:
-    assert parse_list(LISTED) == {0: "/", 10: "/export/x/a b"}
+    assert listed_in(read_answer(LISTED)) == {0: "/", 10: "/export/x/a b"}
 
 
 def test_numbers_are_stable_and_distinct() -> None:
