@@ -27,8 +27,9 @@ STOP_TIMEOUT_S = 30.0
 class LabDaemon:
     """A daemon with everything it keeps under `work`: ``penstock.conf``, ``clouds.yaml``, log, state.
 
-    `backends` is section → lines of it; `options` are lines of ``[DEFAULT]``. `inside` is an argv that enters a machine
-    of the lab, where the daemon then runs, listening on that machine's `address`.
+    `backends` is section → lines of it; one with a ``volume_driver`` has volumes, the others shares. `options` are
+    lines of ``[DEFAULT]``. `inside` is an argv that enters a machine of the lab, where the daemon then runs, listening
+    on that machine's `address`.
     """
 
     def __init__(
@@ -139,14 +140,19 @@ class LabDaemon:
             "[DEFAULT]",
             f"state_path = {self._work / 'state'}",
             "host = lab",
-            f"enabled_share_backends = {','.join(self._backends)}",
+            f"enabled_share_backends = {','.join(name for name in self._backends if not self._has_volumes(name))}",
+            f"enabled_backends = {','.join(name for name in self._backends if self._has_volumes(name))}",
             f"osapi_share_listen = {self._address}",
             f"osapi_share_listen_port = {self._port}",
             *self._options,
         ]
         for section, own in self._backends.items():
-            lines += ["", f"[{section}]", f"share_backend_name = {section}", *own]
+            kind = "volume" if self._has_volumes(section) else "share"
+            lines += ["", f"[{section}]", f"{kind}_backend_name = {section}", *own]
         self.config.write_text("\n".join([*lines, ""]))
+
+    def _has_volumes(self, section: str) -> bool:
+        return any(line.startswith("volume_driver") for line in self._backends[section])
 
     def _write_clouds(self) -> None:
         password = (self._work / "state" / "admin-password").read_text().strip()

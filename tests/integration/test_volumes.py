@@ -1,0 +1,290 @@
+"""The whole life of a volume on real storage, by the field's own clients: its data go through real iSCSI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import cinderclient.exceptions
+import openstack
+import pytest
+from cinderclient import client as cinder
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
+from lab.daemon import LabDaemon
+from lab.hosts import Lab
+from penstock.ids import new_id
+from tests.places import Place
+from tests.product.running import PORTS, QUICKLY, password
+from tests.product.volume_user import Initiator
+
+DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
+ROOT = "tank/blocks"
+MIB, GIB = 2**20, 2**30
+WAIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def lab(spacious_lab: Lab) -> Lab:
+    lab = spacious_lab.up(1, 2)
+    host = lab.host("h1")
+    assert host.run(["zfs", "create", ROOT], timeout_s=60).exit_code == 0
+    return lab
+
+
+@pytest.fixture(scope="module")
+def daemon(lab: Lab, place: Place) -> Iterator[LabDaemon]:
+    address = lab.address("h1")
+    section = (
+        DRIVER,
+        f"zfs_zpool_list = {ROOT}",
+        "zfs_use_ssh = True",
+        f"zfs_service_ip = {address}",
+        "zfs_ssh_username = root",
+        f"zfs_ssh_private_key_path = {lab.key_path}",
+        f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
+        f"target_ip_address = {address}",
+        "use_chap_auth = True",
+        "volume_data_path = userspace",
+    )
+    options = (f"my_ip = {lab.network.prefix}.1", "default_volume_type = plain", *QUICKLY)
+    daemon = LabDaemon(
+        place.directory / "volumes", {"blocks": section}, port=PORTS + 500 + place.number, options=options
+    )
+    daemon.up()
+    yield daemon
+    daemon.down()
+
+
+@pytest.fixture(scope="module")
+def login(daemon: LabDaemon) -> session.Session:
+    auth = v3.Password(
+        auth_url=f"{daemon.url}/v3",
+        username="admin",
+        password=password(daemon.config.parent),
+        project_name="admin",
+        user_domain_name="Default",
+        project_domain_name="Default",
+    )
+    return session.Session(auth=auth)
+
+
+class Asker(Protocol):
+    """A way to ask. What is asked is not waited for."""
+
+    def volume(self, size: int, **source: str) -> str: ...
+    def show(self, volume: str) -> Any: ...
+    def attach(self, volume: str, connector: dict[str, Any]) -> tuple[str, dict[str, Any]]: ...
+    def detach(self, attachment: str) -> None: ...
+    def snapshot(self, volume: str) -> str: ...
+    def show_snapshot(self, snapshot: str) -> Any: ...
+    def extend(self, volume: str, size: int) -> None: ...
+    def revert(self, volume: str, snapshot: str) -> None: ...
+    def delete(self, volume: str) -> None: ...
+    def delete_snapshot(self, snapshot: str) -> None: ...
+
+
+class BySdk:
+    """openstacksdk."""
+
+    def __init__(self, login: session.Session) -> None:
+        self._api = openstack.connection.Connection(session=login, region_name="RegionOne").block_storage
+
+    def volume(self, size: int, **source: str) -> str:
+        return str(self._api.create_volume(size=size, name="by-sdk", **source).id)
+
+    def show(self, volume: str) -> Any:
+        return self._api.get_volume(volume)
+
+    def attach(self, volume: str, connector: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        attachment = self._api.create_attachment(volume, connector={}, instance=None)
+        attachment = self._api.update_attachment(attachment, connector=connector)
+        self._api.complete_attachment(attachment)
+        return str(attachment.id), dict(attachment.connection_info)
+
+    def detach(self, attachment: str) -> None:
+        self._api.delete_attachment(attachment)
+
+    def snapshot(self, volume: str) -> str:
+        return str(self._api.create_snapshot(volume_id=volume, force=True).id)
+
+    def show_snapshot(self, snapshot: str) -> Any:
+        return self._api.get_snapshot(snapshot)
+
+    def extend(self, volume: str, size: int) -> None:
+        self._api.extend_volume(volume, size)
+
+    def revert(self, volume: str, snapshot: str) -> None:
+        self._api.revert_volume_to_snapshot(volume, snapshot)
+
+    def delete(self, volume: str) -> None:
+        self._api.delete_volume(volume)
+
+    def delete_snapshot(self, snapshot: str) -> None:
+        self._api.delete_snapshot(snapshot)
+
+
+class ByCinder:
+    """python-cinderclient."""
+
+    def __init__(self, login: session.Session) -> None:
+        self._api = cinder.Client("3.71", session=login)
+
+    def volume(self, size: int, **source: str) -> str:
+        names = {"source_volume_id": "source_volid"}
+        return str(
+            self._api.volumes.create(size, **{names.get(name, name): value for name, value in source.items()}).id
+        )
+
+    def show(self, volume: str) -> Any:
+        return self._api.volumes.get(volume)
+
+    def attach(self, volume: str, connector: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self._api.attachments.create(volume, {}, new_id())
+        connected = self._api.attachments.update(made["id"], connector)
+        self._api.attachments.complete(made["id"])
+        return made["id"], dict(connected.connection_info)
+
+    def detach(self, attachment: str) -> None:
+        self._api.attachments.delete(attachment)
+
+    def snapshot(self, volume: str) -> str:
+        return str(self._api.volume_snapshots.create(volume, force=True).id)
+
+    def show_snapshot(self, snapshot: str) -> Any:
+        return self._api.volume_snapshots.get(snapshot)
+
+    def extend(self, volume: str, size: int) -> None:
+        self._api.volumes.extend(volume, size)
+
+    def revert(self, volume: str, snapshot: str) -> None:
+        self._api.volumes.revert_to_snapshot(self.show(volume), self.show_snapshot(snapshot))
+
+    def delete(self, volume: str) -> None:
+        self._api.volumes.delete(volume)
+
+    def delete_snapshot(self, snapshot: str) -> None:
+        self._api.volume_snapshots.delete(snapshot)
+
+
+@pytest.fixture(params=[BySdk, ByCinder])
+def asker(request: Any, login: session.Session) -> Asker:
+    api = openstack.connection.Connection(session=login, region_name="RegionOne").block_storage
+    if not any(found.name == "plain" for found in api.types()):
+        api.create_type(name="plain")
+    asker: Asker = request.param(login)
+    return asker
+
+
+@pytest.fixture
+def user(lab: Lab) -> Initiator:
+    return Initiator(lab.client("c1"), lab.address("c1"), "iqn.2026-11.lab.c1:user")
+
+
+@pytest.fixture
+def stranger(lab: Lab) -> Initiator:
+    return Initiator(lab.client("c2"), lab.address("c2"), "iqn.2026-11.lab.c2:stranger")
+
+
+def until(look: Callable[[], Any], status: str = "available") -> Any:
+    """What `look` finds, once it has that status; it may be gone when that is ``deleted``."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            found = look()
+        except (cinderclient.exceptions.NotFound, openstack.exceptions.NotFoundException):
+            assert status == "deleted"
+            return None
+        if found.status == status:
+            return found
+        assert "error" not in found.status, found
+        assert time.monotonic() < deadline, found.status
+        time.sleep(0.05)
+
+
+@pytest.mark.lab
+def test_the_life_of_a_volume(lab: Lab, asker: Asker, user: Initiator, stranger: Initiator) -> None:
+    volume = asker.volume(1)
+    until(lambda: asker.show(volume))
+    attachment, info = asker.attach(volume, user.connector)
+    until(lambda: asker.show(volume), "in-use")
+    assert user.size_bytes(info) == GIB
+    user.write(info, 0xA1, 0, MIB)
+    assert not stranger.is_let_in(info)
+    assert not user.is_let_in({**info, "auth_password": "not-the-password"})
+
+    snapshot = asker.snapshot(volume)
+    until(lambda: asker.show_snapshot(snapshot))
+    user.write(info, 0xA2, 0, MIB)
+    asker.extend(volume, 2)
+    assert until(lambda: asker.show(volume), "in-use").size == 2
+    assert user.size_bytes(info) == 2 * GIB
+    assert user.holds(info, 0xA2, 0, MIB)
+    user.write(info, 0xA3, 2 * GIB - MIB, MIB)
+
+    copy = asker.volume(2, snapshot_id=snapshot)
+    clone = asker.volume(2, source_volume_id=volume)
+    for made, pattern in ((copy, 0xA1), (clone, 0xA2)):
+        until(lambda made=made: asker.show(made))
+        own, seen = asker.attach(made, user.connector)
+        assert user.holds(seen, pattern, 0, MIB)
+        asker.detach(own)
+        until(lambda made=made: asker.show(made))
+
+    asker.detach(attachment)
+    until(lambda: asker.show(volume))
+    assert not user.is_let_in(info)
+    asker.delete_snapshot(snapshot)  # though the copy lives on it
+    until(lambda: asker.show_snapshot(snapshot), "deleted")
+    later = asker.snapshot(clone)
+    until(lambda: asker.show_snapshot(later))
+    own, seen = asker.attach(clone, user.connector)
+    user.write(seen, 0xA4, 0, MIB)
+    asker.detach(own)
+    until(lambda: asker.show(clone))
+    asker.revert(clone, later)
+    until(lambda: asker.show(clone))
+    own, seen = asker.attach(clone, user.connector)
+    assert user.holds(seen, 0xA2, 0, MIB)
+    asker.detach(own)
+    until(lambda: asker.show(clone))
+    asker.delete_snapshot(later)
+    until(lambda: asker.show_snapshot(later), "deleted")
+    for made in (volume, copy, clone):  # the first while the others are its clones
+        asker.delete(made)
+        until(lambda made=made: asker.show(made), "deleted")
+    left = lab.host("h1").run(["zfs", "list", "-H", "-r", "-t", "all", "-o", "name", ROOT], timeout_s=60)
+    assert left.stdout.split() == [ROOT]
+    targets = lab.host("h1").run(["tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show"], timeout_s=60)
+    assert targets.stdout.strip() == ""
+
+
+@pytest.mark.lab
+def test_a_target_daemon_that_died_serves_again(
+    lab: Lab, daemon: LabDaemon, login: session.Session, user: Initiator
+) -> None:
+    asker = BySdk(login)
+    volume = asker.volume(1)
+    until(lambda: asker.show(volume))
+    attachment, info = asker.attach(volume, user.connector)
+    user.write(info, 0xB1, 0, MIB)
+    host = lab.host("h1")
+    host.run(["sh", "-c", "kill -9 $(pidof tgtd); rm -f /run/tgtd/socket.0.lock"], timeout_s=60)
+    daemon.down()
+    deadline = time.monotonic() + WAIT_S
+    while host.run(["sh", "-c", "pidof tgtd || tgtd"], timeout_s=60).exit_code != 0:
+        assert time.monotonic() < deadline
+    show = ["tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show"]
+    while host.run(show, timeout_s=60).exit_code != 0:
+        assert time.monotonic() < deadline
+    assert not user.is_let_in(info)
+    daemon.up()
+    while not user.is_let_in(info):
+        assert time.monotonic() < deadline
+    assert user.holds(info, 0xB1, 0, MIB)
+    asker.detach(attachment)
+    until(lambda: asker.show(volume))
+    asker.delete(volume)
+    until(lambda: asker.show(volume), "deleted")

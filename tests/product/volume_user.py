@@ -1,0 +1,74 @@
+"""A machine that uses volumes: what it says of itself, and its initiator, which is QEMU's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.host.runner import Completed, Host
+from penstock.images.nodes import described
+from penstock.volume.data_path.connection import node_of
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Initiator:
+    """`host` is where its programs run, with an `address` of its own."""
+
+    host: Host
+    address: str
+    name: str
+
+    @property
+    def connector(self) -> dict[str, Any]:
+        """In os-brick's words."""
+        return {
+            "initiator": self.name,
+            "ip": self.address,
+            "host": self.host.name,
+            "platform": "x86_64",
+            "os_type": "linux",
+            "multipath": False,
+            "do_local_attach": False,
+        }
+
+    def write(self, info: Mapping[str, Any], pattern: int, offset: int, length: int) -> None:
+        """Write that byte, to stay."""
+        done = self._qemu_io(info, f"write -P {pattern} {offset} {length}", "flush")
+        assert done.exit_code == 0, (done.stdout, done.stderr)
+
+    def holds(self, info: Mapping[str, Any], pattern: int, offset: int, length: int) -> bool:
+        """Is every one of the bytes so?"""
+        done = self._qemu_io(info, f"read -P {pattern} {offset} {length}")
+        assert done.exit_code == 0 or "verification failed" in done.stdout, (done.stdout, done.stderr)
+        return done.exit_code == 0
+
+    def is_let_in(self, info: Mapping[str, Any]) -> bool:
+        """Can it read anything?"""
+        return self._qemu_io(info, "read 0 512").exit_code == 0
+
+    def size_bytes(self, info: Mapping[str, Any]) -> int:
+        """As it sees it."""
+        with described(node_of("iscsi", _data(info), initiator=self.name)) as words:
+            node = node_of("iscsi", _data(info), initiator=self.name)
+            argv = ["qemu-img", "info", *words.objects, "--output=json", "--image-opts", words.options(node, "raw")]
+            done = self.host.run(argv, timeout_s=TIMEOUT_S)
+        assert done.exit_code == 0, done.stderr
+        return int(json.loads(done.stdout)["virtual-size"])
+
+    def _qemu_io(self, info: Mapping[str, Any], *commands: str) -> Completed:
+        node = node_of("iscsi", _data(info), initiator=self.name)
+        with described(node) as words:
+            argv = ["qemu-io", *words.objects, "--image-opts"]
+            for command in commands:
+                argv += ["-c", command]
+            return self.host.run([*argv, words.options(node, "raw")], timeout_s=TIMEOUT_S)
+
+
+def _data(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The connection's data: the attachments API tells them flat, the older action below ``data``."""
+    found: Mapping[str, Any] = info.get("data", info)
+    return found
