@@ -90,7 +90,7 @@ class Records:
         found: dict[tuple[str, str], Document] = {}
         for name in properties:
             value = local_value(properties, name)
-            if value is None or not name.startswith(RECORD) or name.count(".") != RECORD.count(".") + 1:
+            if value is None or not name.startswith(RECORD) or name.count(".") != RECORD.count("."):
                 continue
             digest, _, count = value.partition(".")
             texts = [local_value(properties, f"{name}.{digest}.{n}") for n in range(int(count))]
