@@ -188,6 +188,17 @@ VOLUMES = (
         "on afterwards, and can be asked for.",
     ),
     cfg.StrOpt(
+        "backup_posix_path",
+        default="$state_path/backup",
+        help="Folder of the backups of volumes; it may be an NFS mount. All processes with volume backends need it.",
+    ),
+    cfg.StrOpt(
+        "backup_compression_algorithm",
+        default="zlib",
+        choices=["none", "off", "no", "zlib"],
+        help="How the blocks of a backup are packed.",
+    ),
+    cfg.StrOpt(
         "default_availability_zone", help="Availability zone of volumes for which none is asked; any when unset."
     ),
     cfg.BoolOpt(

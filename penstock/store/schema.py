@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from penstock.store.backup_schema import volume_backup_metadata, volume_backups
 from penstock.store.table_parts import ID, NAME, metadata, times
 from penstock.store.volume_group_schema import (
     volume_group_snapshots,
@@ -66,6 +67,8 @@ __all__ = [  # tables of other modules, which belong to the same database
     "volume_group_types",
     "volume_group_volume_types",
     "volume_groups",
+    "volume_backup_metadata",
+    "volume_backups",
     "volume_image_metadata",
     "volume_metadata",
     "volume_quotas",

@@ -7,10 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, true, update
 
+from penstock.domain.backups import BackupStatus
 from penstock.domain.quotas import Usage
 from penstock.domain.volume_quotas import Counted, Limits, VolumeResource, VolumeUsage
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import VolumeStatus
+from penstock.store.backup_schema import volume_backups
 from penstock.store.volume_schema import volume_quotas, volume_snapshots, volumes
 
 CLASS, PROJECT = "class", "project"
@@ -41,6 +43,13 @@ _SNAPSHOTS = (
     .where(volume_snapshots.c.project_id == bindparam("project_id"), volume_snapshots.c.uses_quota == true())
     .group_by(volume_snapshots.c.volume_type_id)
 )
+_NEW_BACKUP = volume_backups.c.status == BackupStatus.CREATING
+_BACKUPS = select(
+    func.count(),
+    func.coalesce(func.sum(volume_backups.c.size_gib), 0),
+    func.coalesce(func.sum(case((_NEW_BACKUP, 1), else_=0)), 0),
+    func.coalesce(func.sum(case((_NEW_BACKUP, volume_backups.c.size_gib), else_=0)), 0),
+).where(volume_backups.c.project_id == bindparam("project_id"))
 _LIMITS = select(volume_quotas.c.resource, volume_quotas.c.hard_limit).where(
     volume_quotas.c.scope == bindparam("scope"), volume_quotas.c.subject == bindparam("subject")
 )
@@ -84,6 +93,9 @@ def usage(tx: Connection, project_id: str, *, counts_snapshot_gib: bool) -> Volu
         add(VolumeResource.SNAPSHOTS, type_id, int(count), int(new))
         if counts_snapshot_gib:
             add(VolumeResource.GIGABYTES, type_id, int(gib), int(new_gib))
+    count, gib, new, new_gib = map(int, tx.execute(_BACKUPS, of).one())
+    add(VolumeResource.BACKUPS, None, count, new)
+    add(VolumeResource.BACKUP_GIGABYTES, None, gib, new_gib)
     return VolumeUsage(found)
 
 

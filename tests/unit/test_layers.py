@@ -80,6 +80,7 @@ EDGES: dict[str, set[str]] = {
         "log",
         "metrics",
     },
+    "backups": {"errors"},
     "volume.models": {"domain", "ids"},
     "images": {"errors", "ids", "units", "clock", "host", "domain", "config"},
     "volume.errors": {"errors", "images"},
@@ -110,6 +111,9 @@ EDGES: dict[str, set[str]] = {
     },
     "volume.manager": BASE
     | {
+        "backups",
+        "units",
+        "volume.data_path",
         "volume.driver",
         "volume.fallback",
         "volume.errors",

@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.attachments import AttachStatus
+from penstock.domain.backups import BackupStatus
 from penstock.domain.pools import PoolRef
 from penstock.domain.volume_message_codes import (
     VolumeMessageAction,
@@ -27,7 +28,7 @@ from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, placement, quotas
-from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of
+from penstock.services.volumes.visibility import hold_volumes, own_volume, owns, own_volume_snapshot, owner_of
 from penstock.store import backends, volume_types, volumes
 from penstock.store.database import Transaction
 
@@ -183,6 +184,17 @@ def _sources(tx: Transaction, context: RequestContext, wanted: NewVolume) -> set
     return found
 
 
+def _size_of_backup(tx: Transaction, context: RequestContext, wanted: NewVolume) -> int | None:
+    if wanted.backup_id is None:
+        return None
+    backup = backups.get(tx, wanted.backup_id)
+    if backup is None or not owns(context, backup.project_id):
+        raise NotFound(f"There is no backup {wanted.backup_id[:64]}.")
+    if backup.status is not BackupStatus.AVAILABLE:
+        raise Invalid(f"Backup {backup.id} is '{backup.status}'; a volume is made from it when 'available'.")
+    return backup.size_gib
+
+
 def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> _Decided:
     sources = [wanted.snapshot_id, wanted.source_volid, wanted.image_id, wanted.backup_id]
     if sum(source is not None for source in sources) > 1:
@@ -190,7 +202,7 @@ def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wante
     snapshot, home = _source(tx, context, wanted)
     volume_type = _volume_type(tx, plane, context, wanted, snapshot, home)
     refuse_encryption(tx, volume_type)
-    size_gib = _size(wanted, snapshot, home)
+    size_gib = _size(wanted, snapshot, home, _size_of_backup(tx, context, wanted))
     check_size(volume_type, size_gib)
     _check_zone(tx, plane, wanted, volume_type, home)
     return _Decided(size_gib, volume_type, snapshot, home)
@@ -226,8 +238,12 @@ def _volume_type(
     return choice.required_default(tx, plane, context)
 
 
-def _size(wanted: NewVolume, snapshot: VolumeSnapshot | None, home: Volume | None) -> int:
-    smallest = snapshot.volume_size_gib if snapshot is not None else home.size_gib if home is not None else None
+def _size(
+    wanted: NewVolume, snapshot: VolumeSnapshot | None, home: Volume | None, of_backup_gib: int | None
+) -> int:
+    smallest = of_backup_gib
+    if snapshot is not None or home is not None:
+        smallest = snapshot.volume_size_gib if snapshot is not None else home.size_gib if home is not None else None
     if wanted.size_gib is None:
         if smallest is None:
             raise Invalid("Give a 'size' in GiB, a whole number of at least 1.")

@@ -25,6 +25,7 @@ from penstock.store.database import Database
 from penstock.volume.driver import BaseVD, Execute
 from penstock.volume.loading import load_driver
 from penstock.volume.manager import (
+    backups,
     connections,
     images,
     manage,
@@ -134,6 +135,8 @@ class VolumeManager:
         """Make the volume, empty or from its source: a snapshot or volume that its row names, an image, a backup."""
         if image_id is not None:
             images.create(self.backend, context, volume_id, image_id)
+        elif backup_id is not None:
+            backups.create_volume(self.backend, context, volume_id, backup_id)
         else:
             volumes.create(self.backend, context, volume_id)
 
@@ -222,6 +225,20 @@ class VolumeManager:
     ) -> list[dict[str, Any]]:
         """What could be taken over as snapshots."""
         return manage.manageable_snapshots(self.backend, marker, limit, offset, sort_keys, sort_dirs)
+
+    # --- backups ------------------------------------------------------------------------------------------------
+
+    def create_backup(self, context: RequestContext, backup_id: str) -> None:
+        """Back up the volume or snapshot that the backup's row names."""
+        backups.create(self.backend, self.records, context, backup_id)
+
+    def restore_backup(self, context: RequestContext, backup_id: str, volume_id: str) -> None:
+        """Write the backup onto the volume."""
+        backups.restore(self.backend, context, backup_id, volume_id)
+
+    def delete_backup(self, context: RequestContext, backup_id: str) -> None:
+        """Remove the backup."""
+        backups.delete(self.backend, context, backup_id)
 
     # --- connections --------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatu
 from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
 from penstock.errors import Unavailable
 from penstock.ids import AttachmentId, OperationId, VolumeSnapshotId, new_id
+from penstock.operations.attempt import current
 from penstock.operations.outcome import fault_of
 from penstock.store import attachments, volume_snapshots, volumes
 from penstock.store.database import Transaction
@@ -58,10 +59,12 @@ class StoredRecords:
     ) -> VolumeModel:
         now = self._backend.now()
         with self._backend.database.begin() as tx:
-            known = working_volume(tx, like.id if for_backup is None else for_backup.id)
+            # Of this operation, whichever attempt: what another one left may hold other data.
+            operation = current()
+            work_for = str(operation.id) if operation is not None else for_backup.id if for_backup else like.id
+            known = working_volume(tx, work_for)
             if known is not None and known.status is not VolumeStatus.DELETING:
                 return volume_model(tx, self._backend, known)
-            work_for = like.id if for_backup is None else for_backup.id
             volume = temporary(_volume(tx, like.id), now=now, size_gib=size, notes={WORK_FOR: work_for})
             volumes.insert_volume(tx, volume)
             return volume_model(tx, self._backend, volume)

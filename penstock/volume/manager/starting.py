@@ -122,7 +122,8 @@ def settle(backend: VolumeBackend, context: RequestContext) -> None:
 def settle_temporary(backend: VolumeBackend, context: RequestContext) -> None:
     """Give up migrations that no operation carries on, and delete what was made for an operation that is over."""
     with backend.database.read() as tx:
-        awaited = {item.call.resource_key for item in operations.pending(tx)}
+        pending = operations.pending(tx)
+        awaited = {item.call.resource_key for item in pending} | {f"volume:{item.id}" for item in pending}
         here = volumes.of_backend(tx, backend.host)
     fault = BackendFault("The migration was interrupted and cannot be taken up again.")
     for volume in here:

@@ -13,7 +13,7 @@ from penstock.store import volumes
 from penstock.store.database import Transaction
 
 MIGRATION_OF = "migration_of"  # admin metadata: the id of the volume that is copied to this one
-WORK_FOR = "work_for"  # admin metadata: the id of the volume, or backup, whose operation uses this one
+WORK_FOR = "work_for"  # admin metadata: the id of the operation that uses this one
 
 
 def temporary(
