@@ -16,7 +16,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -91,10 +91,10 @@ class Archive:
                 file.flush()
                 os.fsync(file.fileno())
         manifest = Manifest(backup_id, volume_id, size_bytes, parent_id, compression, stored)
-        with (part / MANIFEST).open("w") as file:
-            json.dump(asdict(manifest), file)
-            file.flush()
-            os.fsync(file.fileno())
+        with (part / MANIFEST).open("w") as told:
+            json.dump(asdict(manifest), told)
+            told.flush()
+            os.fsync(told.fileno())
         part.replace(place)
         _sync_folder(place.parent)
         return manifest
@@ -173,7 +173,7 @@ class Archive:
 
 def _found(
     layers: list[tuple[Manifest, list[tuple[bytes, int, int]]]],
-    files: dict[str, IO[bytes]],
+    files: Mapping[str, IO[bytes]],
     number: int,
     digest: bytes,
 ) -> bytes:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId
 from penstock.errors import Invalid
+from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId
 
 
 class BackupStatus(StrEnum):

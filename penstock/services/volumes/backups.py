@@ -166,7 +166,8 @@ def delete(plane: ControlPlane, context: RequestContext, backup_id: str, *, forc
         else:
             check_deletable(backup)
         backups.change(tx, backup, BackupStatus.DELETING, now=plane.clock.utc())
-        _enqueue(tx, plane, context, backup, "delete_backup", {"backup_id": backup.id})
+        call = Call(backup.host, f"backup:{backup.id}", "delete_backup", {"backup_id": backup.id})
+        plane.operations.enqueue(tx, context, call)
 
 
 def restore(
@@ -228,12 +229,6 @@ def _snapshot(tx: Transaction, context: RequestContext, volume: Volume, wanted: 
     return snapshot
 
 
-def _enqueue(
-    tx: Transaction, plane: ControlPlane, context: RequestContext, backup: Backup, method: str, arguments: dict[str, str]
-) -> None:
-    plane.operations.enqueue(tx, context, Call(backup.host, f"backup:{backup.id}", method, arguments))
-
-
 def _to_change(tx: Transaction, context: RequestContext, backup_id: str) -> Backup:
     hold(tx, f"backup {backup_id}")
     return _own(tx, context, backup_id)
@@ -244,5 +239,3 @@ def _own(tx: Transaction, context: RequestContext, backup_id: str) -> Backup:
     if backup is None or not owns(context, backup.project_id):
         raise NotFound(f"There is no backup {backup_id[:64]}.")
     return backup
-
-

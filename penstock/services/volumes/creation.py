@@ -28,8 +28,8 @@ from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, placement, quotas
-from penstock.services.volumes.visibility import hold_volumes, own_volume, owns, own_volume_snapshot, owner_of
-from penstock.store import backends, volume_types, volumes
+from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of, owns
+from penstock.store import backends, backups, volume_types, volumes
 from penstock.store.database import Transaction
 
 MIN_SIZE = "provisioning:min_vol_size"
@@ -238,9 +238,7 @@ def _volume_type(
     return choice.required_default(tx, plane, context)
 
 
-def _size(
-    wanted: NewVolume, snapshot: VolumeSnapshot | None, home: Volume | None, of_backup_gib: int | None
-) -> int:
+def _size(wanted: NewVolume, snapshot: VolumeSnapshot | None, home: Volume | None, of_backup_gib: int | None) -> int:
     smallest = of_backup_gib
     if snapshot is not None or home is not None:
         smallest = snapshot.volume_size_gib if snapshot is not None else home.size_gib if home is not None else None
