@@ -70,7 +70,7 @@ class Share:
             names.append(entry.contents.name)
         self._lib.nfs_closedir(self._context, folder)
         found = []
-        for name in names:
+        for name in set(names) - {b".", b".."}:
             seen = Stat()
             self._call("nfs_lstat64", b"/" + name, ctypes.byref(seen))
             if stat.S_ISREG(seen.mode):

@@ -10,7 +10,7 @@ import structlog
 from penstock.client.session import Credentials, Session
 from penstock.client.shares import Document, awaited, pages, reason, settled, settled_rule
 from penstock.config.backend import BackendConfiguration
-from penstock.errors import BackendFault, Conflict, Forbidden, Invalid, NotFound
+from penstock.errors import BackendFault, Conflict, Forbidden, InsufficientCapacity, Invalid, NotFound
 from penstock.volume.drivers.nfs_appliance.appliance import ApplianceShare, ApplianceSnapshot, Room
 
 log = structlog.get_logger(__name__)
@@ -82,8 +82,11 @@ class PenstockShares:
         """The share once it can be used. One that ended in error is deleted, and the reason raised."""
         try:
             row = settled(self._session, "shares", share_id, timeout_s=self._timeout_s, progress=_quiet)
-        except BackendFault:
+        except BackendFault as err:
+            placed = self._session.get(f"shares/{share_id}")["share"].get("host", "somewhere")
             self.delete_share(share_id)
+            if not placed:  # no pool took it
+                raise InsufficientCapacity(str(err)) from err
             raise
         if row is None:
             raise BackendFault(f"Share {share_id} was deleted by somebody while it was made.")
