@@ -21,6 +21,7 @@ from penstock.backend_service import BackendService, Kind, refuse_twice
 from penstock.clock import Clock, SystemClock
 from penstock.errors import Conflict
 from penstock.first_start import first_start
+from penstock.images.choosing import image_service
 from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
 from penstock.services import recycle_bin
@@ -50,7 +51,7 @@ class Daemon:
         self.clock = clock or SystemClock()
         self.database = open_database(conf)
         self.queue = OperationQueue(self.clock)
-        self.plane = ControlPlane(self.database, self.queue, self.clock, conf)
+        self.plane = ControlPlane(self.database, self.queue, self.clock, conf, image_service(conf, self.clock))
         refuse_twice(conf)
         kinds: list[tuple[str, Kind]] = [(section, ShareBackend) for section in conf.enabled_share_backends]
         kinds += [(section, VolumeBackend) for section in conf.enabled_backends]

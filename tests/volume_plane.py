@@ -12,6 +12,7 @@ from penstock.context import RequestContext
 from penstock.domain.operations import Operation
 from penstock.domain.volume_types import VolumeType
 from penstock.ids import OperationId, VolumeTypeId, new_id
+from penstock.images.choosing import image_service
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
@@ -82,7 +83,8 @@ class VolumePlane:
     def restart(self) -> None:
         """A new process."""
         self.queue = WorkingQueue(self.clock)
-        self.plane = ControlPlane(self.database, self.queue, self.clock, self.conf)
+        images = image_service(self.conf, self.clock)
+        self.plane = ControlPlane(self.database, self.queue, self.clock, self.conf, images)
         section = volume_backend(self.conf, "dummy")
         self.driver = self.make_driver(section)
         self.manager = VolumeManager(

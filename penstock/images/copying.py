@@ -182,10 +182,10 @@ class Checked:
         self._written = 0
 
     def write(self, data: bytes) -> int:
-        """Write `data`. Raises ImageCopyFailure past the size the record tells."""
+        """Write `data`. Raises ImageUnacceptable past the size the record tells."""
         self._written += len(data)
         if self._image.size is not None and self._written > self._image.size:
-            raise ImageCopyFailure(
+            raise ImageUnacceptable(
                 f"Image {self._image.id} is longer than the {self._image.size} bytes it should have."
             )
         if self._digest is not None:
@@ -197,13 +197,15 @@ class Checked:
         return None if self._digest is None else str(self._digest.hexdigest())
 
     def verify(self) -> None:
-        """Raises ImageCopyFailure when what was written is not what the record tells of."""
+        """Raises ImageUnacceptable when what was written is not what the record tells of, ImageCopyFailure when it is
+        only the beginning.
+        """
         image = self._image
         if image.size is not None and self._written != image.size:
             raise ImageCopyFailure(f"Image {image.id} ended after {self._written} of {image.size} bytes.")
         wanted = image.os_hash_value or image.checksum
         if self._digest is not None and self.hexdigest() != wanted:
-            raise ImageCopyFailure(f"Image {image.id} is damaged: its checksum is not {wanted}.")
+            raise ImageUnacceptable(f"Image {image.id} is damaged: its checksum is not {wanted}.")
 
 
 def digest_of(image: ImageModel) -> Any:

@@ -1,4 +1,4 @@
-"""What a use case needs: the database, the queue of operations, the clock and the configuration."""
+"""What a use case needs: the database, the queue of operations, the clock, the configuration and the images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from penstock.clock import Clock
+from penstock.images.service import ImageService
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 
@@ -19,3 +20,4 @@ class ControlPlane:
     operations: OperationQueue
     clock: Clock
     conf: cfg.ConfigOpts
+    images: ImageService | None = None

@@ -19,6 +19,7 @@ from penstock.domain.pools import PoolRef, PoolReport
 from penstock.errors import Unauthorized
 from penstock.identity.callers import Caller
 from penstock.identity.passwords import Passwords
+from penstock.images.choosing import image_service
 from penstock.operations.queue import OperationQueue
 from penstock.services.control_plane import ControlPlane
 from penstock.store import backends
@@ -112,7 +113,7 @@ def plane(clock: ManualClock, tmp_path: Path, empty: sqlite3.Connection) -> Iter
     database = Database("sqlite://")
     with database.engine.connect() as connection:
         empty.backup(connection.connection.driver_connection)  # quicker than making 25 tables for each test
-    yield ControlPlane(database, OperationQueue(clock), clock, conf)
+    yield ControlPlane(database, OperationQueue(clock), clock, conf, image_service(conf, clock))
     database.close()
 
 

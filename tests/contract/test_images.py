@@ -281,7 +281,7 @@ def test_a_damaged_image_is_found_out_also_after_a_change(
     put(converter, images, id_of("disk.raw"), volume)
     with path.open("r+b") as file:
         file.write(b"damaged")
-    with pytest.raises(ImageCopyFailure, match="checksum"):
+    with pytest.raises(ImageUnacceptable, match="checksum"):
         put(converter, images, id_of("disk.raw"), volume)
 
 
@@ -429,11 +429,11 @@ def test_an_image_of_the_list_becomes_a_volume(
         put(converter, images, ids[name], volume)
         assert content(volume) == raw.read_bytes()
     for name, kind in (
-        ("bad", ImageCopyFailure),
+        ("bad", ImageUnacceptable),
         ("gone", ImageNotFound),
         ("short", Unavailable),
         ("away", Unavailable),
-        ("long", ImageCopyFailure),
+        ("long", ImageUnacceptable),
     ):
         with pytest.raises(kind):
             put(converter, images, ids[name], volume)

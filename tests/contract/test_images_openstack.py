@@ -16,7 +16,7 @@ import pytest
 from penstock.context import RequestContext, admin_context
 from penstock.errors import BackendFault, Forbidden, Unavailable
 from penstock.images.copying import Checked
-from penstock.images.errors import ImageCopyFailure, ImageNotFound
+from penstock.images.errors import ImageNotFound, ImageUnacceptable
 from penstock.images.openstack import OpenstackImages
 
 ADMIN = admin_context("req-images")
@@ -146,7 +146,7 @@ def test_what_is_downloaded_is_checked(images: OpenstackImages, tmp_path: Path) 
             checked.verify()
             assert (tmp_path / name).read_bytes() == DATA
         else:
-            with pytest.raises(ImageCopyFailure, match="checksum"):
+            with pytest.raises(ImageUnacceptable, match="checksum"):
                 checked.verify()
 
 

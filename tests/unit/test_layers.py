@@ -26,7 +26,8 @@ EDGES: dict[str, set[str]] = {
     "operations": BASE | {"store", "domain", "clock", "context", "log", "metrics"},
     "scheduler": {"domain", "errors", "units"},
     "identity": BASE | {"store", "domain", "config", "clock", "context"},
-    "services": BASE | {"store", "domain", "scheduler", "operations", "clock", "context", "config", "metrics", "log"},
+    "services": BASE
+    | {"store", "domain", "scheduler", "operations", "images", "clock", "context", "config", "metrics", "log"},
     "client": {"errors"},
     "api": BASE | {"services", "identity", "domain", "context", "config", "log", "metrics", "clock"},
     "host": {"errors", "log", "metrics", "clock"},

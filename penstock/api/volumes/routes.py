@@ -26,6 +26,7 @@ from penstock.api.volumes import (
     type_encryption,
     types,
     volume_actions,
+    volume_images,
     volume_metadata,
     volumes,
 )
@@ -45,6 +46,7 @@ RESOURCES: Sequence[Routes] = (
     volumes.routes,
     volume_metadata.routes,
     volume_actions.routes,
+    volume_images.routes,
     connections.routes,
     attachments.routes,
     snapshots.routes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,15 +23,23 @@ from penstock.domain.volume_types import MULTIATTACH_SPEC, REPLICATION_SPEC, ZON
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus
 from penstock.errors import InsufficientCapacity, Invalid, NotFound
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, new_id
+from penstock.images.model import ImageModel
 from penstock.scheduler.requirements import Requirements
 from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
+<<<<<<< HEAD
 from penstock.services.volumes import calls, placement, quotas
 from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of, owns
 from penstock.store import backends, backups, volume_types, volumes
+=======
+from penstock.services.volumes import calls, images, placement, quotas
+from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of
+from penstock.store import backends, volume_types, volumes
+>>>>>>> 186555e (Images of volumes and volumes of images through the API; what an image wants is asked for before a volume is accepted)
 from penstock.store.database import Transaction
 
+IMAGE_VOLUME_TYPE = "cinder_img_volume_type"  # property of an image: the type of volumes made of it
 MIN_SIZE = "provisioning:min_vol_size"
 MAX_SIZE = "provisioning:max_vol_size"
 
@@ -80,6 +88,8 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
 
     Raises Invalid, NotFound (snapshot, volume, type), QuotaExceeded. Repeating it makes another volume.
     """
+    if wanted.image_id is not None:
+        wanted = _of_image(wanted, images.usable(plane, context, wanted.image_id, wanted.size_gib))
     with plane.database.begin() as tx:
         project_id, user_id = owner_of(context)
         hold_volumes(tx, _sources(tx, context, wanted))
@@ -99,6 +109,11 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         else:
             calls.enqueue(tx, plane, context, volume, "create_volume", _arguments(volume, wanted))
         return volume
+
+
+def _of_image(wanted: NewVolume, image: ImageModel) -> NewVolume:
+    """The request with what the image says of the volumes made of it."""
+    return replace(wanted, volume_type=wanted.volume_type or image.properties.get(IMAGE_VOLUME_TYPE))
 
 
 def new_volume(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Invalid
 from penstock.ids import new_id
+from penstock.images.copying import check_usable
+from penstock.images.model import ImageModel
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes import calls
 from penstock.services.volumes.visibility import volume_to_change
@@ -36,6 +38,20 @@ class Uploading:
 
     volume: Volume
     image_id: str
+
+
+def usable(plane: ControlPlane, context: RequestContext, image_id: str, size_gib: int | None) -> ImageModel:
+    """The image, of which a volume of `size_gib` can be made as far as its record tells.
+
+    Asks the image service: not to be called in a transaction. Raises ImageNotFound, Invalid, Unavailable.
+    """
+    if plane.images is None:
+        raise Invalid("No image service is configured.")
+    if size_gib is None:
+        raise Invalid("Give a 'size' in GiB, a whole number of at least 1.")
+    image = plane.images.show(replace(context, is_admin=False), image_id)
+    check_usable(image, size_gib)
+    return image
 
 
 def upload(plane: ControlPlane, context: RequestContext, volume_id: str, wanted: NewImage) -> Uploading:
@@ -75,8 +91,11 @@ def reimage(
 ) -> None:
     """Accept to put another image on the volume (since 3.68); of a reserved one where `reserved` says so.
 
-    Raises NotFound, Invalid.
+    Raises NotFound, ImageNotFound, Invalid.
     """
+    with plane.database.read() as tx:
+        size_gib = volume_to_change(tx, context, volume_id).size_gib
+    usable(plane, context, image_id, size_gib)
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
         if volume.status is VolumeStatus.RESERVED and not reserved:

@@ -10,6 +10,7 @@ from oslo_config import cfg
 
 from penstock.clock import Clock
 from penstock.config.backend import BackendConfiguration
+from penstock.images.service import ImageService
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 from penstock.volume.driver import BaseVD
@@ -27,6 +28,7 @@ class VolumeBackend:
     clock: Clock
     conf: cfg.ConfigOpts
     queue: OperationQueue
+    images: ImageService | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     _driver: BaseVD | None = None
 

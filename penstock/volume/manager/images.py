@@ -16,7 +16,6 @@ from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volumes import Volume, VolumeStatus, driver_values
 from penstock.errors import Fault, NotFound, Unsupported
-from penstock.images.choosing import image_service
 from penstock.images.copying import check_usable
 from penstock.images.errors import ImageNotFound
 from penstock.images.model import ImageModel
@@ -75,7 +74,7 @@ def reimage(backend: VolumeBackend, context: RequestContext, volume_id: str, ima
         with driver_call("be given the image"):
             image = service.show(caller, image_id)
             check_usable(image, volume.size_gib)
-        _copy(backend, caller, volume, service, image)
+        _copy(backend, caller, volume, service, image, is_used=True)
     except Fault as fault:
         if is_final(fault):
             action = VolumeMessageAction.REIMAGE_VOLUME
@@ -114,10 +113,9 @@ def upload(backend: VolumeBackend, context: RequestContext, volume_id: str, imag
 
 
 def _service(backend: VolumeBackend) -> ImageService:
-    found = image_service(backend.conf, backend.clock)
-    if found is None:
+    if backend.images is None:
         raise Unsupported("No image service is configured.")
-    return found
+    return backend.images
 
 
 def _made(
@@ -154,10 +152,19 @@ def _made(
 
 
 def _copy(
-    backend: VolumeBackend, caller: RequestContext, volume: Volume, service: ImageService, image: ImageModel
+    backend: VolumeBackend,
+    caller: RequestContext,
+    volume: Volume,
+    service: ImageService,
+    image: ImageModel,
+    *,
+    is_used: bool = False,
 ) -> None:
     with backend.database.read() as tx:
         model: VolumeModel = volume_model(tx, backend, volume)
+    if is_used and model.launched_at is None:
+        # It may hold parts of another image: the driver must not take it for one that nobody wrote to.
+        model = model.updated({"launched_at": backend.now()})
     with driver_call("copy images to volumes"):
         if model.encryption_key_id:
             backend.driver.copy_image_to_encrypted_volume(caller, model, service, image.id)

@@ -19,6 +19,7 @@ from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call
 from penstock.errors import Invalid
+from penstock.images.choosing import image_service
 from penstock.operations.driver_calls import driver_call
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
@@ -80,6 +81,7 @@ class VolumeManager:
             clock=clock,
             conf=conf,
             queue=queue or OperationQueue(clock),
+            images=image_service(conf, clock),
         )
         self.records = StoredRecords(self.backend)
         self.driver = self._load(volume_driver or configuration.safe_get("volume_driver"), execute)
