@@ -28,15 +28,9 @@ from penstock.scheduler.requirements import Requirements
 from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
-<<<<<<< HEAD
-from penstock.services.volumes import calls, placement, quotas
+from penstock.services.volumes import calls, images, placement, quotas
 from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of, owns
 from penstock.store import backends, backups, volume_types, volumes
-=======
-from penstock.services.volumes import calls, images, placement, quotas
-from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of
-from penstock.store import backends, volume_types, volumes
->>>>>>> 186555e (Images of volumes and volumes of images through the API; what an image wants is asked for before a volume is accepted)
 from penstock.store.database import Transaction
 
 IMAGE_VOLUME_TYPE = "cinder_img_volume_type"  # property of an image: the type of volumes made of it
