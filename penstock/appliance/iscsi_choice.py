@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from penstock.errors import Unsupported
+import structlog
+
+from penstock.errors import Unavailable, Unsupported
 from penstock.exports.iscsi import IscsiExports
+from penstock.exports.iscsi_lio import LioIscsi
 from penstock.exports.iscsi_tgt import TgtIscsi
 from penstock.host.runner import Host
 
-LOOK_TIMEOUT_S = 20.0
-TGT = "tgt"
+AUTO, LIO, TGT, NONE = "auto", "lio", "tgt", "none"
+
+log = structlog.get_logger(__name__)
 
 
 class Chosen(NamedTuple):
@@ -22,10 +26,21 @@ class Chosen(NamedTuple):
 
 def choose(host: Host, preference: str) -> Chosen | None:
     """The server by the option's word; None for ``none``. Raises Unsupported, Unavailable as `IscsiExports.verify`."""
-    if preference == "none":
+    if preference == NONE:
         return None
-    chosen = Chosen(TgtIscsi(host), shows_some=False)
-    if preference not in ("auto", TGT):
-        raise Unsupported(f"no iSCSI target server is called {preference}")
+    if preference == AUTO:
+        return choose(host, LIO if _has_lio(host) else TGT)
+    chosen = Chosen(LioIscsi(host), shows_some=True) if preference == LIO else Chosen(TgtIscsi(host), shows_some=False)
     chosen.exports.verify()
+    if not chosen.shows_some:
+        log.warning("appliance.no_masking", why="tgtd shows every LUN of a target to all its initiators")
     return chosen
+
+
+def _has_lio(host: Host) -> bool:
+    try:
+        LioIscsi(host).verify()
+    except (Unsupported, Unavailable) as fault:
+        log.info("appliance.no_lio", why=fault.message)
+        return False
+    return True

@@ -279,13 +279,17 @@ def _snapshot(client: Client) -> None:
     client.good("POST", f"{LUNS}/l/snapshots", {"name": "s"})
 
 
+def _nothing(client: Client) -> None:
+    pass
+
+
 def _shown(client: Client) -> None:
     with_target(client)
     with_lun(client, targetgroup="t", initiatorgroup="g")
 
 
 REQUESTS: dict[str, tuple[Callable[[Client], Any], str, str, Any, Callable[[Client], bool]]] = {
-    "create": (lambda client: None, "POST", LUNS, {"name": "l", "volsize": "1g"}, lambda client: _exists(client, "l")),
+    "create": (_nothing, "POST", LUNS, {"name": "l", "volsize": "1g"}, lambda client: _exists(client, "l")),
     "grow": (with_lun, "PUT", f"{LUNS}/l", {"volsize": "2g"}, lambda client: _lun(client)["volsize"] == 2 * GIB),
     "snapshot": (
         with_lun, "POST", f"{LUNS}/l/snapshots", {"name": "s"},
@@ -308,7 +312,7 @@ REQUESTS: dict[str, tuple[Callable[[Client], Any], str, str, Any, Callable[[Clie
         lambda client: client.box.exports.seen == {},
     ),
     "initiator": (
-        lambda client: None, "POST", f"{ISCSI}/initiators", {"initiator": IQN, "alias": "one" * 80},
+        _nothing, "POST", f"{ISCSI}/initiators", {"initiator": IQN, "alias": "one" * 80},
         lambda client: client.ask("GET", f"{ISCSI}/initiators/{IQN}").status == 200,
     ),
     "group": (
@@ -317,7 +321,7 @@ REQUESTS: dict[str, tuple[Callable[[Client], Any], str, str, Any, Callable[[Clie
         lambda client: client.good("GET", f"{ISCSI}/initiator-groups/g")["group"]["initiators"] == [IQN],
     ),
     "project": (
-        lambda client: None, "POST", "/api/storage/v1/pools/tank/projects", {"name": "q"},
+        _nothing, "POST", "/api/storage/v1/pools/tank/projects", {"name": "q"},
         lambda client: client.ask("GET", "/api/storage/v1/pools/tank/projects/q").status == 200,
     ),
 }  # fmt: skip
