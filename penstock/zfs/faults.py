@@ -74,7 +74,7 @@ _MEANINGS: tuple[tuple[str, type[Fault]], ...] = (  # the first that is found co
     (r"successfully (?:created|renamed), but (?:it may )?not (?:be )?(?:mounted|shared)", MountFailed),
     (r"[Pp]ermission denied|a password is required|is not in the sudoers file|may not run sudo", PermissionDenied),
     (r"key not loaded|key is not loaded|key must be loaded|Key load error", KeyNotLoaded),
-    (r"dependent clones|has clones|is cloned", HasClones),
+    (r"dependent clones|has clones|is cloned|clones of previous snapshots", HasClones),
     (r"has children", HasChildren),
     (r"more recent snapshots", NewerSnapshots),
     (r"contains partially-complete state", Busy),  # we always look first, so somebody else just left it

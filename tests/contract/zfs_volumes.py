@@ -13,6 +13,7 @@ from penstock.volume.drivers.zfs.media import FILE
 from penstock.zfs.flavour import Flavour
 from tests.simulation.tgt_host import SimulatedTgt
 from tests.simulation.zfs_host import SimulatedHost
+from tests.simulation.zfs_network import SimulatedNetwork
 from tests.volume_values import MemoryRecords, a_volume_backend
 
 CONTEXT = admin_context("req-zfs-volumes")
@@ -77,6 +78,7 @@ def a_zfs_driver(
         db=MemoryRecords(),
         host="here@third",
         storage_host=host,
+        routes=SimulatedNetwork() if isinstance(host, SimulatedHost) else None,
     )
     driver.do_setup(CONTEXT)
     driver.check_for_setup_error()

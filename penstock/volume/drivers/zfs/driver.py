@@ -16,6 +16,7 @@ from penstock.clock import Clock
 from penstock.errors import Conflict, Invalid
 from penstock.exports.iscsi import IscsiExports
 from penstock.host.runner import Host
+from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, reporting, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
@@ -39,7 +40,8 @@ log = structlog.get_logger(__name__)
 
 
 class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, ConnectionMethods):
-    """See the module. `host`, `exports` and `clock` replace the machine, its target server and the time, for tests."""
+    """See the module. `storage_host`, `exports`, `clock` and `routes` replace the machine, its target server, the time
+    and the ways to other machines, for tests."""
 
     VERSION = "1.0"
     VENDOR = "Penstock"
@@ -47,10 +49,11 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     def __init__(
         self,
         *args: Any,
-        host: Host | str | None = None,
+        host: str | None = None,
         storage_host: Host | None = None,
         exports: IscsiExports | None = None,
         clock: Clock | None = None,
+        routes: Routes | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, host=host, **kwargs)
@@ -58,6 +61,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         self._storage_host = storage_host
         self._exports = exports
         self._clock = clock
+        self._routes = routes
 
     @staticmethod
     def get_driver_options() -> Sequence[cfg.Opt]:

@@ -65,8 +65,7 @@ class GroupMethods(ISCSIDriver):
         self, context: Context, group_snapshot: GroupSnapshotModel, snapshots: Sequence[SnapshotModel]
     ) -> GroupAnswer:
         """One command, and so one moment, for each pool; whose each is, is written afterwards."""
-        names = {snapshot: self.finder.existing(snapshot.volume)[0] for snapshot in _by_pool(snapshots)}
-        targets = {one.id: dataset.snapshot(spec.snapshot_name(one)) for one, dataset in names.items()}
+        targets = {one.id: self.finder.existing(one.volume)[0].snapshot(spec.snapshot_name(one)) for one in snapshots}
         missing = [one for one in snapshots if self.finder.snapshot(one) is None]
         if missing and len(missing) < len(snapshots):
             done = ", ".join(one.id for one in snapshots if one not in missing)
@@ -84,7 +83,3 @@ class GroupMethods(ISCSIDriver):
         for snapshot in snapshots:
             self.delete_snapshot(snapshot)
         return {"status": "deleted"}, [{"id": snapshot.id, "status": "deleted"} for snapshot in snapshots]
-
-
-def _by_pool(snapshots: Sequence[SnapshotModel]) -> list[SnapshotModel]:
-    return sorted(snapshots, key=lambda snapshot: snapshot.host)
