@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from penstock.domain.volume_groups import GroupEvent, GroupSnapshot, GroupStatus, VolumeGroup, advance_group
 from penstock.domain.volumes import ReplicationStatus
@@ -39,6 +39,7 @@ SNAPSHOTS_SORTABLE = {
     "created_at": volume_group_snapshots.c.created_at,
     "updated_at": volume_group_snapshots.c.updated_at,
 }
+_IN_WORK = (GroupStatus.CREATING, GroupStatus.UPDATING, GroupStatus.DELETING)
 _NAMES = {"display_name": "name", "display_description": "description"}
 
 
@@ -103,6 +104,12 @@ def takes_type(tx: Connection, volume_type_id: str) -> bool:
     return bool(tx.execute(select(exists().where(mine))).scalar())
 
 
+def in_work(tx: Connection, backend: str) -> list[VolumeGroup]:
+    """Groups on any pool of ``host@backend`` with which an operation is under way."""
+    here = func.substr(volume_groups.c.host, 1, len(backend) + 1) == f"{backend}#"
+    return _groups(tx, tx.execute(select(volume_groups).where(here, volume_groups.c.status.in_(_IN_WORK))).all())
+
+
 # --- snapshots of all of a group -------------------------------------------------------------------------------------
 
 
@@ -158,6 +165,14 @@ def member_ids(tx: Connection, snapshot_id: str) -> list[str]:
     taken = volume_snapshots.c
     query = select(taken.id).where(taken.group_snapshot_id == snapshot_id).order_by(taken.created_at, taken.id)
     return list(tx.execute(query).scalars())
+
+
+def snapshots_in_work(tx: Connection, backend: str) -> list[GroupSnapshot]:
+    """Group snapshots on any pool of ``host@backend`` with which an operation is under way."""
+    here = func.substr(volume_groups.c.host, 1, len(backend) + 1) == f"{backend}#"
+    query = select(volume_group_snapshots).join(volume_groups, volume_groups.c.id == volume_group_snapshots.c.group_id)
+    rows = tx.execute(query.where(here, volume_group_snapshots.c.status.in_(_IN_WORK)))
+    return [_snapshot(row) for row in rows]
 
 
 def has_snapshots(tx: Connection, group_id: str) -> bool:

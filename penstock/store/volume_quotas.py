@@ -13,6 +13,7 @@ from penstock.domain.volume_quotas import Counted, Limits, VolumeResource, Volum
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import VolumeStatus
 from penstock.store.backup_schema import volume_backups
+from penstock.store.volume_group_schema import volume_groups
 from penstock.store.volume_schema import volume_quotas, volume_snapshots, volumes
 
 CLASS, PROJECT = "class", "project"
@@ -50,6 +51,7 @@ _BACKUPS = select(
     func.coalesce(func.sum(case((_NEW_BACKUP, 1), else_=0)), 0),
     func.coalesce(func.sum(case((_NEW_BACKUP, volume_backups.c.size_gib), else_=0)), 0),
 ).where(volume_backups.c.project_id == bindparam("project_id"))
+_GROUPS = select(func.count()).select_from(volume_groups).where(volume_groups.c.project_id == bindparam("project_id"))
 _LIMITS = select(volume_quotas.c.resource, volume_quotas.c.hard_limit).where(
     volume_quotas.c.scope == bindparam("scope"), volume_quotas.c.subject == bindparam("subject")
 )
@@ -96,6 +98,7 @@ def usage(tx: Connection, project_id: str, *, counts_snapshot_gib: bool) -> Volu
     count, gib, new, new_gib = map(int, tx.execute(_BACKUPS, of).one())
     add(VolumeResource.BACKUPS, None, count, new)
     add(VolumeResource.BACKUP_GIGABYTES, None, gib, new_gib)
+    found[Counted(VolumeResource.GROUPS)] = Usage(int(tx.execute(_GROUPS, of).scalar_one()))
     return VolumeUsage(found)
 
 

@@ -11,7 +11,9 @@ from penstock.api.volumes import (
     default_types,
     extensions,
     extra_specs,
+    group_snapshots,
     group_types,
+    groups,
     manage,
     messages,
     moving,
@@ -53,6 +55,8 @@ RESOURCES: Sequence[Routes] = (
     snapshot_metadata.routes,
     transfers.routes,
     group_types.routes,
+    groups.routes,
+    group_snapshots.routes,
     manage.routes,
     moving.routes,
 )

@@ -11,6 +11,7 @@ from penstock.context import RequestContext
 from penstock.domain.attachments import AttachStatus
 from penstock.domain.backups import BackupStatus
 from penstock.domain.pools import PoolRef
+from penstock.domain.volume_groups import GroupStatus
 from penstock.domain.volume_message_codes import (
     VolumeMessageAction,
     VolumeMessageDetail,
@@ -29,7 +30,15 @@ from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, images, placement, quotas
-from penstock.services.volumes.visibility import hold_volumes, own_volume, own_volume_snapshot, owner_of, owns
+from penstock.services.volumes.visibility import (
+    hold_group,
+    hold_volumes,
+    own_group,
+    own_volume,
+    own_volume_snapshot,
+    owner_of,
+    owns,
+)
 from penstock.store import backends, backups, volume_types, volumes
 from penstock.store.database import Transaction
 
@@ -75,6 +84,7 @@ class _Decided:
     volume_type: VolumeType | None
     snapshot: VolumeSnapshot | None
     home: Volume | None
+    only_pool: str | None  # where its data, or its group, are
 
 
 def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> Volume:
@@ -86,6 +96,8 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         wanted = _of_image(wanted, images.usable(plane, context, wanted.image_id, wanted.size_gib))
     with plane.database.begin() as tx:
         project_id, user_id = owner_of(context)
+        if wanted.group_id is not None:
+            hold_group(tx, wanted.group_id)
         hold_volumes(tx, _sources(tx, context, wanted))
         decided = _decide(tx, plane, context, wanted)
         type_id = None if decided.volume_type is None else decided.volume_type.id
@@ -214,7 +226,25 @@ def _decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wante
     size_gib = _size(wanted, snapshot, home, _size_of_backup(tx, context, wanted))
     check_size(volume_type, size_gib)
     _check_zone(tx, plane, wanted, volume_type, home)
-    return _Decided(size_gib, volume_type, snapshot, home)
+    # The data of a snapshot or volume are where that is: a driver makes a copy there, and nowhere else.
+    only_pool = None if home is None else calls.placed_on(home)
+    if wanted.group_id is not None:
+        only_pool = _pool_of_group(tx, context, wanted.group_id, volume_type, only_pool)
+    return _Decided(size_gib, volume_type, snapshot, home, only_pool)
+
+
+def _pool_of_group(
+    tx: Transaction, context: RequestContext, group_id: str, volume_type: VolumeType | None, only_pool: str | None
+) -> str:
+    """The pool of the group a new volume joins. Raises NotFound, Invalid (its state, the type, data elsewhere)."""
+    group = own_group(tx, context, group_id)
+    if group.status is not GroupStatus.AVAILABLE or group.host is None:
+        raise Invalid(f"Group {group.id} is '{group.status}'; a volume joins it when 'available'.")
+    if volume_type is None or volume_type.id not in group.volume_type_ids:
+        raise Invalid(f"Group {group.id} does not take volumes of this type.")
+    if only_pool not in (None, group.host):
+        raise Invalid(f"The data of the volume are not on {group.host}, where group {group.id} is.")
+    return group.host
 
 
 def _source(tx: Transaction, context: RequestContext, wanted: NewVolume) -> tuple[VolumeSnapshot | None, Volume | None]:
@@ -290,8 +320,7 @@ def _requirements(
         availability_zone=zone if zone in zones else None,
         same_hosts=_hosts(tx, context, wanted.hints.same_host),
         different_hosts=_hosts(tx, context, wanted.hints.different_host),
-        # The data of a snapshot or volume are where that is: a driver makes a copy there, and nowhere else.
-        only_pool=None if decided.home is None else calls.placed_on(decided.home),
+        only_pool=decided.only_pool,
         volume={"project_id": context.project_id, "volume_type_id": getattr(decided.volume_type, "id", None)},
     )
 

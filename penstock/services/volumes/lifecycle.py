@@ -78,7 +78,7 @@ def remove(
     with_group: bool = False,
 ) -> None:
     """`delete` for a volume that is held; `with_group` when its whole group goes."""
-    _check_removable(tx, volume, with_group=with_group)
+    check_removable(tx, volume, with_group=with_group)
     now = plane.clock.utc()
     snapshots = volume_snapshots.of_volume(tx, volume.id)
     if snapshots and not cascade:
@@ -166,7 +166,8 @@ def reset_status(plane: ControlPlane, context: RequestContext, volume_id: str, w
             volumes.reset(tx, volume.id, now=plane.clock.utc(), **values)
 
 
-def _check_removable(tx: Transaction, volume: Volume, *, with_group: bool) -> None:
+def check_removable(tx: Transaction, volume: Volume, *, with_group: bool) -> None:
+    """Raise Invalid, or Conflict while something is made from it, for a volume that cannot go now."""
     if volume.group_id is not None and not with_group:
         raise Invalid(f"Volume {volume.id} is in a group; take it out of that first.")
     if volume.is_attached:

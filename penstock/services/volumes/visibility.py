@@ -2,7 +2,7 @@
 
 What a caller may not see does not exist for it (404). Who will write asks a ``*_to_change`` before anything else: what
 it then reads of the volume, its snapshots and its attachments stays so until its transaction ends. Locks are taken in
-one order: volumes by id, quota, placement.
+one order: group, volumes by id, quota, placement.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from collections.abc import Iterable
 
 from penstock.context import RequestContext
 from penstock.domain.attachments import Attachment
+from penstock.domain.volume_groups import VolumeGroup
 from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volumes import Volume
 from penstock.errors import NotFound
 from penstock.services.visibility import owner_of, owns
-from penstock.store import attachments, volume_snapshots, volumes
+from penstock.store import attachments, volume_groups, volume_snapshots, volumes
 from penstock.store.database import Transaction, hold
 
 __all__ = [
     "attachment_to_change",
+    "hold_group",
     "hold_volumes",
     "missing_volume",
     "own_attachment",
+    "own_group",
     "own_volume",
     "own_volume_snapshot",
     "owner_of",
@@ -86,3 +89,16 @@ def attachment_to_change(tx: Transaction, context: RequestContext, attachment_id
     """`own_attachment`, read while its volume is held until this transaction ends. Raises as that."""
     hold_volumes(tx, [own_attachment(tx, context, attachment_id).volume_id])
     return own_attachment(tx, context, attachment_id)
+
+
+def own_group(tx: Transaction, context: RequestContext, group_id: str) -> VolumeGroup:
+    """The group. Raises NotFound, also for other projects' groups."""
+    found = volume_groups.get(tx, group_id)
+    if found is None or not owns(context, found.project_id):
+        raise NotFound(f"There is no group {group_id[:64]}.")
+    return found
+
+
+def hold_group(tx: Transaction, group_id: str) -> None:
+    """Be the only one to change the group and its group snapshots until this transaction ends."""
+    hold(tx, f"volume group {group_id}")

@@ -28,6 +28,8 @@ from penstock.volume.loading import load_driver
 from penstock.volume.manager import (
     backups,
     connections,
+    group_snapshots,
+    groups,
     images,
     manage,
     migration,
@@ -241,6 +243,34 @@ class VolumeManager:
     def delete_backup(self, context: RequestContext, backup_id: str) -> None:
         """Remove the backup."""
         backups.delete(self.backend, context, backup_id)
+
+    # --- groups --------------------------------------------------------------------------------------------------
+
+    def create_group(self, context: RequestContext, group_id: str) -> None:
+        """Make the group, empty."""
+        groups.create(self.backend, context, group_id)
+
+    def create_group_from_src(self, context: RequestContext, group_id: str) -> None:
+        """Make the group with its volumes, from a group snapshot or another group."""
+        groups.create_from_source(self.backend, context, group_id)
+
+    def update_group(
+        self, context: RequestContext, group_id: str, add_volumes: list[str], remove_volumes: list[str]
+    ) -> None:
+        """Take volumes into the group and out of it."""
+        groups.update(self.backend, context, group_id, add_volumes, remove_volumes)
+
+    def delete_group(self, context: RequestContext, group_id: str) -> None:
+        """Destroy the group and its volumes."""
+        groups.delete(self.backend, context, group_id)
+
+    def create_group_snapshot(self, context: RequestContext, group_snapshot_id: str) -> None:
+        """Take snapshots of all volumes of a group."""
+        group_snapshots.create(self.backend, context, group_snapshot_id)
+
+    def delete_group_snapshot(self, context: RequestContext, group_snapshot_id: str) -> None:
+        """Destroy them."""
+        group_snapshots.delete(self.backend, context, group_snapshot_id)
 
     # --- connections --------------------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
 from penstock.errors import BackendFault, Conflict, Fault, NotFound
 from penstock.operations.driver_calls import driver_call
-from penstock.store import attachments, operations, volume_snapshots, volumes
-from penstock.volume.manager import migration
+from penstock.store import attachments, operations, volume_groups, volume_snapshots, volumes
+from penstock.volume.manager import groups, migration
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager import volumes as volume_theme
 from penstock.volume.manager.backend import VolumeBackend
@@ -103,9 +103,17 @@ def settle(backend: VolumeBackend, context: RequestContext) -> None:
         awaited = {item.call.resource_key for item in operations.pending(tx)}
         late = volumes.of_backend(tx, backend.host, statuses=list(VOLUME_TRANSITIONAL))
         late_snapshots = volume_snapshots.of_backend(tx, backend.host, statuses=list(SNAPSHOT_TRANSITIONAL))
+        grouped = {
+            snapshot.group_snapshot_id: volume_groups.get_snapshot(tx, snapshot.group_snapshot_id)
+            for snapshot in late_snapshots
+            if snapshot.group_snapshot_id is not None
+        }
     fault = BackendFault("The operation was interrupted and its end is not known.")
     for snapshot in late_snapshots:
         if _is_awaited(awaited, snapshot.volume_id) or snapshot.status is VolumeSnapshotStatus.UPDATING:
+            continue
+        of_group = grouped.get(snapshot.group_snapshot_id or "")
+        if of_group is not None and f"volume-group:{of_group.group_id}" in awaited:
             continue
         log.warning("volume_snapshot.stranded", snapshot=snapshot.id, status=snapshot.status.value)
         action = _SNAPSHOT_ACTIONS.get(snapshot.status, VolumeMessageAction.SNAPSHOT_CREATE)
@@ -113,10 +121,13 @@ def settle(backend: VolumeBackend, context: RequestContext) -> None:
     for volume in late:
         if _is_awaited(awaited, volume.id) or TEMPORARY in volume.admin_metadata:
             continue
+        if f"volume-group:{volume.group_id}" in awaited:
+            continue
         log.warning("volume.stranded", volume=volume.id, status=volume.status.value)
         action = _ACTIONS.get(volume.status, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND)
         event = VolumeEvent.REFUSED if volume.status is VolumeStatus.MAINTENANCE else VolumeEvent.FAILED
         volume_theme.fail(backend, context, volume, event, action, fault)
+    groups.settle(backend, context, awaited)
 
 
 def settle_temporary(backend: VolumeBackend, context: RequestContext) -> None:
