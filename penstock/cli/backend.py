@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,6 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
       penstock backend list
     """
     from penstock.clock import SystemClock
-    from penstock.config.backend import BackendConfiguration
     from penstock.store import backends
 
     quiet_logs(ctx)
@@ -70,7 +69,7 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
         pools = backends.list_pools(tx)
     now = SystemClock().utc()
     rows = []
-    for section in conf.enabled_share_backends:
+    for section, driver in _drivers(conf):
         host = f"{conf.host}@{section}"
         service = services.get(host)
         heard = (service.updated_at or service.created_at) if service else None
@@ -79,7 +78,7 @@ def list_backends(ctx: click.Context, *, as_json: bool) -> None:
             {
                 "name": section,
                 "host": host,
-                "driver": BackendConfiguration(conf, section).safe_get("share_driver"),
+                "driver": driver,
                 "is_up": is_up,
                 "is_ready": bool(service and service.ready and is_up),
                 "pools": {
@@ -113,8 +112,11 @@ def check(ctx: click.Context, *, name: str | None, as_json: bool) -> None:
     """
     quiet_logs(ctx)
     conf = load_config(ctx)
-    sections = [name] if name else list(conf.enabled_share_backends)
-    found = {section: list(_checked(conf, section)) for section in sections}
+    sections = [name] if name else [*conf.enabled_share_backends, *conf.enabled_backends]
+    found = {
+        section: list(_checked_volumes(conf, section) if section in conf.enabled_backends else _checked(conf, section))
+        for section in sections
+    }
     if as_json:
         print_json({section: list(steps) for section, steps in found.items()})
     else:
@@ -123,7 +125,7 @@ def check(ctx: click.Context, *, name: str | None, as_json: bool) -> None:
                 line = f"problem  {step.name}: {step.problem}" if step.problem else f"OK       {step.name}"
                 click.echo(f"{section}  {line}")
         if not sections:
-            click.echo("No backend is enabled: name sections in enabled_share_backends.")
+            click.echo("No backend is enabled: name sections in enabled_share_backends or enabled_backends.")
     if not sections or any(step.problem for steps in found.values() for step in steps):
         ctx.exit(1)
 
@@ -132,7 +134,6 @@ def _checked(conf: cfg.ConfigOpts, section: str) -> Iterator[Step]:
     """The steps up to the first problem: those after it need it."""
     from penstock.backend_site import load_site
     from penstock.errors import Fault
-    from penstock.share.manager.calls import driver_call
     from penstock.store.database import Database
 
     try:
@@ -141,11 +142,42 @@ def _checked(conf: cfg.ConfigOpts, section: str) -> Iterator[Step]:
         yield Step("configuration and driver", fault.message)
         return
     yield Step("configuration and driver", None)
-    for name, call in (
+    yield from _steps(
         ("storage host", lambda: site.driver.do_setup(site.context)),
         ("pools and file server", site.driver.check_for_setup_error),
         ("capacity report", lambda: site.driver.get_share_stats(refresh=True)),
-    ):
+    )
+
+
+def _checked_volumes(conf: cfg.ConfigOpts, section: str) -> Iterator[Step]:
+    """The same for a backend of volumes."""
+    from penstock.clock import SystemClock
+    from penstock.context import admin_context
+    from penstock.errors import Fault
+    from penstock.operations.queue import OperationQueue
+    from penstock.store.database import Database
+    from penstock.volume_backend import VolumeBackend
+
+    clock = SystemClock()
+    try:
+        driver = VolumeBackend(conf, section, Database("sqlite://"), OperationQueue(clock), clock).manager.driver
+    except Fault as fault:
+        yield Step("configuration and driver", fault.message)
+        return
+    yield Step("configuration and driver", None)
+    yield from _steps(
+        ("storage host", lambda: driver.do_setup(admin_context())),
+        ("pools and target daemon", driver.check_for_setup_error),
+        ("capacity report", lambda: driver.get_volume_stats(refresh=True)),
+    )
+
+
+def _steps(*steps: tuple[str, Callable[[], object]]) -> Iterator[Step]:
+    """Take the steps in order, up to the first that fails."""
+    from penstock.errors import Fault
+    from penstock.operations.driver_calls import driver_call
+
+    for name, call in steps:
         try:
             with driver_call("be set up"):
                 call()
@@ -153,6 +185,16 @@ def _checked(conf: cfg.ConfigOpts, section: str) -> Iterator[Step]:
             yield Step(name, _explained(fault.message))
             return
         yield Step(name, None)
+
+
+def _drivers(conf: cfg.ConfigOpts) -> Iterator[tuple[str, str | None]]:
+    """The enabled backends, of shares and of volumes, with their drivers' names."""
+    from penstock.config.backend import BackendConfiguration, volume_backend
+
+    for section in conf.enabled_share_backends:
+        yield section, BackendConfiguration(conf, section).safe_get("share_driver")
+    for section in conf.enabled_backends:
+        yield section, volume_backend(conf, section).safe_get("volume_driver")
 
 
 def _explained(problem: str) -> str:

@@ -29,6 +29,9 @@ class Service:
     backend_info_hash: str | None
     created_at: datetime
     updated_at: datetime | None
+    frozen: bool = False
+    replication_status: str | None = None  # of a volume backend: ``failed-over`` while a target serves it
+    active_backend_id: str | None = None  # ... which one
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +151,7 @@ def _service(row: Row[Any]) -> Service:
         backend_info_hash=row.backend_info_hash,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        frozen=row.frozen,
+        replication_status=row.replication_status,
+        active_backend_id=row.active_backend_id,
     )

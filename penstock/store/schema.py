@@ -102,6 +102,9 @@ services = Table(
     Column("disabled_reason", String(255)),
     Column("ready", Boolean, nullable=False, default=False),
     Column("backend_info_hash", String(64)),
+    Column("frozen", Boolean, nullable=False, server_default=false()),
+    Column("replication_status", String(32)),
+    Column("active_backend_id", NAME),
     *times(),
     UniqueConstraint("binary", "host"),
 )

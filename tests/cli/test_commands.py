@@ -171,3 +171,14 @@ def test_projects_and_users(config: Path) -> None:
     assert "lab" in run("--config", config, "project", "list").output
     refused = run("--config", config, "user", "create", "ann", "--project", "lab")
     assert "There is no role 'member'" in refused.stderr
+
+
+def test_backends_of_volumes_are_checked_and_listed_too(config: Path) -> None:
+    text = config.read_text().replace("[DEFAULT]", "[DEFAULT]\nenabled_backends = blocks", 1)
+    config.write_text(f"{text}\n[blocks]\nvolume_driver = penstock.volume.drivers.dummy.DummyVolumeDriver\n")
+    run("--config", config, "db", "upgrade")
+    checked = run("--config", config, "backend", "check", "blocks")
+    assert checked.exit_code == 0
+    assert "OK       pools and target daemon" in checked.output
+    listed = run("--config", config, "backend", "list")
+    assert "DummyVolumeDriver" in listed.output

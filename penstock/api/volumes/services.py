@@ -12,7 +12,7 @@ from penstock.api.views import stamp
 from penstock.errors import Invalid
 from penstock.services import backends as all_backends
 from penstock.services.backends import VOLUMES, SeenService
-from penstock.services.volumes import backends
+from penstock.services.volumes import backends, replication
 from penstock.services.volumes.backends import HostShare
 
 routes = Routes()
@@ -27,6 +27,7 @@ class ServiceName(Lenient):
     binary: Name | None = None
     service: Name | None = None
     disabled_reason: Text | None = None
+    backend_id: Name | None = None
 
 
 class HostStatus(Strict):
@@ -62,6 +63,32 @@ def disable_with_reason(request: ApiRequest) -> Answer:
     if reason is None or not reason.strip():
         raise Invalid("Give the 'disabled_reason'.")
     return Answer({**_set_disabled(request, disabled=True, reason=reason), "disabled_reason": reason})
+
+
+@routes.put("os-services/freeze")
+def freeze(request: ApiRequest) -> Answer:
+    """Have a backend change nothing."""
+    request.enforce(UPDATE)
+    replication.freeze(request.plane, request.context, request.body_as(ServiceName).host)
+    return Answer(status=202)
+
+
+@routes.put("os-services/thaw")
+def thaw(request: ApiRequest) -> Answer:
+    """The end of a freeze."""
+    request.enforce(UPDATE)
+    replication.thaw(request.plane, request.context, request.body_as(ServiceName).host)
+    return Answer(status=202)
+
+
+@routes.put("os-services/failover_host")
+@routes.put("os-services/failover", since="3.26")
+def failover(request: ApiRequest) -> Answer:
+    """Serve the volumes of a backend from its replication target."""
+    request.enforce(UPDATE)
+    asked = request.body_as(ServiceName)
+    replication.failover(request.plane, request.context, asked.host, asked.backend_id)
+    return Answer(status=202)
 
 
 @routes.get("os-hosts")
@@ -127,7 +154,11 @@ def _service(request: ApiRequest, item: SeenService) -> dict[str, Any]:
     if request.version.at_least("3.7"):
         view["cluster"] = None
     if service.binary == "cinder-volume":
-        view |= {"replication_status": "disabled", "active_backend_id": None, "frozen": False}
+        view |= {
+            "replication_status": service.replication_status or "disabled",
+            "active_backend_id": service.active_backend_id,
+            "frozen": service.frozen,
+        }
         if request.version.at_least("3.49"):
             view["backend_state"] = "up" if service.ready else "down"
     return view

@@ -96,6 +96,8 @@ def attach(plane: ControlPlane, context: RequestContext, volume_id: str, use: Us
         raise Invalid("Say what uses the volume: an 'instance_uuid' or a 'host_name'.")
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
+        if volume.is_migrating:
+            raise Invalid(f"Volume {volume.id} is being migrated; it cannot be attached.")
         mode = checked_mode(volume, use.mode)
         now = plane.clock.utc()
         attachment = next((one for one in volume.attachments if _is_reservation(one)), None)
@@ -152,8 +154,9 @@ def initialize_connection(
         raise Invalid("The connector says nothing: give what its initiator said of itself.")
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
-        if volume.status not in RESTING:
-            raise Invalid(f"Volume {volume.id} is '{volume.status}'; it cannot be connected.")
+        if volume.status not in RESTING or volume.is_migrating:
+            what = "being migrated" if volume.is_migrating else f"'{volume.status}'"
+            raise Invalid(f"Volume {volume.id} is {what}; it cannot be connected.")
         attachment = _of_initiator(volume, connector) or _unconnected(volume)
         if attachment is None:
             attachment = new_attachment(plane, volume, AttachStatus.DETACHED, checked_mode(volume, None))

@@ -34,6 +34,7 @@ from penstock.volume.manager import (
     manage,
     migration,
     periodic,
+    replication,
     retyping,
     snapshots,
     starting,
@@ -108,6 +109,7 @@ class VolumeManager:
         """
         context = admin_context()
         periodic.heartbeat(self.backend, is_ready=False)
+        self.driver.active_backend_id = replication.active_backend_id(self.backend)
         with driver_call("be set up"):
             self.driver.do_setup(context)
             self.driver.check_for_setup_error()
@@ -229,6 +231,20 @@ class VolumeManager:
     ) -> list[dict[str, Any]]:
         """What could be taken over as snapshots."""
         return manage.manageable_snapshots(self.backend, marker, limit, offset, sort_keys, sort_dirs)
+
+    # --- the whole backend --------------------------------------------------------------------------------------
+
+    def freeze_host(self, context: RequestContext) -> None:
+        """Take nothing new, and have the storage change nothing."""
+        replication.freeze(self.backend, context)
+
+    def thaw_host(self, context: RequestContext) -> None:
+        """The end of `freeze_host`."""
+        replication.thaw(self.backend, context)
+
+    def failover_host(self, context: RequestContext, secondary_backend_id: str | None = None) -> None:
+        """Serve the volumes from a replication target, or from here again (``default``)."""
+        replication.failover(self.backend, context, secondary_backend_id)
 
     # --- backups ------------------------------------------------------------------------------------------------
 

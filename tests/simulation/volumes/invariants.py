@@ -6,10 +6,10 @@ from penstock.domain.attachments import AttachStatus, attach_status_of
 from penstock.domain.quotas import Usage
 from penstock.domain.volume_lifecycle import RESTING, SNAPSHOT_TRANSITIONAL, VOLUME_TRANSITIONAL, at_rest
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
 from penstock.services.volumes import quotas
 from tests.simulation.volumes.users import Users, name_of
-from tests.simulation.volumes.world import World
+from tests.simulation.volumes.world import SERVICE, World
 
 
 class Truth:
@@ -36,13 +36,20 @@ class Truth:
         assert volume.size_target_gib is None, f"volume {volume.id} still promises {volume.size_target_gib} GiB"
         attach_status = attach_status_of(volume.attachments)
         assert volume.attach_status is attach_status, f"volume {volume.id} is {volume.attach_status}"
+        assert not volume.is_migrating, f"volume {volume.id} migrates for ever"
+        if volume.status is VolumeStatus.AWAITING_TRANSFER:
+            return
         if not self.world.trouble.told and volume.host is not None:
+            assert volume.migration_status is not MigrationStatus.ERROR, f"volume {volume.id} did not move"
             assert volume.status in RESTING, f"volume {volume.id} is {volume.status} though nothing failed for good"
         if volume.status not in RESTING:
             return
         assert volume.status is at_rest(attach_status), f"volume {volume.id} is {volume.status}, not {attach_status}"
         record = self.world.storage.volumes.get(name_of(volume))
         assert record is not None, f"volume {volume.id} is {volume.status} and not there"
+        assert volume.host == f"{SERVICE}#{record.pool}", (
+            f"volume {volume.id} is on {record.pool}, not on {volume.host}"
+        )
         assert record.size_gib == volume.size_gib, f"volume {volume.id} has {record.size_gib} GiB"
         assert self.users.expects(volume.id, record.written), f"volume {volume.id} lost or gained data"
         self._check_connections(volume)

@@ -16,7 +16,8 @@ import pytest
 import structlog
 
 from penstock.errors import Fault
-from penstock.services.volumes import attachments, connections, lifecycle
+from penstock.services.volumes import attachments, connections, lifecycle, transfers
+from penstock.store.keyset import KeysetPage
 from tests.simulation.trouble import Died
 from tests.simulation.volumes.invariants import Truth, check_nothing_left
 from tests.simulation.volumes.users import Users
@@ -118,6 +119,8 @@ def _survive(world: World, act: Callable[[], object]) -> None:
 
 
 def _delete_everything(world: World, users: Users) -> None:
+    for transfer in transfers.list_transfers(world.plane, CONTEXT, KeysetPage()):
+        transfers.delete(world.plane, CONTEXT, transfer.id)
     for volume in users.volumes():
         connections.unreserve(world.plane, CONTEXT, volume.id)
     for attachment in users.attachments():

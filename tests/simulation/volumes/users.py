@@ -10,18 +10,19 @@ from penstock.domain.attachments import Attachment, AttachStatus
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Fault
-from penstock.services.volumes import attachments, connections, creation, lifecycle, snapshots
+from penstock.services.volumes import attachments, connections, creation, lifecycle, retyping, snapshots, transfers
 from penstock.services.volumes.attachments import NewAttachment
 from penstock.services.volumes.connections import Use
 from penstock.services.volumes.creation import NewVolume
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
+from penstock.services.volumes.transfers import NewTransfer
 from penstock.store import attachments as attachment_rows
 from penstock.store import volume_snapshots as snapshot_rows
 from penstock.store import volumes as volume_rows
 from penstock.store.attachments import AttachmentFilter
 from penstock.store.volume_snapshots import VolumeSnapshotFilter
 from penstock.store.volumes import VolumeFilter
-from tests.simulation.volumes.world import ADMIN, CONTEXT, World
+from tests.simulation.volumes.world import ADMIN, CONTEXT, SERVICE, World
 
 HOSTS = ("one", "two", "three")
 
@@ -55,6 +56,9 @@ class Users:
             (4, self._snapshot),
             (3, self._delete_snapshot),
             (2, self._revert),
+            (2, self._retype),
+            (2, self._migrate),
+            (2, self._transfer),
             (4, self._attach),
             (4, self._connect),
             (3, self._complete),
@@ -161,6 +165,23 @@ class Users:
     def _revert(self) -> None:
         snapshot = self._some(self.snapshots())
         lifecycle.revert(self._plane, CONTEXT, snapshot.volume_id, snapshot.id)
+
+    def _retype(self) -> None:
+        kind = self.world.random.choice(("default", "shared"))
+        retyping.retype(self._plane, CONTEXT, self._volume(), kind)
+
+    def _migrate(self) -> None:
+        random = self.world.random
+        pool, lock = random.choice(("one", "two")), random.random() < 0.5
+        retyping.migrate(self._plane, ADMIN, self._volume(), f"{SERVICE}#{pool}", lock_volume=lock)
+
+    def _transfer(self) -> None:
+        """Offered, and taken by the same project: whose it is does not matter to the rest."""
+        made, key = transfers.create(self._plane, CONTEXT, NewTransfer(self._volume()))
+        if self.world.random.random() < 0.3:
+            transfers.delete(self._plane, CONTEXT, made.id)
+        else:
+            transfers.accept(self._plane, CONTEXT, made.id, key)
 
     def _attach(self) -> None:
         random = self.world.random

@@ -1,0 +1,61 @@
+"""Freeze, thaw and fail over a whole volume backend: an administrator's decisions, carried out by its worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.context import RequestContext
+from penstock.domain.operations import Call
+from penstock.domain.volumes import ReplicationStatus
+from penstock.errors import Invalid, NotFound
+from penstock.ids import OperationId
+from penstock.services.control_plane import ControlPlane
+from penstock.services.volumes.answers import await_end
+from penstock.services.volumes.placement import VOLUME_BINARY
+from penstock.store import backends
+from penstock.store.backends import Service
+from penstock.store.database import Transaction, hold
+
+
+def freeze(plane: ControlPlane, context: RequestContext, host: str) -> None:
+    """Take no new volumes on ``host@backend``, and have its storage change nothing. Safe to repeat.
+
+    Raises NotFound, Unavailable (no answer in time: it goes on), and what the driver raises.
+    """
+    await_end(plane, _ask(plane, context, host, "freeze_host", {}))
+
+
+def thaw(plane: ControlPlane, context: RequestContext, host: str) -> None:
+    """The end of `freeze`. Raises Invalid when it is failed over, and as `freeze`. Safe to repeat."""
+    with plane.database.read() as tx:
+        if _service(tx, host).replication_status not in (None, ReplicationStatus.ENABLED):
+            raise Invalid(f"'{host}' is failed over; fail it back to 'default' before it is thawed.")
+    await_end(plane, _ask(plane, context, host, "thaw_host", {}))
+
+
+def failover(plane: ControlPlane, context: RequestContext, host: str, backend_id: str | None) -> None:
+    """Accept to serve the volumes of ``host@backend`` from its replication target `backend_id`.
+
+    None lets the driver choose, ``default`` is the way back. Raises NotFound, Invalid (it is failing over already).
+    """
+    _ask(plane, context, host, "failover_host", {"secondary_backend_id": backend_id})
+
+
+def _ask(
+    plane: ControlPlane, context: RequestContext, host: str, method: str, arguments: dict[str, Any]
+) -> OperationId:
+    with plane.database.begin() as tx:
+        hold(tx, f"host {host}")
+        service = _service(tx, host)
+        if method == "failover_host":
+            if service.replication_status == ReplicationStatus.FAILING_OVER:
+                raise Invalid(f"'{host}' is failing over already.")
+            backends.update_service(tx, service.id, replication_status=ReplicationStatus.FAILING_OVER)
+        return plane.operations.enqueue(tx, context, Call(host, f"host:{host}", method, arguments))
+
+
+def _service(tx: Transaction, host: str) -> Service:
+    found = backends.list_services(tx, binary=VOLUME_BINARY, host=host)
+    if not found:
+        raise NotFound(f"There is no volume service '{host[:128]}'.")
+    return found[0]
