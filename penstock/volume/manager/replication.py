@@ -124,7 +124,7 @@ def _store(
 
 
 def _set_aside(tx: Transaction, backend: VolumeBackend, volume: Volume, *, is_back: bool) -> None:
-    now = backend.now()
+    now, values = backend.now(), dict[str, Any]()
     if is_back and volume.replication_status is ReplicationStatus.NOT_CAPABLE:
         status = volume.previous_status or VolumeStatus.AVAILABLE
         values = {"status": status, "previous_status": None, "replication_status": None}

@@ -1,0 +1,130 @@
+"""A volume backend that is frozen, fails over to a target, and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus
+from penstock.errors import BackendFault, Invalid, NotFound
+from penstock.operations.outcome import RetryPolicy
+from penstock.services.volumes import creation, replication, volumes
+from penstock.services.volumes.creation import NewVolume
+from penstock.store import backends
+from penstock.store.backends import Service
+from penstock.volume.drivers.dummy import DummyVolumeDriver
+from penstock.volume.errors import InvalidReplicationTarget
+from tests.volume_plane import ADMIN, OWNER, VolumePlane
+
+HOST = "host@dummy"
+
+
+class Replicating(DummyVolumeDriver):
+    """Has one target, ``far``."""
+
+    broken = False
+    started_at: str | None = None
+
+    def do_setup(self, context: Any) -> None:
+        super().do_setup(context)
+        Replicating.started_at = self.active_backend_id
+
+    def failover_host(
+        self, context: Any, volumes: Sequence[Any], secondary_id: str | None = None, groups: Any = None
+    ) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+        if secondary_id not in (None, "far", "default"):
+            raise InvalidReplicationTarget(f"There is no target '{secondary_id}'.")
+        if self.broken:
+            raise BackendFault("half way")
+        status = ReplicationStatus.ENABLED if secondary_id == "default" else ReplicationStatus.FAILED_OVER
+        updates = [{"volume_id": volume.id, "updates": {"replication_status": status}} for volume in volumes]
+        return secondary_id or "far", updates, []
+
+    def _update_volume_stats(self) -> None:
+        super()._update_volume_stats()
+        self._stats["replication_enabled"] = True
+
+
+class ReplicatedPlane(VolumePlane):
+    def make_driver(self, section: Any) -> Any:
+        return Replicating(configuration=section, storage=self.storage, host=HOST)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> ReplicatedPlane:
+    found = ReplicatedPlane(tmp_path, retry=RetryPolicy(give_up_after_s=60))
+    found.add_type("replicated", {"replication_enabled": "<is> True"})
+    return found
+
+
+def made(site: VolumePlane, kind: str) -> Volume:
+    volume = creation.create(site.plane, OWNER, NewVolume(size_gib=1, volume_type=kind))
+    site.work()
+    return volumes.get(site.plane, OWNER, volume.id)
+
+
+def service(site: VolumePlane) -> Service:
+    with site.database.read() as tx:
+        return backends.list_services(tx, host=HOST)[0]
+
+
+def state(site: VolumePlane, volume: Volume) -> tuple[VolumeStatus, ReplicationStatus | None]:
+    seen = volumes.get(site.plane, OWNER, volume.id)
+    return seen.status, seen.replication_status
+
+
+def test_over_to_the_target_and_back(site: ReplicatedPlane) -> None:
+    replicated, plain = made(site, "replicated"), made(site, "default")
+    replication.failover(site.plane, ADMIN, HOST, "far")
+    assert service(site).replication_status == ReplicationStatus.FAILING_OVER
+    site.work()
+    seen = service(site)
+    assert (seen.replication_status, seen.active_backend_id, seen.disabled) == (
+        ReplicationStatus.FAILED_OVER,
+        "far",
+        True,
+    )
+    assert state(site, replicated) == (VolumeStatus.AVAILABLE, ReplicationStatus.FAILED_OVER)
+    assert state(site, plain) == (VolumeStatus.ERROR, ReplicationStatus.NOT_CAPABLE)
+    site.restart()
+    assert Replicating.started_at == "far"
+    with pytest.raises(Invalid, match="fail it back"):
+        replication.thaw(site.plane, ADMIN, HOST)
+    replication.failover(site.plane, ADMIN, HOST, "default")
+    site.work()
+    seen = service(site)
+    assert (seen.active_backend_id, seen.disabled) == (None, False)
+    assert state(site, replicated) == (VolumeStatus.AVAILABLE, ReplicationStatus.ENABLED)
+    assert state(site, plain) == (VolumeStatus.AVAILABLE, None)
+
+
+def test_a_target_that_is_none_changes_nothing(site: ReplicatedPlane) -> None:
+    plain = made(site, "default")
+    replication.failover(site.plane, ADMIN, HOST, "nowhere")
+    site.work()
+    assert service(site).replication_status == ReplicationStatus.ENABLED
+    assert state(site, plain) == (VolumeStatus.AVAILABLE, None)
+
+
+def test_a_failover_that_breaks_is_told(site: ReplicatedPlane) -> None:
+    site.driver.broken = True  # type: ignore[attr-defined]
+    replication.failover(site.plane, ADMIN, HOST, None)
+    site.work()
+    seen = service(site)
+    assert (seen.replication_status, seen.disabled) == (ReplicationStatus.FAILOVER_ERROR, True)
+
+
+def test_a_frozen_backend_gets_nothing_new(site: ReplicatedPlane) -> None:
+    replication.freeze(site.plane, ADMIN, HOST)
+    assert (service(site).frozen, service(site).disabled_reason) == (True, "frozen")
+    assert made(site, "default").status is VolumeStatus.ERROR
+    replication.thaw(site.plane, ADMIN, HOST)
+    assert made(site, "default").status is VolumeStatus.AVAILABLE
+
+
+def test_a_backend_that_is_none_is_not_found(site: ReplicatedPlane) -> None:
+    with pytest.raises(NotFound):
+        replication.freeze(site.plane, ADMIN, "host@other")
