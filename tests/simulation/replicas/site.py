@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +65,12 @@ class Site(Protocol):
         `replicas`: all that there are, by instance id. Raises AssertionError.
         """
 
+    def check_strangers(self, instances: Set[str]) -> None:
+        """Everything of other people's is as they left it. `instances`: of ours, those that are to be there.
+
+        Raises AssertionError.
+        """
+
     def check_empty(self) -> None:
         """The same after everything was deleted."""
 
@@ -125,6 +131,9 @@ class DummySite:
 
     def check(self, replicas: Mapping[str, Share]) -> None:
         """They hold nothing."""
+
+    def check_strangers(self, instances: Set[str]) -> None:
+        """There are none."""
 
     def check_empty(self) -> None:
         left = [record for records in self.storage.backends.values() for record in records.values()]

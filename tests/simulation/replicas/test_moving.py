@@ -138,6 +138,7 @@ def check_truth(world: World, users: Movers) -> None:
         assert not stuck, f"{where}: snapshots {stuck}"
         assert all(one.instance.share_instance_id == share.instance.id for one in snapshots), where
     assert not copies, f"orphans: {copies}"
+    world.site.check_strangers({share.instance.id for share in users.shares()})
 
 
 def run(seed: int, kind: str) -> None:
@@ -165,6 +166,7 @@ def _live(world: World) -> None:
     users.begin()
     for _ in range(2):
         _stir(world)
+        disturbing = world.random.choice((0.0, 0.0, 0.1))
         world.trouble.breaks = 0.0  # unknown words end a migration; here it is to be seen what the known ones do
         for _ in range(world.random.randint(10, 40)):
             _weather(world)
@@ -178,6 +180,8 @@ def _live(world: World) -> None:
             if world.random.random() < 0.3:
                 turn(world, section)
                 watch()
+            if world.random.random() < disturbing:
+                world.site.disturb()
             if world.random.random() < 0.3:
                 world.clock.advance(world.random.choice((1, 5, 60, 400)))
         settle(world, users)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from random import Random
 
@@ -160,6 +160,9 @@ class ZfsSite:
 
     def leave(self) -> None:
         self.strangers.leave()
+
+    def check_strangers(self, instances: Set[str]) -> None:
+        self.strangers.check(instances)
 
     def check(self, replicas: Mapping[str, Share]) -> None:
         self.strangers.check(replicas.keys())
