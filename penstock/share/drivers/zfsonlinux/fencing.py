@@ -13,7 +13,16 @@ from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, PROMOTED, ROLE, Fence
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, if_it_answers
-from penstock.share.drivers.zfsonlinux.steps import Forget, Mount, Pairs, SetProperties, Step, Unmount, carry_out
+from penstock.share.drivers.zfsonlinux.steps import (
+    Forget,
+    Mount,
+    Pairs,
+    SetProperties,
+    Step,
+    Unmount,
+    carry_out,
+    settle,
+)
 from penstock.share.replication import PromotionKind, Role
 from penstock.zfs.faults import Busy
 from penstock.zfs.flavour import Flavour
@@ -151,3 +160,26 @@ def plan_activation(seen: SeenShare, epoch: int, kind: PromotionKind, flavour: F
         *((SetProperties(seen.dataset, pairs),) if pairs else ()),
         *((Mount(seen.dataset),) if remounts or not seen.is_mounted else ()),
     )
+
+
+def activate(copy: Copy, epoch: int, kind: PromotionKind) -> None:
+    """Make it the active one at ZFS' level, mounted; exports are the caller's. Safe to repeat. Raises Busy."""
+    zfs, before = copy.zfs, copy.seen
+
+    def planned() -> Steps:
+        seen = observe_share(zfs, copy.dataset)
+        if seen is None or not seen.belongs_to(copy.id):
+            raise BackendFault(f"{copy.dataset} went away")
+        steps = plan_activation(seen, epoch, kind, zfs.flavour)
+        return steps if seen.is_mounted or any(isinstance(s, Mount) for s in steps) else (*steps, Mount(seen.dataset))
+
+    is_shown = before is not None and before.is_readonly and before.is_mounted
+    if is_shown and not zfs.flavour.shows_readonly_of_mounted:
+        stop_serving(copy)  # zfs-fuse unmounts it to make it writable, and the server that serves it has it open
+    try:
+        settle(planned, zfs)
+    except Busy:
+        stop_serving(copy)
+        if before is not None and before.mountpoint is not None:
+            copy.peer.storage.nfs.let_go(before.mountpoint)
+        settle(planned, zfs)

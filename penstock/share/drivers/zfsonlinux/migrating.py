@@ -14,7 +14,7 @@ import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault, ShareResourceNotFound
 from penstock.share.drivers.zfsonlinux import plan
-from penstock.share.drivers.zfsonlinux.fencing import fence_copy, is_seen_active, plan_activation, serve_stored
+from penstock.share.drivers.zfsonlinux.fencing import activate, fence_copy, is_seen_active, serve_stored
 from penstock.share.drivers.zfsonlinux.identity import Fence, Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
@@ -22,7 +22,7 @@ from penstock.share.drivers.zfsonlinux.replica_ending import destroy_copy, destr
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe, observe_line
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import mark_arrived
 from penstock.share.drivers.zfsonlinux.sending import Sending
-from penstock.share.drivers.zfsonlinux.steps import Mount, Step, settle
+from penstock.share.drivers.zfsonlinux.steps import settle
 from penstock.share.drivers.zfsonlinux.syncing import bring
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.share.replication import UNWATCHED, PromotionKind, Role
@@ -90,7 +90,7 @@ def switch(
             pair = copy_rounds(pair, sending)
         pair = _last_changes(pair, mappings, snapshots, replace(sending, watch=UNWATCHED))
     if pair.target.seen is None or pair.target.seen.marks.is_replicated:  # else it was finished, all but our answer
-        _activate(pair.target)
+        activate(pair.target, pair.target.epoch, PromotionKind.PLANNED)
     target = pair.target.again()
     serve_stored(target)
     destroy_placeholder(target)
@@ -146,24 +146,12 @@ def _take_rules(source: Copy, target: Copy) -> None:
     settle(planned, target.zfs)
 
 
-def _activate(copy: Copy) -> None:
-    def planned() -> tuple[Step, ...]:
-        seen = observe_share(copy.zfs, copy.dataset)
-        if seen is None or not seen.belongs_to(copy.id):
-            raise BackendFault(f"{copy.dataset} went away")
-        steps = plan_activation(seen, seen.epoch, PromotionKind.PLANNED, copy.zfs.flavour)
-        is_mounting = seen.is_mounted or any(isinstance(step, Mount) for step in steps)
-        return steps if is_mounting else (*steps, Mount(seen.dataset))
-
-    settle(planned, copy.zfs)
-
-
 def lift(source: Copy, fence: Fence) -> None:
     """Let the source serve again, if that fence is what keeps it. Only before the destination was activated."""
     seen = observe_share(source.zfs, source.dataset)
     if seen is None or seen.marks.fence != fence:
         return
-    _activate(source)
+    activate(source, source.epoch, PromotionKind.PLANNED)
     serve_stored(source)
     log.info("migration.fence_lifted", share=source.model["share_id"])
 

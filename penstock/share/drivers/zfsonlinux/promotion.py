@@ -13,11 +13,10 @@ import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault
 from penstock.share.drivers.zfsonlinux.fencing import (
+    activate,
     fence_copy,
     is_seen_active,
-    plan_activation,
     serve_stored,
-    stop_serving,
 )
 from penstock.share.drivers.zfsonlinux.identity import (
     EPOCH,
@@ -32,11 +31,10 @@ from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.promotion_plan import Finish, Planned, decide
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet, hold_tag, if_it_answers, observe_line
 from penstock.share.drivers.zfsonlinux.sending import Sending
-from penstock.share.drivers.zfsonlinux.steps import Forget, Mount, SetProperties, Step, carry_out, settle
+from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
 from penstock.share.drivers.zfsonlinux.syncing import Brought, bring
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
-from penstock.zfs.faults import Busy
 from penstock.zfs.holds import hold, release
 
 log = structlog.get_logger(__name__)
@@ -57,7 +55,7 @@ def make_active(
     decision = decide(found, replica_list, replica_id)
     own = _copy(found, replica_id)
     if isinstance(decision, Finish):
-        _activate(own, decision.told)
+        activate(own, decision.told.epoch, decision.told.kind)
         return decision.told
     own.zfs.unlock(own.dataset)  # before anybody is fenced: what cannot be mounted cannot serve
     for zombie in decision.zombies:
@@ -65,7 +63,7 @@ def make_active(
     if isinstance(decision, Planned):
         return _planned(decision, own, replica_list, sending, CATCH_UP_S if quiesce_s is None else quiesce_s)
     log.warning("replica.promoted_unplanned", replica=replica_id, reason=decision.told.reason)
-    _activate(own, decision.told)
+    activate(own, decision.told.epoch, decision.told.kind)
     return decision.told
 
 
@@ -90,7 +88,7 @@ def _planned(
         raise
     _check_fence(head, decision.fence)
     told = decision.told
-    _activate(brought.copy, told)
+    activate(brought.copy, told.epoch, told.kind)
     try:
         _reverse(head, brought, told, sending)
     except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
@@ -133,7 +131,7 @@ def _lift(head: Copy, fence: Fence, own: Copy) -> None:
     def lift() -> None:
         seen = observe_share(head.zfs, head.dataset)
         if seen is not None and seen.marks.fence == fence:
-            _activate(head, Promotion(PromotionKind.PLANNED, fence.epoch + 1))
+            activate(head, fence.epoch + 1, PromotionKind.PLANNED)
         serve_stored(head)
 
     fault = if_it_answers(lift)
@@ -145,29 +143,6 @@ def _check_fence(head: Copy, fence: Fence) -> None:
     seen = observe_share(head.zfs, head.dataset)
     if seen is None or seen.marks.fence != fence or seen.role is not Role.DEMOTED:
         raise Conflict("another promotion of the share has begun; this one ends here")
-
-
-def _activate(own: Copy, told: Promotion) -> None:
-    zfs = own.zfs
-
-    def planned() -> tuple[Step, ...]:
-        seen = observe_share(zfs, own.dataset)
-        if seen is None or not seen.belongs_to(own.id):
-            raise BackendFault(f"{own.dataset} went away")
-        steps = plan_activation(seen, told.epoch, told.kind, zfs.flavour)
-        return steps if seen.is_mounted or any(isinstance(s, Mount) for s in steps) else (*steps, Mount(seen.dataset))
-
-    seen = own.seen
-    remounts = seen is not None and seen.is_readonly and seen.is_mounted and not zfs.flavour.shows_readonly_of_mounted
-    if remounts:  # zfs-fuse unmounts it to make it writable, and the server that serves it for reading has it open
-        stop_serving(own)
-    try:
-        settle(planned, zfs)
-    except Busy:
-        stop_serving(own)
-        if seen is not None and seen.mountpoint is not None:
-            own.peer.storage.nfs.let_go(seen.mountpoint)
-        settle(planned, zfs)
 
 
 def _reverse(head: Copy, brought: Brought, told: Promotion, sending: Sending) -> None:
