@@ -52,7 +52,7 @@ def make_destination(backend: Backend, context: RequestContext, source_id: str, 
             destination_connection=json.dumps(dict(info)),
         )
     except Fault as fault:
-        _stumble(backend, context, move, fault)
+        moves.stumble(backend, context, move, fault)
         raise
 
 
@@ -71,7 +71,7 @@ def copy(backend: Backend, context: RequestContext, source_id: str, destination_
     except Cancelled:
         return  # whoever asked has queued what follows
     except Fault as fault:
-        _stumble(backend, context, move, fault)
+        moves.stumble(backend, context, move, fault)
         raise
 
 
@@ -174,10 +174,3 @@ def _serve(
     refused = [rule for rule in mover if (answer or {}).get(rule.id, {}).get("state") == AccessState.ERROR]
     if refused:
         raise Invalid(f"The backend does not let the data mover ({refused[0].access_to}) have access.")
-
-
-def _stumble(backend: Backend, context: RequestContext, move: Move, fault: Fault) -> None:
-    if moves.ends(fault):
-        moves.fail(backend, context, move, fault)
-    else:
-        moves.wait(backend, move, fault)

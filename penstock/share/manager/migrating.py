@@ -56,7 +56,7 @@ def start(backend: Backend, context: RequestContext, share_id: str) -> None:
             backend.driver.migration_start(context, *move.arguments, share_server=None, destination_share_server=None)
         moves.advance(backend, context, move, TaskState.DRIVER_IN_PROGRESS, Turn.CONTINUE)
     except Fault as fault:
-        _stumble(backend, context, move, fault)
+        moves.stumble(backend, context, move, fault)
         raise
 
 
@@ -106,7 +106,7 @@ def go_on(backend: Backend, context: RequestContext, source_id: str, destination
     except Cancelled:
         return  # whoever asked has queued what follows
     except Fault as fault:
-        _stumble(backend, context, move, fault)
+        moves.stumble(backend, context, move, fault)
         raise
     follower.look()
     if is_done:
@@ -129,7 +129,7 @@ def complete(backend: Backend, context: RequestContext, source_id: str, destinat
         except Cancelled:
             return
         except Fault as fault:
-            _stumble(backend, context, move, fault)
+            moves.stumble(backend, context, move, fault)
             raise
     _switch(backend, context, move, answer or {})
 
@@ -289,11 +289,3 @@ def progress(backend: Backend, context: RequestContext, source_id: str, destinat
         return backend.driver.migration_get_progress(
             context, *move.arguments, share_server=None, destination_share_server=None
         )
-
-
-def _stumble(backend: Backend, context: RequestContext, move: Move, fault: Fault) -> None:
-    """A turn broke off: the migration waits, or it has failed."""
-    if moves.ends(fault):
-        moves.fail(backend, context, move, fault)
-    else:
-        moves.wait(backend, move, fault)

@@ -113,6 +113,14 @@ def advance(
     log.info("migration.advanced", share=move.share.id, state=state.value)
 
 
+def stumble(backend: Backend, context: RequestContext, move: Move, fault: Fault) -> None:
+    """A turn broke off: the migration waits, or it has failed. An unreachable host never ends it."""
+    if is_final(fault) and not fault.retryable:
+        fail(backend, context, move, fault)
+    else:
+        wait(backend, move, fault)
+
+
 def wait(backend: Backend, move: Move, fault: Fault) -> None:
     """Say what the migration waits for: it stays as it is, and goes on when that is over."""
     with backend.database.begin() as tx:
@@ -131,8 +139,3 @@ def fail(backend: Backend, context: RequestContext, move: Move, fault: Fault) ->
         tell_owner(tx, backend, context, move.share, MessageAction.UPDATE, fault)
         backend.enqueue(tx, context, call_of(move.migration, Turn.CANCEL, move.source_model.host))
     log.error("migration.failed", share=move.share.id, fault=str(fault))
-
-
-def ends(fault: Fault) -> bool:
-    """Does the fault end the migration? An unreachable host does not, however long it is away."""
-    return is_final(fault) and not fault.retryable

@@ -22,7 +22,7 @@ from penstock.errors import Fault
 from penstock.services import migration
 from penstock.store import instances, share_migrations
 from tests.simulation.replicas import requests
-from tests.simulation.replicas.test_replicas import _chunks, _stir, _weather
+from tests.simulation.replicas.test_replicas import _stir, _weather, chunks
 from tests.simulation.replicas.users import Users
 from tests.simulation.replicas.world import CONTEXT, SECTIONS, World
 from tests.simulation.trouble import Died
@@ -194,7 +194,7 @@ def _quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
-@pytest.mark.parametrize(("kind", "seeds"), _chunks())
+@pytest.mark.parametrize(("kind", "seeds"), chunks(16))
 def test_moving_loses_nothing(kind: str, seeds: range) -> None:
     for seed in seeds:
         try:
