@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from random import Random
-from unittest import mock
-from uuid import UUID
 
 import pytest
 import structlog
@@ -24,7 +21,7 @@ from penstock.store import instances, share_migrations
 from tests.simulation.replicas import requests
 from tests.simulation.replicas.test_replicas import _stir, _weather, chunks
 from tests.simulation.replicas.users import Users
-from tests.simulation.replicas.world import CONTEXT, SECTIONS, World
+from tests.simulation.replicas.world import CONTEXT, SECTIONS, World, life
 from tests.simulation.trouble import Died
 
 MOVING = (SnapshotStatus.MIGRATING, SnapshotStatus.MIGRATING_TO)
@@ -143,12 +140,7 @@ def check_truth(world: World, users: Movers) -> None:
 
 def run(seed: int, kind: str) -> None:
     """One life; the same seed is the same life."""
-    source = Random(seed)
-
-    def seeded_uuid() -> UUID:
-        return UUID(int=source.getrandbits(128), version=4)
-
-    with mock.patch("uuid.uuid4", seeded_uuid):
+    with life(seed):
         _live(World(seed, kind))
 
 

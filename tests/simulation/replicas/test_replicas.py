@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from random import Random
-from unittest import mock
-from uuid import UUID
 
 import pytest
 import structlog
@@ -20,7 +17,7 @@ from tests.simulation.replicas import requests
 from tests.simulation.replicas.invariants import Reigns, Truth
 from tests.simulation.replicas.trouble import CONTROL
 from tests.simulation.replicas.users import Users
-from tests.simulation.replicas.world import SECTIONS, World
+from tests.simulation.replicas.world import SECTIONS, World, life
 from tests.simulation.trouble import Died
 
 SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
@@ -56,12 +53,7 @@ def test_whatever_happens_no_acknowledged_write_is_lost_unsaid(kind: str, seeds:
 
 def run(seed: int, kind: str = "dummy") -> World:
     """One life of three backends; the same seed is the same life."""
-    source = Random(seed)
-
-    def seeded_uuid() -> UUID:
-        return UUID(int=source.getrandbits(128), version=4)
-
-    with mock.patch("uuid.uuid4", seeded_uuid):
+    with life(seed):
         return _live(World(seed, kind))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
+from threading import Lock
 from typing import Any
+from unittest import mock
+from uuid import UUID
 
 from oslo_config import cfg
 
@@ -81,6 +85,24 @@ def configuration() -> cfg.ConfigOpts:
 def section_of_configuration(section: str) -> FixedConfiguration:
     """One backend's part of it."""
     return FixedConfiguration(configuration(), section)
+
+
+@contextmanager
+def life(seed: int) -> Iterator[None]:
+    """Within the block the same seed makes the same ids, and daemons are processes: none waits for a lock of another.
+
+    One acts in the middle of another's step, in one thread, so a lock of the process would never be let go.
+    """
+    source = Random(seed)
+
+    def seeded_uuid() -> UUID:
+        return UUID(int=source.getrandbits(128), version=4)
+
+    def lock_of_one_process(_host_name: str, _directory: str) -> Lock:
+        return Lock()
+
+    with mock.patch("uuid.uuid4", seeded_uuid), mock.patch("penstock.exports.shards._change_lock", lock_of_one_process):
+        yield
 
 
 class Skewed:
