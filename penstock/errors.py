@@ -71,6 +71,10 @@ class Displaced(Unavailable):
     """Another process serves this backend now: what we were doing is its to finish."""
 
 
+class Postponed(Unavailable):
+    """Nothing is wrong, but its turn comes later: however long that is, it is no reason to give up."""
+
+
 class UnknownResult(Unavailable):
     """A command ran past its deadline: it may or may not have taken effect. Look again before acting."""
 

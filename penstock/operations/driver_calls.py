@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from penstock.errors import BackendFault, Fault, Unsupported
+from penstock.errors import BackendFault, Fault, Postponed, Unsupported
 from penstock.operations.attempt import is_last
 
 
@@ -27,4 +27,4 @@ def driver_call(what: str) -> Iterator[None]:
 
 def is_final(fault: Fault) -> bool:
     """Does `fault` end the operation? A retryable one does when nobody calls again after this attempt."""
-    return is_last() or not fault.retryable
+    return not isinstance(fault, Postponed) and (is_last() or not fault.retryable)

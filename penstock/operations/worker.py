@@ -18,7 +18,7 @@ from penstock import metrics
 from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Operation, OperationState
-from penstock.errors import Cancelled, Displaced, Fault, Unavailable
+from penstock.errors import Cancelled, Displaced, Fault, Postponed, Unavailable
 from penstock.operations.attempt import attempt
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.outcome import RetryPolicy, kind_of
@@ -210,7 +210,7 @@ class Worker:
         except Cancelled as fault:
             self._end(operation, OperationState.CANCELLED, started, fault)
         except Fault as fault:
-            if fault.retryable and not last:
+            if fault.retryable and (not last or isinstance(fault, Postponed)):
                 self._try_later(operation, fault)
             else:
                 self._end(operation, OperationState.FAILED, started, fault)

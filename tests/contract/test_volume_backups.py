@@ -190,6 +190,18 @@ def test_a_backup_that_was_interrupted_is_made_again(site: BackupPlane) -> None:
     assert volumes.get(site.plane, OWNER, volume.id).status is VolumeStatus.AVAILABLE
 
 
+def test_copies_leave_workers_for_others_and_wait_as_long_as_it_takes(site: BackupPlane) -> None:
+    volume = made(site)
+    with site.manager.backend.copying(), site.manager.backend.copying():
+        backup = backups.create(site.plane, OWNER, NewBackup(volume.id))
+        for _ in range(40):
+            site.work()
+            site.clock.sleep(61)
+        assert backups.get(site.plane, OWNER, backup.id).status is BackupStatus.CREATING
+    site.work()
+    assert backups.get(site.plane, OWNER, backup.id).status is BackupStatus.AVAILABLE
+
+
 def test_another_projects_backup_does_not_exist(site: BackupPlane) -> None:
     backup = back_up(site, made(site))
     stranger = OWNER.__class__("u2", "p2", ("member",))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +12,7 @@ from oslo_config import cfg
 
 from penstock.clock import Clock
 from penstock.config.backend import BackendConfiguration
+from penstock.errors import Postponed
 from penstock.images.service import ImageService
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
@@ -31,6 +34,23 @@ class VolumeBackend:
     images: ImageService | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     _driver: BaseVD | None = None
+    _copies: threading.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._copies = threading.Semaphore(max(1, self.conf.operations.workers_per_backend // 2))
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Around what moves a volume's bytes: half of the workers at most, so that others always find one that is free.
+
+        Raises Postponed when they all do. Not to be entered twice by one operation.
+        """
+        if not self._copies.acquire(blocking=False):
+            raise Postponed("Other copies of this backend are under way.")
+        try:
+            yield
+        finally:
+            self._copies.release()
 
     @property
     def driver(self) -> BaseVD:

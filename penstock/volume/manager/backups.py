@@ -47,7 +47,8 @@ def create(backend: VolumeBackend, records: Records, context: RequestContext, ba
         if backup is None or backup.status is not BackupStatus.CREATING:
             return
     try:
-        stored = _read_in(backend, records, context, backup)
+        with backend.copying():
+            stored = _read_in(backend, records, context, backup)
     except Fault as fault:
         if is_final(fault):
             _fail(backend, context, backup, VolumeMessageAction.BACKUP_CREATE, fault)
@@ -124,7 +125,7 @@ def create_volume(backend: VolumeBackend, context: RequestContext, volume_id: st
 def write_out(backend: VolumeBackend, context: RequestContext, backup: Backup, model: VolumeModel) -> None:
     """Write the backup's bytes onto the volume, by way of a file here."""
     driver = backend.driver
-    with _room(backend) as folder:
+    with backend.copying(), _room(backend) as folder:
         path = folder / "backup"
         manifest = archive(backend).read(backup.id, path)
         if manifest.size_bytes > model.size * GIB:

@@ -99,7 +99,7 @@ def upload(backend: VolumeBackend, context: RequestContext, volume_id: str, imag
                 service.show(caller, image_id)
             except (ImageNotFound, NotFound):
                 service.create(caller, image_meta)
-        with driver_call("copy volumes to images"):
+        with backend.copying(), driver_call("copy volumes to images"):
             backend.driver.copy_volume_to_image(caller, model, service, dict(image_meta))
     except Fault as fault:
         if is_final(fault):
@@ -165,7 +165,7 @@ def _copy(
     if is_used and model.launched_at is None:
         # It may hold parts of another image: the driver must not take it for one that nobody wrote to.
         model = model.updated({"launched_at": backend.now()})
-    with driver_call("copy images to volumes"):
+    with backend.copying(), driver_call("copy images to volumes"):
         if model.encryption_key_id:
             backend.driver.copy_image_to_encrypted_volume(caller, model, service, image.id)
         else:

@@ -79,7 +79,7 @@ def copied(backend: VolumeBackend, context: RequestContext, volume: Volume, host
         source_model, target_model = volume_model(tx, backend, volume), volume_model(tx, backend, target)
     is_here = service_host(host) == backend.host
     remote = None if is_here else "dest"
-    with driver_call("copy volumes"):
+    with backend.copying(), driver_call("copy volumes"):
         backend.driver.before_volume_copy(context, source_model, target_model, remote=remote)
         try:
             copy_volume_data(

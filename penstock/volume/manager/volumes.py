@@ -167,7 +167,8 @@ def revert(backend: VolumeBackend, records: Records, context: RequestContext, vo
             if "revert_to_snapshot" in capabilities_of(backend.driver):
                 backend.driver.revert_to_snapshot(context, source.volume, source)
             else:
-                revert_by_copy(backend.driver, records, context, source.volume, source)
+                with backend.copying():
+                    revert_by_copy(backend.driver, records, context, source.volume, source)
     except (Conflict, Unsupported) as fault:
         _reverted(backend, context, volume, snapshot_id, VolumeEvent.REFUSED, fault)
         raise
