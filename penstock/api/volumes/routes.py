@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from penstock.api.routing import Routes
 from penstock.api.volumes import (
     attachments,
+    backups,
+    clusters,
     connections,
     default_types,
     extensions,
@@ -56,6 +58,8 @@ RESOURCES: Sequence[Routes] = (
     transfers.routes,
     group_types.routes,
     groups.routes,
+    backups.routes,
+    clusters.routes,
     group_snapshots.routes,
     manage.routes,
     moving.routes,
