@@ -1,4 +1,4 @@
-"""A machine that uses volumes: what it says of itself, and its initiator, which is QEMU's own."""
+"""A machine that uses volumes: what it says of itself, and its iSCSI initiator and NFS client, which are QEMU's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.host.runner import Completed, Host
-from penstock.images.nodes import described
+from penstock.images.nodes import BlockNode, described
 from penstock.volume.data_path.connection import node_of
 
 TIMEOUT_S = 60.0
@@ -52,15 +52,18 @@ class Initiator:
 
     def size_bytes(self, info: Mapping[str, Any]) -> int:
         """As it sees it."""
-        with described(node_of("iscsi", _data(info), initiator=self.name)) as words:
-            node = node_of("iscsi", _data(info), initiator=self.name)
+        node = self._node(info)
+        with described(node) as words:
             argv = ["qemu-img", "info", *words.objects, "--output=json", "--image-opts", words.options(node, "raw")]
             done = self.host.run(argv, timeout_s=TIMEOUT_S)
         assert done.exit_code == 0, done.stderr
         return int(json.loads(done.stdout)["virtual-size"])
 
+    def _node(self, info: Mapping[str, Any]) -> BlockNode:
+        return node_of(str(info["driver_volume_type"]), _data(info), initiator=self.name)
+
     def _qemu_io(self, info: Mapping[str, Any], *commands: str) -> Completed:
-        node = node_of("iscsi", _data(info), initiator=self.name)
+        node = self._node(info)
         with described(node) as words:
             argv = ["qemu-io", *words.objects, "--image-opts"]
             for command in commands:

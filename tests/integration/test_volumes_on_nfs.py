@@ -1,0 +1,128 @@
+"""The whole life of a volume on NFS: one daemon serves the shares and, on them, the volumes, through real NFS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+from keystoneauth1 import session
+from keystoneauth1.identity import v3
+
+from lab.daemon import LabDaemon
+from lab.hosts import Lab
+from penstock.images.sidecar import id_of
+from tests.integration.test_volumes import Asker, ByCinder, BySdk, live, until
+from tests.places import Place
+from tests.product.running import PORTS, password
+from tests.product.sites import over_ssh
+from tests.product.volume_user import Initiator
+
+DRIVER = "volume_driver = penstock.volume.drivers.nfs_appliance.driver.NfsApplianceDriver"
+ROOT = "tank/files"
+SECRET = "by-the-accounts-file"
+MIB = 2**20
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def lab(spacious_lab: Lab) -> Lab:
+    lab = spacious_lab.up(1, 2)
+    assert lab.host("h1").run(["zfs", "create", ROOT], timeout_s=60).exit_code == 0
+    return lab
+
+
+@pytest.fixture(scope="module")
+def daemon(lab: Lab, place: Place) -> Iterator[LabDaemon]:
+    work = place.directory / "nfs-volumes"
+    shares = over_ssh(lab.address("h1"), lab.key_path, lab.known_hosts_path, ROOT)
+    volumes = (
+        DRIVER,
+        "nas_user = admin",
+        f"nas_password = {SECRET}",
+        "volume_data_path = userspace",
+        "nas_timeout = 120",
+    )
+    options = (
+        f"my_ip = {lab.network.prefix}.1",
+        "default_volume_type = plain",
+        "periodic_interval = 5",
+        "[identity]",
+        f"admin_password = {SECRET}",
+        "[operations]",
+        "max_retry_delay = 2",
+    )
+    daemon = LabDaemon(work, {"files": shares, "nfs": volumes}, port=PORTS + 600 + place.number, options=options)
+    work.mkdir(parents=True)
+    (work / "state").mkdir()
+    (work / "state" / "admin-password").write_text(SECRET)  # what the lab's clients read
+    try:
+        daemon.up()
+        yield daemon
+    finally:
+        daemon.down()
+
+
+@pytest.fixture(scope="module")
+def login(daemon: LabDaemon) -> session.Session:
+    names = {"project_name": "admin", "user_domain_name": "Default", "project_domain_name": "Default"}
+    known = password(daemon.config.parent)
+    return session.Session(auth=v3.Password(auth_url=f"{daemon.url}/v3", username="admin", password=known, **names))
+
+
+@pytest.fixture(params=[BySdk, ByCinder])
+def asker(request: Any, login: session.Session) -> Asker:
+    found: Asker = request.param(login)
+    return found
+
+
+@pytest.fixture
+def user(lab: Lab) -> Initiator:
+    return Initiator(lab.client("c1"), lab.address("c1"), "iqn.2026-11.lab.c1:user")
+
+
+@pytest.fixture
+def stranger(lab: Lab) -> Initiator:
+    return Initiator(lab.client("c2"), lab.address("c2"), "iqn.2026-11.lab.c2:stranger")
+
+
+def datasets(lab: Lab) -> list[str]:
+    argv = ["zfs", "list", "-H", "-r", "-t", "all", "-o", "name", ROOT]
+    return lab.host("h1").run(argv, timeout_s=60).stdout.split()
+
+
+def test_the_life_of_a_volume(lab: Lab, asker: Asker, user: Initiator, stranger: Initiator) -> None:
+    live(asker, user, stranger)
+    assert datasets(lab) == [ROOT]
+
+
+def test_a_volume_of_an_image(lab: Lab, daemon: LabDaemon, login: session.Session, user: Initiator) -> None:
+    """By openstacksdk, from a folder of images onto real NFS; and back into an image."""
+    folder = Path(daemon.config.parent, "state", "images")
+    folder.mkdir(exist_ok=True)
+    (folder / "system.raw").write_bytes(b"\xa7" * MIB + bytes(3 * MIB))
+    api = openstack.connection.Connection(session=login, region_name="RegionOne").block_storage
+    volume = api.create_volume(size=1, image_id=id_of("system.raw"))
+    shown = until(lambda: api.get_volume(volume.id))
+    assert (shown.is_bootable, shown.volume_image_metadata["image_name"]) == (True, "system")
+    asker = BySdk(login)
+    attachment, info = asker.attach(volume.id, user.connector)
+    assert user.holds(info, 0xA7, 0, MIB)
+    assert user.holds(info, 0, MIB, MIB)
+    asker.detach(attachment)
+    until(lambda: api.get_volume(volume.id))
+    made = api.upload_volume_to_image(volume.id, "copy", disk_format="qcow2", container_format="bare")
+    until(lambda: api.get_volume(volume.id))
+    assert (folder / f"{made['image_id']}.qcow2").stat().st_size >= 2**16
+    again = api.create_volume(size=1, image_id=made["image_id"])
+    until(lambda: api.get_volume(again.id))
+    attachment, info = asker.attach(again.id, user.connector)
+    assert user.holds(info, 0xA7, 0, MIB)
+    asker.detach(attachment)
+    for item in (volume, again):
+        until(lambda item=item: api.get_volume(item.id))
+        asker.delete(item.id)
+        until(lambda item=item: api.get_volume(item.id), "deleted")
+    assert datasets(lab) == [ROOT]
