@@ -1,4 +1,4 @@
-"""``script/demo``: a self-service NFS share on real ZFS, asked for by a stock client."""
+"""``script/demo``: self-service NFS shares and iSCSI volumes on real ZFS, asked for by a stock client."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from rich.table import Table
 from demo.clients import NfsClient
 from demo.place import DemoError, choose, clients
 from demo.steps import Step, Story
+from demo.volumes import TYPE, VolumeStory
 from lab.daemon import LabDaemon
+from lab.initiator import Initiator
 from lab.network import LabError, await_true
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".work" / "demo"
-OPTIONS = ("enabled_share_protocols = NFS", "periodic_interval = 10")
+OPTIONS = ("enabled_share_protocols = NFS", "periodic_interval = 10", f"default_volume_type = {TYPE}")
 
 
 def main() -> int:
@@ -47,7 +49,8 @@ def _up(pool: str | None, console: Console) -> None:
     console.print("Making the storage host ...")
     backend = place.up()
     console.print(f"  {backend.description}", soft_wrap=True)
-    daemon = LabDaemon(WORK, {"zfs": backend.lines}, options=OPTIONS)
+    backends = {"zfs": backend.lines, **({"blocks": backend.volume_lines} if backend.volume_lines else {})}
+    daemon = LabDaemon(WORK, backends, options=OPTIONS)
     console.print("Starting penstock serve ...")
     daemon.up()
     steps: list[Step] = []
@@ -61,6 +64,15 @@ def _up(pool: str | None, console: Console) -> None:
     cloud = daemon.cloud()
     console.print("Asking for shares with openstacksdk ...")
     shares = Story(cloud, machines[0], machines[1], WORK, tell).run()
+    if backend.volume_lines:
+        console.print("Asking for volumes with openstacksdk ...")
+        initiators = [
+            Initiator(lab.client(name), lab.address(name), f"iqn.2026-11.org.penstock.demo:{name}")
+            for name in ("c1", "c2")
+        ]
+        VolumeStory(cloud, initiators[0], initiators[1], tell).run()
+    else:
+        console.print("No iSCSI target server runs on this machine (tgt or LIO): no volumes in this demo.")
     console.print(_table(steps))
     _next(console, daemon, [share.name for share in shares])
 
@@ -73,6 +85,7 @@ def _down(pool: str | None) -> None:
     daemon = LabDaemon(WORK, {})
     if pool is not None and daemon.pid() is not None:
         _delete_shares(daemon)  # the pool stays, so what we made in it must go
+        _delete_volumes(daemon)
     daemon.down()
     choose(WORK, pool).down()
     shutil.rmtree(WORK)
@@ -86,6 +99,13 @@ def _delete_shares(daemon: LabDaemon) -> None:
     for share in api.shares():
         api.delete_share(share.id)
     await_true("the shares are deleted", lambda: not list(api.shares()), timeout_s=120)
+
+
+def _delete_volumes(daemon: LabDaemon) -> None:
+    api = daemon.cloud().block_storage
+    for volume in api.volumes():
+        api.delete_volume(volume, force=True)
+    await_true("the volumes are deleted", lambda: not list(api.volumes()), timeout_s=120)
 
 
 def _table(steps: list[Step]) -> Table:
@@ -106,6 +126,8 @@ def _next(console: Console, daemon: LabDaemon, names: list[str]) -> None:
         f"  {env}/openstack share list\n"
         f"  {env}/openstack share show {names[0]}\n"
         f"  {env}/openstack share create NFS 1 --name mine\n"
+        f"  {env}/openstack volume list\n"
+        f"  {env}/openstack volume create --size 1 mine\n"
         f"  {env}/penstock --config {daemon.config} share list\n"
         f"  {env}/penstock --config {daemon.config} doctor\n\n"
         "Stop it and leave nothing behind: script/demo --down",

@@ -1,4 +1,4 @@
-"""Where the demo runs: a pool and an NFS server, ours for the occasion or the machine's own, and two NFS clients."""
+"""Where the demo runs: a pool with an NFS and an iSCSI server, made for it or the machine's own, and two clients."""
 
 from __future__ import annotations
 
@@ -26,12 +26,21 @@ DRIVER = (
 )
 
 
+VOLUMES_HERE = ("volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver", "use_chap_auth = True")
+VOLUMES = "demo-volumes"
+"""The dataset below which volumes are made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the daemon must know: the lines of the backend's section, and what it is in words."""
+    """What the daemon must know: the lines of the backends' sections, and what it is in words.
+
+    `volume_lines` is empty where no iSCSI target server is there.
+    """
 
     lines: tuple[str, ...]
     description: str
+    volume_lines: tuple[str, ...] = ()
 
 
 class Place(Protocol):
@@ -48,29 +57,39 @@ class Place(Protocol):
 
 def clients(work: Path) -> Lab:
     """The two client machines: namespaces with nothing but an address."""
-    return Lab(TAG, work / "lab", PREFIX, ("zfs", "nfs", "ssh"), POOL_MIB)
+    return Lab(TAG, work / "lab", PREFIX, ("zfs", "nfs", "iscsi", "ssh"), POOL_MIB)
 
 
 class Namespace:
-    """A storage host of its own in namespaces, with zfs-fuse and NFS-Ganesha, managed over ssh. Needs no modules."""
+    """A storage host of its own in namespaces: zfs-fuse, NFS-Ganesha and tgt, managed over ssh. Needs no modules."""
 
     def __init__(self, work: Path) -> None:
         self._lab = clients(work)
 
     def up(self) -> Backend:
         lab = self._lab.up(1, 2)
+        address = lab.address("h1")
+        root = f"tank/{VOLUMES}"
+        made = lab.host("h1").run(["zfs", "create", root], timeout_s=60)
+        if made.exit_code != 0 and "exists" not in made.stderr:
+            raise DemoError(f"{root} could not be made: {made.stderr.strip()}")
+        over_ssh = (
+            f"zfs_service_ip = {address}",
+            "zfs_use_ssh = True",
+            "zfs_ssh_username = root",
+            f"zfs_ssh_private_key_path = {lab.key_path}",
+            f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
+        )
         return Backend(
+            (*DRIVER, f"zfs_share_export_ip = {address}", "zfs_zpool_list = tank", *over_ssh),
+            f"zfs-fuse, NFS-Ganesha and tgt on the host {address} (namespaces of this machine), over ssh",
             (
-                *DRIVER,
-                f"zfs_share_export_ip = {lab.address('h1')}",
-                f"zfs_service_ip = {lab.address('h1')}",
-                "zfs_zpool_list = tank",
-                "zfs_use_ssh = True",
-                "zfs_ssh_username = root",
-                f"zfs_ssh_private_key_path = {lab.key_path}",
-                f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
+                VOLUME_DRIVER,
+                f"target_ip_address = {address}",
+                f"zfs_zpool_list = {root}",
+                "use_chap_auth = True",
+                *over_ssh,
             ),
-            f"zfs-fuse and NFS-Ganesha on the host {lab.address('h1')} (namespaces of this machine), over ssh",
         )
 
     def down(self) -> None:
@@ -94,10 +113,31 @@ class Local:
         return Backend(
             (*DRIVER, f"zfs_share_export_ip = {address}", f"zfs_service_ip = {address}", f"zfs_zpool_list = {pool}"),
             f"this machine's ZFS (pool {pool}) and NFS server at {address}",
+            self._volume_lines(pool, address),
+        )
+
+    def _volume_lines(self, pool: str, address: str) -> tuple[str, ...]:
+        """Empty where neither tgt runs nor LIO is loaded."""
+        servers = {"tgtadm": Path("/var/run/tgtd/socket.0"), "lioadm": Path("/sys/kernel/config/target")}
+        helper = next((name for name, sign in servers.items() if sign.exists()), None)
+        if helper is None:
+            return ()
+        root = f"{pool}/{VOLUMES}"
+        if _run("zfs", "list", root).returncode != 0:
+            made = _run("zfs", "create", root)
+            if made.returncode != 0:
+                raise DemoError(f"{root} could not be made: {made.stderr.strip()}")
+        return (
+            *VOLUMES_HERE,
+            f"target_helper = {helper}",
+            f"target_ip_address = {address}",
+            f"zfs_zpool_list = {root}",
         )
 
     def down(self) -> None:
         self._lab.down()
+        if self._given is not None:
+            _run("zfs", "destroy", f"{self._given}/{VOLUMES}")  # empty by now, or not ours to destroy
         if self._file.exists():
             destroyed = _zpool("destroy", "-f", LOCAL_POOL)
             if destroyed.returncode != 0 and "no such pool" not in destroyed.stderr:
@@ -124,7 +164,11 @@ def choose(work: Path, pool: str | None) -> Place:
 
 
 def _zpool(*words: str) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("zpool", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    return _run("zpool", *words)
+
+
+def _run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
-        raise DemoError("There is no zpool command: apt-get install zfsutils-linux (or zfs-fuse).")
+        raise DemoError(f"There is no {name} command: apt-get install zfsutils-linux (or zfs-fuse).")
     return subprocess.run((program, *words), capture_output=True, text=True, check=False, timeout=60)

@@ -31,6 +31,17 @@ class Step:
     seconds: float
 
 
+def timed(what: str, act: Callable[[], tuple[Any, str]], tell: Callable[[Step], None]) -> Any:
+    """Carry out one step and tell of it; what came of it. Raises DemoError."""
+    started = time.monotonic()
+    try:
+        result, seen = act()
+    except SDKException as err:
+        raise DemoError(f"{what}: {err}") from err
+    tell(Step(what, seen, time.monotonic() - started))
+    return result
+
+
 class Story:
     """Runs the steps and keeps what they need of each other."""
 
@@ -64,13 +75,7 @@ class Story:
         return [share, copy]
 
     def _step(self, what: str, act: Callable[[], tuple[Any, str]]) -> Any:
-        started = time.monotonic()
-        try:
-            result, seen = act()
-        except SDKException as err:
-            raise DemoError(f"{what}: {err}") from err
-        self._tell(Step(what, seen, time.monotonic() - started))
-        return result
+        return timed(what, act, self._tell)
 
     # -- steps: what came of it, and what was seen
 

@@ -15,10 +15,10 @@ from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
 from lab.hosts import Lab
+from lab.initiator import Initiator
 from penstock.ids import new_id
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
-from tests.product.volume_user import Initiator
 
 DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
 ROOT = "tank/blocks"

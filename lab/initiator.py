@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lab.network import LabError
 from penstock.host.runner import Completed, Host
 from penstock.images.nodes import BlockNode, described
 from penstock.volume.data_path.connection import node_of
@@ -36,14 +37,14 @@ class Initiator:
         }
 
     def write(self, info: Mapping[str, Any], pattern: int, offset: int, length: int) -> None:
-        """Write that byte, to stay."""
+        """Write that byte, to stay. Raises LabError."""
         done = self._qemu_io(info, f"write -P {pattern} {offset} {length}", "flush")
-        assert done.exit_code == 0, (done.stdout, done.stderr)
+        _check(done.exit_code == 0, done)
 
     def holds(self, info: Mapping[str, Any], pattern: int, offset: int, length: int) -> bool:
-        """Is every one of the bytes so?"""
+        """Is every one of the bytes so? Raises LabError when they cannot be read."""
         done = self._qemu_io(info, f"read -P {pattern} {offset} {length}")
-        assert done.exit_code == 0 or "verification failed" in done.stdout, (done.stdout, done.stderr)
+        _check(done.exit_code == 0 or "verification failed" in done.stdout, done)
         return done.exit_code == 0
 
     def is_let_in(self, info: Mapping[str, Any]) -> bool:
@@ -56,7 +57,7 @@ class Initiator:
         with described(node) as words:
             argv = ["qemu-img", "info", *words.objects, "--output=json", "--image-opts", words.options(node, "raw")]
             done = self.host.run(argv, timeout_s=TIMEOUT_S)
-        assert done.exit_code == 0, done.stderr
+        _check(done.exit_code == 0, done)
         return int(json.loads(done.stdout)["virtual-size"])
 
     def _node(self, info: Mapping[str, Any]) -> BlockNode:
@@ -69,6 +70,11 @@ class Initiator:
             for command in commands:
                 argv += ["-c", command]
             return self.host.run([*argv, words.options(node, "raw")], timeout_s=TIMEOUT_S)
+
+
+def _check(is_well: bool, done: Completed) -> None:
+    if not is_well:
+        raise LabError(f"{done.argv[0]}: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def _data(info: Mapping[str, Any]) -> Mapping[str, Any]:
