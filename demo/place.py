@@ -83,13 +83,7 @@ class Namespace:
         return Backend(
             (*DRIVER, f"zfs_share_export_ip = {address}", "zfs_zpool_list = tank", *over_ssh),
             f"zfs-fuse, NFS-Ganesha and tgt on the host {address} (namespaces of this machine), over ssh",
-            (
-                VOLUME_DRIVER,
-                f"target_ip_address = {address}",
-                f"zfs_zpool_list = {root}",
-                "use_chap_auth = True",
-                *over_ssh,
-            ),
+            (*VOLUMES_HERE, f"target_ip_address = {address}", f"zfs_zpool_list = {root}", *over_ssh),
         )
 
     def down(self) -> None:
