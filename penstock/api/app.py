@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from penstock.api import health
 from penstock.api.auth import Authenticator, TokenChecker
@@ -55,7 +56,22 @@ def make_app(
         most_body_bytes=conf.oslo_middleware.max_request_body_size,
         public_url=conf.identity.public_endpoint or conf.osapi_share_base_URL,
     )
-    return Starlette(routes=[Mount("/", app=edge)])
+    return Starlette(routes=[Everything(edge)])
+
+
+class Everything(BaseRoute):
+    """Leads every request to the edge, whatever is in its path: patterns of Starlette's do not match line ends."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:  # noqa: ARG002 - whatever it is
+        """It fits."""
+        return Match.FULL, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the edge answer."""
+        await self._edge(scope, receive, send)
 
 
 class Root:

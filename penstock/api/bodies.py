@@ -68,6 +68,13 @@ def _decoder(wanted: type[Body]) -> msgspec.json.Decoder[Body]:
     return found
 
 
+def parse_nothing(payload: bytes) -> None:
+    """The arguments of an action that has none: null or an empty object. Raises Invalid."""
+    found = parse(payload, dict[str, Any] | None)  # type: ignore[arg-type]
+    if found:
+        raise Invalid("This action takes no arguments.")
+
+
 def parse_flag(name: str, value: object) -> bool:
     """A boolean as these APIs take it: true, "true", "1", "on", "yes" and their opposites. Raises Invalid."""
     if isinstance(value, bool):

@@ -41,6 +41,10 @@ class ApiRequest:
         """The payload as that type. Raises Invalid with a sentence that names the field."""
         return bodies.parse(self.payload, wanted)
 
+    def no_arguments(self) -> None:
+        """Refuse arguments where an action has none. Raises Invalid."""
+        bodies.parse_nothing(self.payload)
+
     def enforce(self, rule: str, target: Mapping[str, object] | None = None) -> None:
         """Go on only when policy allows. `target` names the owner of the resource; default: the caller's own.
 

@@ -197,6 +197,7 @@ def reset_status(request: ApiRequest) -> Answer:
 def force_delete(request: ApiRequest) -> Answer:
     """Delete it in whatever state it is."""
     request.enforce(f"{ADMIN}:force_delete")
+    request.no_arguments()
     backups.delete(request.plane, request.context, request.params["backup_id"], force=True)
     return ACCEPTED
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.api.bodies import Lenient, Name, Strict
+from penstock.api.bodies import Name, Strict
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
@@ -27,7 +27,7 @@ class Attach(Strict):
     mode: str | None = None
 
 
-class Detach(Lenient):
+class Detach(Strict):
     """Which use ends; a `connector` is known, not read: the attachment has its own."""
 
     attachment_id: Name | None = None
@@ -40,7 +40,7 @@ class Connect(Strict):
     connector: dict[str, Any]
 
 
-class Disconnect(Lenient):
+class Disconnect(Strict):
     """Which initiator; without one all of them."""
 
     connector: dict[str, Any] | None = None
@@ -51,6 +51,7 @@ class Disconnect(Lenient):
 def reserve(request: ApiRequest) -> Answer:
     """Keep it for an attachment to come."""
     request.enforce(f"{RULE}:reserve")
+    request.no_arguments()
     connections.reserve(request.plane, request.context, request.params["volume_id"])
     return ACCEPTED
 
@@ -59,6 +60,7 @@ def reserve(request: ApiRequest) -> Answer:
 def unreserve(request: ApiRequest) -> Answer:
     """Give the reservation up."""
     request.enforce(f"{RULE}:unreserve")
+    request.no_arguments()
     connections.unreserve(request.plane, request.context, request.params["volume_id"])
     return ACCEPTED
 
@@ -67,6 +69,7 @@ def unreserve(request: ApiRequest) -> Answer:
 def begin_detaching(request: ApiRequest) -> Answer:
     """Say that a detach is under way."""
     request.enforce(f"{RULE}:begin_detaching")
+    request.no_arguments()
     connections.begin_detaching(request.plane, request.context, request.params["volume_id"])
     return ACCEPTED
 
@@ -75,6 +78,7 @@ def begin_detaching(request: ApiRequest) -> Answer:
 def roll_detaching(request: ApiRequest) -> Answer:
     """Take that back."""
     request.enforce(f"{RULE}:roll_detaching")
+    request.no_arguments()
     connections.roll_detaching(request.plane, request.context, request.params["volume_id"])
     return ACCEPTED
 

@@ -138,6 +138,7 @@ def list_snapshots_in_detail(request: ApiRequest) -> Answer:
 def unmanage_volume(request: ApiRequest) -> Answer:
     """Forget a volume and leave its data."""
     request.enforce("volume_extension:volume_unmanage")
+    request.no_arguments()
     manage.unmanage_volume(request.plane, request.context, request.params["volume_id"])
     return ACCEPTED
 
@@ -146,6 +147,7 @@ def unmanage_volume(request: ApiRequest) -> Answer:
 def unmanage_snapshot(request: ApiRequest) -> Answer:
     """Forget a snapshot and leave it."""
     request.enforce("snapshot_extension:snapshot_unmanage")
+    request.no_arguments()
     manage.unmanage_snapshot(request.plane, request.context, request.params["snapshot_id"])
     return ACCEPTED
 

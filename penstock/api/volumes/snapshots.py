@@ -148,6 +148,7 @@ def reset_status(request: ApiRequest) -> Answer:
 def force_delete(request: ApiRequest) -> Answer:
     """Delete it in whatever state it is."""
     request.enforce(f"{ADMIN}:force_delete")
+    request.no_arguments()
     snapshots.delete(request.plane, request.context, request.params["snapshot_id"], force=True)
     return ACCEPTED
 

@@ -116,6 +116,7 @@ def reset_status(request: ApiRequest) -> Answer:
 def force_delete(request: ApiRequest) -> Answer:
     """Delete it in whatever state it is."""
     request.enforce(f"{ADMIN}:force_delete")
+    request.no_arguments()
     lifecycle.delete(request.plane, request.context, request.params["volume_id"], force=True)
     return ACCEPTED
 
@@ -142,6 +143,7 @@ def unset_image_metadata(request: ApiRequest) -> Answer:
 def show_image_metadata(request: ApiRequest) -> Answer:
     """What is known of the image on it."""
     request.enforce(f"{IMAGE}:show")
+    request.no_arguments()
     volume = volumes.get(request.plane, request.context, request.params["volume_id"])
     return Answer({"metadata": volume.image_metadata})
 
