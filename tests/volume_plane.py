@@ -57,6 +57,8 @@ class WorkingQueue(OperationQueue):
 class VolumePlane:
     """Everything, with the dummy driver; `restart` is a new process on the same rows and records."""
 
+    queue_class = WorkingQueue
+
     def __init__(
         self,
         folder: Path,
@@ -82,7 +84,7 @@ class VolumePlane:
 
     def restart(self) -> None:
         """A new process."""
-        self.queue = WorkingQueue(self.clock)
+        self.queue = self.queue_class(self.clock)
         images = image_service(self.conf, self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, self.conf, images)
         section = volume_backend(self.conf, "dummy")

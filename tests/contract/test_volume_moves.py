@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,10 +19,14 @@ from penstock.services.volumes.creation import NewVolume
 from penstock.services.volumes.manage import ExistingSnapshot, ExistingVolume, ManageablePage
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store import volumes as volume_rows
+from penstock.store.database import Database
 from penstock.store.keyset import KeysetPage
+from penstock.store.schema import metadata
 from penstock.store.volumes import VolumeFilter
 from penstock.volume.drivers.dummy_records import SnapshotRecord, VolumeRecord
 from tests.local_files import GIB, LocalFiles
+from tests.simulation.trouble import Died, MortalDatabase
+from tests.simulation.volumes.test_every_step import OnceAt
 from tests.volume_plane import ADMIN, CONFIG, OWNER, VolumePlane
 
 TWO_POOLS = CONFIG + "dummy_pools = a,b\n"
@@ -160,9 +165,9 @@ class FilesPlane(VolumePlane):
         section.conf.set_override("volumes_dir", str(self.folder), group="dummy")
         return TwoFolders(configuration=section, host="host@dummy")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Database | None = None) -> None:
         self.folder = folder / "volumes"
-        super().__init__(folder, retry=RetryPolicy(give_up_after_s=60))
+        super().__init__(folder, database=database, retry=RetryPolicy(give_up_after_s=60))
 
 
 @pytest.fixture
@@ -267,3 +272,52 @@ def test_a_migration_that_nobody_carries_on_is_given_up_at_start(files: FilesPla
     files.restart()
     seen = shown(files, volume.id)
     assert (seen.status, seen.migration_status) == (VolumeStatus.AVAILABLE, MigrationStatus.ERROR)
+
+
+@pytest.mark.parametrize("work", ["migrate", "retype", "revert"])
+def test_killed_at_any_commit_it_ends_as_if_nobody_had_died(tmp_path: Path, work: str) -> None:
+    for number in range(60):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        database = MortalDatabase("sqlite://")
+        with database.begin() as tx:
+            metadata.create_all(tx)
+        files = FilesPlane(folder, database)
+        files.add_type("red", {"color": "red"})
+        files.add_type("blue", {"color": "blue"})
+        volume = made(files, size_gib=1, volume_type="red" if work == "retype" else "default")
+        written(files, volume)
+        snapshot = snapshots.create(files.plane, OWNER, NewVolumeSnapshot(volume.id)) if work == "revert" else None
+        settle(files)
+        trouble = OnceAt(Random(0))
+        database.trouble, trouble.left = trouble, number
+        has_died = False
+        for act in (lambda: _begin(files, volume, work, snapshot), files.work, files.work):  # noqa: B023
+            try:
+                act()
+            except Died:
+                has_died = True
+                files.restart()
+        trouble.left = None
+        settle(files)
+        seen = shown(files, volume.id)
+        assert (seen.status, seen.is_migrating) == (VolumeStatus.AVAILABLE, False), number
+        assert [row.id for row in rows(files)] == [volume.id], number
+        kept = {f"volume-{seen.name_id or seen.id}"} | ({f"snapshot-{snapshot.id}"} if snapshot else set())
+        assert {path.name for path in files.folder.iterdir()} == kept, number
+        with (files.folder / f"volume-{seen.name_id or seen.id}").open("rb") as file:
+            file.seek(GIB - 4096)
+            assert file.read(18) == b"data of the volume", number
+        if not has_died:
+            assert number > 4
+            return
+    raise AssertionError("it has no end")
+
+
+def _begin(files: FilesPlane, volume: Volume, work: str, snapshot: Any) -> None:
+    if work == "migrate":
+        retyping.migrate(files.plane, ADMIN, volume.id, other_pool(volume), lock_volume=True)
+    elif work == "retype":
+        retyping.retype(files.plane, OWNER, volume.id, "blue", migration_policy="on-demand")
+    else:
+        lifecycle.revert(files.plane, OWNER, volume.id, snapshot.id)
