@@ -1,6 +1,7 @@
 """The ZFS appliance driver and its appliances on real hosts: data through real iSCSI, in snapshots, clones, and moved.
 
-Two namespace hosts, each with zfs-fuse and tgtd; the initiator is qemu's, on this machine.
+Two namespace hosts, each with files on zfs-fuse and tgtd; a kernel machine with zvols and LIO. The initiator is qemu's,
+on this machine.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 
 from lab.hosts import Lab
+from lab.kernel.machines import KernelLab
 from penstock.appliance import presenting
+from penstock.appliance.iscsi_choice import choose
 from penstock.clock import SystemClock
 from penstock.exports.iscsi_tgt import TgtIscsi
 from penstock.host.routes import SshRoutes
+from penstock.host.runner import Host
 from penstock.units import MIB
 from penstock.volume.data_path.local import here
 from penstock.volume.driver import BaseVD
@@ -25,8 +29,6 @@ from tests.contract.appliance_boxes import Box, connect_boxes, listening, make_b
 from tests.contract.volume_driver_contract import ELSEWHERE, VolumeDataContract, VolumeSteps
 from tests.volume_data import VolumeData
 from tests.volume_values import MemoryRecords
-
-pytestmark = pytest.mark.lab
 
 CHAP = {"zfssa_target_user": "box", "zfssa_target_password": "a-secret-of-ours"}
 
@@ -46,7 +48,7 @@ def boxes(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
             box.host.close()
 
 
-def driver_for(box: Box, lab: Lab, folder: Path, **options: str) -> BaseVD:
+def driver_for(box: Box, lab: Lab | KernelLab, folder: Path, **options: str) -> BaseVD:
     groups = {"here": [{"iqn": here("127.0.0.1").initiator}], "elsewhere": [{"iqn": ELSEWHERE["initiator"]}]}
     found = make_driver(
         box,
@@ -59,10 +61,25 @@ def driver_for(box: Box, lab: Lab, folder: Path, **options: str) -> BaseVD:
     return set_up(found)
 
 
+@pytest.fixture(scope="module")
+def kernel_box(kernel_lab: KernelLab, kernel_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    script = "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config; "
+    script += "modprobe -a target_core_mod iscsi_target_mod"
+    assert kernel_host.run(["sh", "-c", script], timeout_s=60).exit_code == 0
+    folder = tmp_path_factory.mktemp("kernel")
+    chosen = choose(kernel_host, "auto")
+    assert chosen is not None
+    box = make_box("k1", folder, kernel_host, chosen.exports, shows_some=chosen.shows_some)
+    with listening(box, folder) as found:
+        yield found
+
+
 class TestData(VolumeDataContract):
-    @pytest.fixture
-    def driver(self, boxes: tuple[Box, Box], lab: Lab, tmp_path: Path) -> BaseVD:
-        return driver_for(boxes[0], lab, tmp_path)
+    @pytest.fixture(params=[pytest.param("tgt", marks=pytest.mark.lab), pytest.param("lio", marks=pytest.mark.kernel)])
+    def driver(self, request: Any, tmp_path: Path) -> BaseVD:
+        if request.param == "lio":
+            return driver_for(request.getfixturevalue("kernel_box"), request.getfixturevalue("kernel_lab"), tmp_path)
+        return driver_for(request.getfixturevalue("boxes")[0], request.getfixturevalue("lab"), tmp_path)
 
     @pytest.fixture
     def data(self, driver: BaseVD) -> VolumeData:
@@ -73,6 +90,7 @@ class TestData(VolumeDataContract):
         return "host@h1#tank"
 
 
+@pytest.mark.lab
 class TestTwoAppliances(VolumeSteps):
     def test_a_migrated_volume_has_its_data(self, boxes: tuple[Box, Box], lab: Lab, tmp_path: Path) -> None:
         source, target = boxes
@@ -96,6 +114,7 @@ class TestTwoAppliances(VolumeSteps):
         there.delete_volume(volume)
 
 
+@pytest.mark.lab
 class TestChapAndRestarts(VolumeSteps):
     def test_chap_lets_in_who_knows_the_secret(self, boxes: tuple[Box, Box], lab: Lab, tmp_path: Path) -> None:
         options = {**CHAP, "zfssa_target_group": "chap-grp", "zfssa_project": "secret"}
@@ -164,3 +183,19 @@ def _reads(driver: BaseVD, info: Any, pattern: int) -> bool:
     done = subprocess.run(argv, capture_output=True, check=False, timeout=30, text=True)
     assert done.returncode == 0 or "Pattern verification failed" in done.stdout, (done.stdout, done.stderr)
     return done.returncode == 0
+
+
+@pytest.mark.kernel
+class TestMasking(VolumeSteps):
+    def test_an_initiator_sees_its_luns_only(self, kernel_box: Box, kernel_lab: KernelLab, tmp_path: Path) -> None:
+        driver = driver_for(kernel_box, kernel_lab, tmp_path)
+        mine, theirs = (self.made(driver, self.new("host@k1#tank")) for _ in range(2))
+        me = driver.local_properties()
+        seen = driver.initialize_connection(mine, me)["data"]
+        other = driver.initialize_connection(theirs, ELSEWHERE)["data"]
+        assert _inquiry(me["initiator"], seen, "") == 0
+        assert _inquiry(me["initiator"], other, "") != 0
+        assert _inquiry(ELSEWHERE["initiator"], other, "") == 0
+        for volume in (mine, theirs):
+            driver.terminate_connection(volume, None)
+            driver.delete_volume(volume)
