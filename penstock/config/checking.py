@@ -10,6 +10,7 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_policy import opts as policy_options
 
+from penstock.config.appliance_options import REPLICATION_TARGET
 from penstock.config.backend import BackendConfiguration, value_error, volume_backend
 from penstock.config.backend_options import BACKEND_OPTIONS, SHARED_BY_BACKENDS
 from penstock.config.options import FOREIGN_SECTIONS, SECTIONS
@@ -74,6 +75,7 @@ def check(
     known["oslo_policy"] = {option.name for _, options in policy_options.list_opts() for option in options}
     known["DEFAULT"] |= {option.name for option in SHARED_BY_VOLUME_BACKENDS}
     known[SHARED_SECTION] = {option.name for option in SHARED_BY_VOLUME_BACKENDS}
+    known |= dict.fromkeys(conf.appliance.replication_targets, {option.name for option in REPLICATION_TARGET})
     for backend, kind in backends:
         found = list(_backend(conf, backend, written, kind))
         problems += [item for item in found if isinstance(item, Problem)]
