@@ -46,6 +46,7 @@ def serve(ctx: click.Context) -> None:
     show_default="stdin",
     help="File with the password, - for stdin.",
 )
+@config_option
 @debug_option
 def password(user: str, password_file: Path) -> None:
     """Print the line for users_file that lets USER log in.

@@ -75,7 +75,7 @@ def check(
     known["oslo_policy"] = {option.name for _, options in policy_options.list_opts() for option in options}
     known["DEFAULT"] |= {option.name for option in SHARED_BY_VOLUME_BACKENDS}
     known[SHARED_SECTION] = {option.name for option in SHARED_BY_VOLUME_BACKENDS}
-    known |= dict.fromkeys(conf.appliance.replication_targets, {option.name for option in REPLICATION_TARGET})
+    known |= {label: {option.name for option in REPLICATION_TARGET} for label in conf.appliance.replication_targets}
     for backend, kind in backends:
         found = list(_backend(conf, backend, written, kind))
         problems += [item for item in found if isinstance(item, Problem)]
