@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from penstock.share.drivers.zfsonlinux.replica_set import observe_line
+from penstock.share.replication import Role
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.contract.share_backends import CONTEXT
-from tests.simulation.replica_sites import Crash, SimulatedShare, SimulatedSites
+from tests.simulation.replica_sites import Crash, DiesAt, SimulatedShare, SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
 
 
@@ -171,3 +172,37 @@ def test_an_old_active_copy_that_has_nothing_of_its_own_is_destroyed(share: Simu
     assert share.delete("a") == []
     assert share.seen("a") is None
     assert share.others("a") == []
+
+
+def test_an_activation_that_broke_off_takes_no_writes_and_is_not_called_well() -> None:
+    """zfs-fuse takes properties one at a time: the copy calls itself active, and is read-only still."""
+    share = SimulatedShare(SimulatedSites(ZFS_FUSE))
+    share.create("a")
+    share.add("b")
+    share.sync("b")
+    share.sites.hook(DiesAt("b", "zfs set readonly=off", after="penstock:role=active"))
+    with pytest.raises(Crash):
+        share.promote("b")
+    share.sites.hook(None)
+    report = share.reports("b")
+    assert report is not None
+    assert (share.seen("b").role, report.role) == (Role.ACTIVE, Role.DEMOTED)
+    share.promote("b")
+    share.write("b")
+    report = share.reports("b")
+    assert report is not None
+    assert report.role is Role.ACTIVE
+
+
+def test_a_snapshot_that_came_before_its_taking_was_repeated_elsewhere_is_the_one(share: SimulatedShare) -> None:
+    """It was taken, nobody could write that down, another copy was promoted, and the same call is made there."""
+    share.add("b")
+    share.sync("b")
+    item = share.take_snapshot()
+    share.snapshots.clear()
+    share.promote("b")
+    (answer,) = share.driver("b").create_replicated_snapshot(CONTEXT, share.list, list(item.values()))
+    assert (answer["id"], answer["status"]) == (item["b"].id, "available")
+    names = [name for name in names_of_snapshots(share, "b") if name not in share.syncs("b")]
+    assert len(names) == 1
+    assert answer["provider_location"] == str(share.dataset("b").snapshot(names[0]))

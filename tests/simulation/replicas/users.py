@@ -159,8 +159,9 @@ class Users:
         self.written.setdefault(share.id, []).append(Write(what, self.world.clock.utc(), epoch, instance_id))
 
     def write_everywhere(self) -> None:
-        """Each share is written to, if it can be."""
+        """Each share is written to, where it is now, so that each replica has something to follow."""
         for share in self.shares():
+            self.mounted.pop(share.id, None)
             with suppress(Fault):
                 self._write_to(share)
 

@@ -234,6 +234,9 @@ class ReplicationMethods:
         copy = observe(self.own, active)
         if copy.role is not Role.ACTIVE:
             raise Unavailable("The active replica is fenced: a promotion is on its way.")
+        found = replicated_snapshots.arrived(copy, mine, replica_snapshots)
+        if found is not None:  # taken by an earlier attempt, perhaps on the one that was active then
+            return [found]
         update = self.create_snapshot(context, mine)
         return [{"id": mine["id"], "status": "available", "progress": "100%", **update}]
 
