@@ -34,7 +34,8 @@ def grouping(driver: BaseVD, group: GroupModel | None) -> GroupInterface:
 class VolumeByVolume(GroupInterface):
     """Group calls by the driver's calls for single volumes. Every method may be repeated, as those may.
 
-    One member's failure does not keep the others from their turn; it is told in the member's status.
+    One member's failure does not keep the others from their turn; it is told in the member's status. A backend that
+    cannot answer now ends the call, which may be made again.
     """
 
     def __init__(self, driver: BaseVD) -> None:
@@ -98,6 +99,8 @@ def _each(members: Sequence[Any], call: Callable[[Any], Updates | None], done: s
         try:
             update = call(member)
         except Fault as err:
+            if err.retryable:  # the whole call may be made again, and finds what is done
+                raise
             log.warning("group.member_failed", id=member.id, error=str(err))
             updates.append({"id": member.id, "status": failed})
         else:

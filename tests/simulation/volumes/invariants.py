@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.domain.attachments import AttachStatus, attach_status_of
 from penstock.domain.quotas import Usage
+from penstock.domain.volume_groups import GroupStatus, VolumeGroup
 from penstock.domain.volume_lifecycle import RESTING, SNAPSHOT_TRANSITIONAL, VOLUME_TRANSITIONAL, at_rest
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
@@ -28,6 +29,7 @@ class Truth:
             self._check_volume(volume)
         for snapshot in self.snapshots:
             self._check_snapshot(snapshot)
+        self._check_groups()
         self._check_no_orphan()
         self._check_quota()
 
@@ -84,6 +86,17 @@ class Truth:
         found = [one for record in records for one in record.snapshots.values() if one.owner == snapshot.id]
         assert len(found) == 1, f"snapshot {snapshot.id} exists {len(found)} times"
         assert found[0].written == self.users.taken[snapshot.id], f"snapshot {snapshot.id} changed"
+
+    def _check_groups(self) -> None:
+        settled = (GroupStatus.AVAILABLE, GroupStatus.ERROR, GroupStatus.ERROR_DELETING)
+        fine = (GroupStatus.AVAILABLE,)
+        for one in (*self.users.groups(), *self.users.group_snapshots()):
+            assert one.status in settled, f"group {one.id} is stuck in {one.status}"
+            is_placed = not isinstance(one, VolumeGroup) or one.host is not None
+            assert self.world.trouble.told or one.status in fine or not is_placed, f"group {one.id} is {one.status}"
+        known = {group.id for group in self.users.groups()}
+        for volume in self.volumes:
+            assert volume.group_id is None or volume.group_id in known, f"volume {volume.id} is in a group that is gone"
 
     def _check_no_orphan(self) -> None:
         owners = {volume.name_id or volume.id for volume in self.volumes}

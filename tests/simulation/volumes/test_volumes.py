@@ -15,8 +15,17 @@ from uuid import UUID
 import pytest
 import structlog
 
+from penstock.domain.volume_lifecycle import DELETABLE
 from penstock.errors import Fault
-from penstock.services.volumes import attachments, connections, lifecycle, transfers
+from penstock.services.volumes import (
+    attachments,
+    connections,
+    group_snapshots,
+    groups,
+    lifecycle,
+    snapshots,
+    transfers,
+)
 from penstock.store.keyset import KeysetPage
 from tests.simulation.trouble import Died
 from tests.simulation.volumes.invariants import Truth, check_nothing_left
@@ -125,6 +134,17 @@ def _delete_everything(world: World, users: Users) -> None:
         connections.unreserve(world.plane, CONTEXT, volume.id)
     for attachment in users.attachments():
         attachments.delete(world.plane, CONTEXT, attachment.id)
+    world.settle()
+    for taken in users.group_snapshots():
+        group_snapshots.delete(world.plane, CONTEXT, taken.id)
+    world.settle()
+    for snapshot in users.snapshots():
+        snapshots.delete(world.plane, ADMIN, snapshot.id, force=True)
+    world.settle()
+    for group in users.groups():
+        members = [volume for volume in users.volumes() if volume.group_id == group.id]
+        if all(volume.status in DELETABLE for volume in members):
+            groups.delete(world.plane, CONTEXT, group.id, delete_volumes=True)
     world.settle()
     for volume in users.volumes():
         lifecycle.delete(world.plane, ADMIN, volume.id, cascade=True)

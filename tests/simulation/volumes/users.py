@@ -7,19 +7,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.domain.attachments import Attachment, AttachStatus
+from penstock.domain.volume_groups import GroupSnapshot, VolumeGroup
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Fault
-from penstock.services.volumes import attachments, connections, creation, lifecycle, retyping, snapshots, transfers
+from penstock.services.volumes import (
+    attachments,
+    connections,
+    creation,
+    group_copies,
+    group_snapshots,
+    groups,
+    lifecycle,
+    retyping,
+    snapshots,
+    transfers,
+)
 from penstock.services.volumes.attachments import NewAttachment
 from penstock.services.volumes.connections import Use
 from penstock.services.volumes.creation import NewVolume
+from penstock.services.volumes.group_copies import GroupCopy
+from penstock.services.volumes.group_snapshots import NewGroupSnapshot
+from penstock.services.volumes.groups import GroupChange, NewGroup
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.services.volumes.transfers import NewTransfer
 from penstock.store import attachments as attachment_rows
+from penstock.store import volume_groups as group_rows
 from penstock.store import volume_snapshots as snapshot_rows
 from penstock.store import volumes as volume_rows
 from penstock.store.attachments import AttachmentFilter
+from penstock.store.keyset import KeysetPage
 from penstock.store.volume_snapshots import VolumeSnapshotFilter
 from penstock.store.volumes import VolumeFilter
 from tests.simulation.volumes.world import ADMIN, CONTEXT, SERVICE, World
@@ -59,6 +76,13 @@ class Users:
             (2, self._retype),
             (2, self._migrate),
             (2, self._transfer),
+            (2, self._group),
+            (3, self._create_in_group),
+            (2, self._join_or_leave),
+            (2, self._group_snapshot),
+            (1, self._delete_group_snapshot),
+            (1, self._delete_group),
+            (1, self._copy_group),
             (4, self._attach),
             (4, self._connect),
             (3, self._complete),
@@ -109,6 +133,16 @@ class Users:
         """All snapshots."""
         with self.world.database.read() as tx:
             return snapshot_rows.list_snapshots(tx, VolumeSnapshotFilter())
+
+    def groups(self) -> list[VolumeGroup]:
+        """All groups."""
+        with self.world.database.read() as tx:
+            return group_rows.list_groups(tx, project_id=None, page=KeysetPage(), equal={})
+
+    def group_snapshots(self) -> list[GroupSnapshot]:
+        """All group snapshots."""
+        with self.world.database.read() as tx:
+            return group_rows.list_snapshots(tx, project_id=None, page=KeysetPage(), equal={})
 
     def attachments(self) -> list[Attachment]:
         """All attachments."""
@@ -182,6 +216,37 @@ class Users:
             transfers.delete(self._plane, CONTEXT, made.id)
         else:
             transfers.accept(self._plane, CONTEXT, made.id, key)
+
+    def _group(self) -> None:
+        groups.create(self._plane, CONTEXT, NewGroup("group", ["default", "shared"]))
+
+    def _create_in_group(self) -> None:
+        group = self._some(self.groups())
+        creation.create(self._plane, CONTEXT, NewVolume(size_gib=1, volume_type="default", group_id=group.id))
+
+    def _join_or_leave(self) -> None:
+        group, volume = self._some(self.groups()), self._some(self.volumes())
+        if volume.group_id is None:
+            change = GroupChange(add_volumes=(volume.id,))
+        else:
+            change = GroupChange(remove_volumes=(volume.id,))
+        groups.update(self._plane, CONTEXT, volume.group_id or group.id, change)
+
+    def _group_snapshot(self) -> None:
+        group_snapshots.create(self._plane, CONTEXT, NewGroupSnapshot(self._some(self.groups()).id))
+
+    def _delete_group_snapshot(self) -> None:
+        group_snapshots.delete(self._plane, CONTEXT, self._some(self.group_snapshots()).id)
+
+    def _delete_group(self) -> None:
+        groups.delete(self._plane, CONTEXT, self._some(self.groups()).id, delete_volumes=True)
+
+    def _copy_group(self) -> None:
+        if self.world.random.random() < 0.5:
+            wanted = GroupCopy(group_snapshot_id=self._some(self.group_snapshots()).id)
+        else:
+            wanted = GroupCopy(source_group_id=self._some(self.groups()).id)
+        group_copies.create(self._plane, CONTEXT, wanted)
 
     def _attach(self) -> None:
         random = self.world.random

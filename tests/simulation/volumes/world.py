@@ -14,12 +14,13 @@ from penstock.clock import ManualClock
 from penstock.config.backend import BackendConfiguration, volume_backend
 from penstock.config.loading import load
 from penstock.context import RequestContext
+from penstock.domain.volume_groups import VolumeGroupType
 from penstock.domain.volume_types import VolumeType
 from penstock.errors import BackendFault, Unavailable, UnknownResult
-from penstock.ids import VolumeTypeId, new_id
+from penstock.ids import VolumeGroupTypeId, VolumeTypeId, new_id
 from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
-from penstock.store import operations, volume_types
+from penstock.store import operations, volume_group_types, volume_types
 from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes
 from penstock.volume.manager import VolumeManager
@@ -73,6 +74,9 @@ class World:
         self.database = empty_database()
         self._add_type("default", {})
         self._add_type("shared", {"multiattach": "<is> True"})
+        made = VolumeGroupType(VolumeGroupTypeId(new_id()), "group", None, True, self.clock.utc(), None, {})
+        with self.database.begin() as tx:
+            volume_group_types.insert_type(tx, made)
         self.database.trouble = self.trouble
         self.deaths = 0
         self._new_process()
