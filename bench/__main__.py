@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import lag, operations, promotion, scale, transfer
+from bench import images, lag, operations, promotion, scale, transfer
 from bench.rows import Row
 from bench.stage import Stage, stage
 from lab.kernel import machines
@@ -30,8 +30,9 @@ PARTS = (
     "copies-openzfs",
     "promotion",
     "lag",
+    "images",
 )
-ALONE = {"copies", "copies-openzfs", "promotion", "lag"}  # on hosts of their own, and with no daemon beside
+ALONE = {"copies", "copies-openzfs", "promotion", "lag", "images"}  # on hosts of their own, and with no daemon beside
 
 
 def main() -> int:
@@ -60,6 +61,9 @@ def main() -> int:
     if "lag" in parts:
         console.print("  lag ...")
         rows.extend(lag.lag(arguments.replicas, arguments.lag_seconds))
+    if "images" in parts:
+        console.print("  images ...")
+        rows.extend(images.images())
     if set(parts) - ALONE:
         with stage(QUOTA) as found:
             for part in parts:
