@@ -16,6 +16,7 @@ import structlog
 from penstock.domain.driver_words import Context
 from penstock.images.errors import ImageCopyFailure, ImageTooBig, ImageUnacceptable
 from penstock.images.formats import Inspected, inspect, qemu_format
+from penstock.images.leftovers import own_prefix, sweep
 from penstock.images.model import ImageModel
 from penstock.images.nodes import BlockNode, file_node
 from penstock.images.qemu_img import QemuImg
@@ -25,6 +26,7 @@ from penstock.units import GIB
 log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 2**20
+PREFIX = "image-"
 # The one container an image with a single disk comes in; the others hold several files.
 BARE = "bare"
 
@@ -145,7 +147,8 @@ class Converter:
         free = shutil.disk_usage(self.folder).free
         if size_bytes > free:
             raise ImageTooBig(f"The image has {size_bytes} bytes, and {self.folder} has room for {free}.")
-        with tempfile.TemporaryDirectory(prefix="image-", dir=self.folder) as folder:
+        sweep(self.folder, PREFIX)
+        with tempfile.TemporaryDirectory(prefix=own_prefix(PREFIX), dir=self.folder) as folder:
             yield folder
 
 

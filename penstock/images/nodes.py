@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from penstock.images.leftovers import own_prefix, sweep
+
+SECRET_PREFIX = "penstock-secret-"  # noqa: S105 - how files are called
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +104,18 @@ def _key(node: BlockNode, name: str) -> str:
 
 @contextlib.contextmanager
 def _private_file(text: str) -> Iterator[str]:
-    with tempfile.NamedTemporaryFile("w", prefix="penstock-", suffix=".secret") as file:  # mode 0600
+    folder = Path(tempfile.gettempdir())
+    _sweep_once(folder)
+    with tempfile.NamedTemporaryFile("w", prefix=own_prefix(SECRET_PREFIX), dir=folder) as file:  # mode 0600
         file.write(text)
         file.flush()
         yield file.name
+
+
+@functools.cache
+def _sweep_once(folder: Path) -> None:
+    """Secrets of a process that was killed, which are few: once for each start of ours is enough."""
+    sweep(folder, SECRET_PREFIX)
 
 
 def _is_device(path: str | Path) -> bool:

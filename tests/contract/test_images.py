@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import threading
@@ -461,3 +462,17 @@ def test_a_list_is_only_read(tmp_path: Path) -> None:
             call()
     with pytest.raises(Unavailable, match="cannot be read"):
         UrlImages(tmp_path / "nothing.yaml").images(ADMIN)
+
+
+def test_what_a_killed_process_left_is_removed(
+    tmp_path: Path, folder: Path, images: DirectoryImages, converter: Converter, volume: BlockNode
+) -> None:
+    converter.folder.mkdir()
+    gone, alive = 2**22 + 1, os.getpid()  # larger than any process's number
+    for pid in (gone, alive):
+        (converter.folder / f"image-{pid}-abc").mkdir()
+        (converter.folder / f"image-{pid}-abc" / "image").touch()
+    (converter.folder / "image-of-somebody").touch()
+    made = images.create(ADMIN, {"disk_format": "raw"})
+    converter.to_image(ADMIN, images, {"id": made.id}, volume, size_gib=1)
+    assert {path.name for path in converter.folder.iterdir()} == {f"image-{alive}-abc", "image-of-somebody"}
