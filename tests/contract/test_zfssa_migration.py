@@ -16,7 +16,7 @@ from penstock.errors import Fault
 from penstock.units import GIB, MIB
 from penstock.volume.drivers.zfssa.connection import Connections
 from penstock.volume.drivers.zfssa.zfssaiscsi import ZFSSAISCSIDriver
-from penstock.volume.errors import VolumeMigrationFailed
+from penstock.volume.errors import VolumeIsBusy, VolumeMigrationFailed
 from tests.contract.appliance_boxes import (
     Box,
     connect_boxes,
@@ -125,6 +125,7 @@ class Killed(BaseException):
     """The process of the driver is no more."""
 
 
+@pytest.mark.parametrize("pair", ["openzfs"], indirect=True)
 @pytest.mark.parametrize("takes_effect", [True, False])
 @pytest.mark.parametrize("place", range(20))
 def test_a_crash_between_any_two_requests(
@@ -189,6 +190,29 @@ def test_a_full_target_fails_truthfully(tmp_path: Path) -> None:
         with pytest.raises(VolumeMigrationFailed, match="ended in failed"):
             driver.migrate_volume(None, ONE, destination)
         assert pair.content(pair.source) == content
+
+
+def test_a_volume_with_clones_stays_and_no_copy_of_it(pair: Pair) -> None:
+    driver, destination = pair.begin(), pair.destination()
+    driver.create_cloned_volume(volume(2), ONE)
+    with pytest.raises(VolumeIsBusy):
+        driver.migrate_volume(None, ONE, destination)
+    assert pair.content(pair.source)
+    assert not pair.target.site.zfs.exists(pair.target.site.lun("tank", "volumes", ONE.name))
+    assert [name for name in pair.leftovers() if "tmp-snapshot" not in name] == []
+
+
+def test_a_source_that_may_be_gone_never_costs_the_copy(pair: Pair) -> None:
+    driver, destination = pair.begin(), pair.destination()
+    content = pair.content(pair.source)
+    pair.source.trouble.add(Rule(f"DELETE .*/luns/{ONE.name}$", wire=Wire.DROP, takes_effect=True))
+    pair.source.trouble.add(Rule(f"DELETE .*/luns/{ONE.name}$", status=503, times=None))
+    with pytest.raises(Fault):
+        driver.migrate_volume(None, ONE, destination)
+    pair.source.trouble.clear()
+    assert pair.content(pair.target) == content
+    assert driver.migrate_volume(None, ONE, destination) == (True, None)
+    check_migrated(pair, content)
 
 
 def test_a_lun_of_the_name_at_the_target_that_is_not_ours_stays(pair: Pair) -> None:

@@ -15,7 +15,7 @@ from taskflow import task
 from penstock.errors import Conflict, Fault
 from penstock.volume.drivers.zfssa.calls import Appliance
 from penstock.volume.drivers.zfssa.faults import Absent, Taken
-from penstock.volume.errors import VolumeMigrationFailed
+from penstock.volume.errors import VolumeIsBusy, VolumeMigrationFailed
 
 ONLINE, SENDING, SUCCESS, UNKNOWN = "online", "sending", "success", "<unknown>"
 
@@ -107,9 +107,17 @@ class MigrateVolumeMoveVol(task.Task):  # type: ignore[misc]
     def revert(
         self, tgt_zfssa: Appliance, tgt_pool: str, tgt_project: str, action_id: str, volume: Any, **kwargs: Any
     ) -> None:
-        """Remove the project it came in, with the copy if that is still there."""
+        """Remove the project it came in, with the copy if that is still there.
+
+        A copy that was moved already goes only where the source refused to be deleted, so that it is certainly there.
+        After any other failure it may be the only one: the next try looks.
+        """
         with _logged("package"):
             tgt_zfssa.delete_project(tgt_pool, action_id)
+        failures = (kwargs.get("flow_failures") or {}).values()
+        if any(failure.check(VolumeIsBusy) for failure in failures):
+            with _logged("copy"):
+                tgt_zfssa.delete_lun(tgt_pool, tgt_project, volume["name"])
 
     @staticmethod
     def _remove_leftover(tgt_zfssa: Appliance, pool: str, project: str, name: str) -> None:
