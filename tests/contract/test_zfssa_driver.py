@@ -6,6 +6,7 @@ The request counts are those of the protocol page, section 6.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,17 @@ def test_a_target_with_chap_tells_hosts_its_pair(box: Box, tmp_path: Path) -> No
     assert target.initiators[0].chap.secret == "twelve-letters"
     kept = box.site.zfs.get(box.site.settings, ["all"])
     assert not any("twelve-letters" in found.value for found in kept.values())
+
+
+def test_many_at_once_get_a_number_each_and_leave_nothing(box: Box, driver: ZFSSAISCSIDriver) -> None:
+    made = [volume(number) for number in range(1, 25)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(driver.create_volume, made))
+        seen = pool.map(lambda each: driver.initialize_connection(each, connector(IQNS[int(each.id[-1]) % 2])), made)
+        assert sorted(info["data"]["target_lun"] for info in seen) == list(range(1, 25))
+        list(pool.map(lambda each: driver.terminate_connection(each, None), made))
+        list(pool.map(driver.delete_volume, made))
+    assert (luns(box), box.exports.seen) == ([], {})
 
 
 # --- stats ----------------------------------------------------------------------------------------------------------
