@@ -18,6 +18,9 @@ INFO_TIMEOUT_S = 60.0
 SLOWEST_BYTES_PER_S = 256 * 1024
 LEAST_TIMEOUT_S = 600.0
 COROUTINES = "16"
+# A copy ends with whoever asked for it: one that outlived a killed daemon would write over what the volume's user
+# writes once the next daemon has made the copy again.
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class QemuImg:
         """
         with described(source, target) as words:
             argv = [
+                *ENDS_WITH_US,
                 *("qemu-img", "convert", *words.objects, "-n", "-W", "-m", COROUTINES),
                 # A device is written past the page cache; not every file system can do that for a file.
                 *("-t", "writeback" if target.driver == "file" else "none"),
@@ -99,6 +103,7 @@ class QemuImg:
         """Make the image file `path` of `source`, whose bytes are what they are. A file that is there is replaced."""
         with described(source) as words:
             argv = [
+                *ENDS_WITH_US,
                 *("qemu-img", "convert", *words.objects, "-W", "-m", COROUTINES, "-t", "writeback"),
                 *(("-c",) if compressed else ()),
                 *(("-r", str(bps_limit)) if bps_limit else ()),

@@ -18,6 +18,7 @@ import structlog
 
 from penstock.errors import BackendFault, Fault, InsufficientCapacity, NotFound, Unavailable
 from penstock.host.runner import Host
+from penstock.images.qemu_img import ENDS_WITH_US
 from penstock.volume.drivers.nfs_appliance import nfs_program
 from penstock.volume.drivers.nfs_appliance.file_plan import SeenFile, Step
 
@@ -67,7 +68,8 @@ class LibnfsFiles:
 
     def carry_out(self, export: str, steps: Sequence[Step]) -> Sequence[SeenFile]:
         words = [word for step in steps for word in (*step, ";")]
-        argv = [sys.executable, "-I", "-S", nfs_program.__file__, *parts(export), str(RPC_TIMEOUT_MS), *words]
+        program = (*ENDS_WITH_US, sys.executable, "-I", "-S", nfs_program.__file__)
+        argv = [*program, *parts(export), str(RPC_TIMEOUT_MS), *words]
         fill_bytes = sum(int(step[2]) for step in steps if step[0] == "fill")
         for attempt in range(1, self._attempts + 1):
             done = self._host.run(argv, timeout_s=LOOK_TIMEOUT_S + fill_bytes / SLOWEST_BYTES_PER_S)
