@@ -6,6 +6,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -24,16 +25,49 @@ POOLS = ("tank", "pond")  # of each backend: the suite also copies between pools
 BACKENDS = {"alpha": "h1", "beta": "h2", "gamma": "h3"}  # backend → host of the lab
 
 
+VOLUME_BACKENDS = dict.fromkeys(("one", "two"), ("volume_driver = penstock.volume.drivers.dummy.DummyVolumeDriver",))
+
+
 def main() -> int:
     """Parse the command line, run, print; 0 only when nothing failed and something passed."""
     parser = argparse.ArgumentParser(prog="script/conformance", description=__doc__)
-    parser.add_argument("--only", default=suite.PLUGIN, help="regular expression of tests to run")
+    parser.add_argument(
+        "--volumes", action="store_true", help="tempest's own volume tests, on dummy backends, instead of shares on ZFS"
+    )
+    parser.add_argument("--only", help="regular expression of tests to run")
     parser.add_argument("--workers", type=int, default=2, help="tests at a time")
     parser.add_argument("--tempest", type=Path, help="an environment that has tempest and manila-tempest-plugin")
     arguments = parser.parse_args()
     console = Console(highlight=False)
     tempest = _environment(arguments.tempest, console)
     shutil.rmtree(WORK / "run", ignore_errors=True)
+    run = _run_volumes if arguments.volumes else _run_shares
+    results = run(tempest / "bin" / "tempest", arguments, console)
+    _print(results, console)
+    return 0 if results.total("ok") and not results.failed else 1
+
+
+def _run_volumes(tempest: Path, arguments: argparse.Namespace, console: Console) -> suite.Results:
+    daemon = LabDaemon(WORK / "run", VOLUME_BACKENDS, port=PORT, options=("periodic_interval = 5",))
+    try:
+        daemon.up()
+        workspace = _workspace(tempest)
+        text = suite.volume_conf(workspace, daemon.url, _password(), tuple(VOLUME_BACKENDS))
+        only = arguments.only or suite.VOLUME_PLUGIN.replace(".", r"\.")
+        _configure(workspace, text)
+        ended = suite.run(
+            tempest,
+            workspace,
+            only,
+            workers=arguments.workers,
+            without=suite.VOLUMES_WITH_IMAGES,
+        )
+        return _counted(ended, suite.Results(suite.VOLUME_PLUGIN), console)
+    finally:
+        daemon.down()
+
+
+def _run_shares(tempest: Path, arguments: argparse.Namespace, console: Console) -> suite.Results:
     place = take_place()
     lab = Lab(
         f"{place.tag}c", place.directory / "conformance", place.network_prefix, ("zfs", "nfs", "ssh"), pool_mib=20480
@@ -57,13 +91,21 @@ def main() -> int:
             for command in (("truncate", "-s", "20G", disk), ("zpool", "create", "pond", disk)):
                 lab.host(host).run(command, timeout_s=60)
         daemon.up()
-        results = _run(tempest / "bin" / "tempest", daemon, arguments, console)
+        workspace = _workspace(tempest)
+        text = suite.tempest_conf(workspace, daemon.url, _password(), tuple(BACKENDS))
+        _configure(workspace, text)
+        ended = suite.run(
+            tempest,
+            workspace,
+            arguments.only or suite.PLUGIN,
+            workers=arguments.workers,
+            without=suite.later_shares(),
+        )
+        return _counted(ended, suite.Results(), console)
     finally:
         daemon.down()
         lab.down()
         place.release()
-    _print(results, console)
-    return 0 if results.total("ok") and not results.failed else 1
 
 
 def _environment(given: Path | None, console: Console) -> Path:
@@ -92,24 +134,31 @@ def _backend(lab: Lab, host: str) -> tuple[str, ...]:
     )
 
 
-def _run(tempest: Path, daemon: LabDaemon, arguments: argparse.Namespace, console: Console) -> suite.Results:
+def _workspace(tempest: Path) -> Path:
     workspace = WORK / "run" / "tempest"
-    password = (WORK / "run" / "state" / "admin-password").read_text().strip()
     registry = WORK / "run" / "workspaces.yaml"  # not the user's own
     subprocess.run((tempest, "init", "--workspace-path", registry, workspace), check=True, capture_output=True)
-    (workspace / "etc" / "tempest.conf").write_text(
-        suite.tempest_conf(workspace, daemon.url, password, tuple(BACKENDS))
-    )
-    results = suite.Results()
-    for ended in suite.run(tempest, workspace, arguments.only, workers=arguments.workers):
-        results.add(ended)
-        if ended.outcome == "FAILED":
-            console.print(f"[red]failed[/red] {ended.test}", soft_wrap=True)
+    return workspace
+
+
+def _password() -> str:
+    return (WORK / "run" / "state" / "admin-password").read_text().strip()
+
+
+def _configure(workspace: Path, text: str) -> None:
+    (workspace / "etc" / "tempest.conf").write_text(text)
+
+
+def _counted(ended: Iterable[suite.Ended], results: suite.Results, console: Console) -> suite.Results:
+    for one in ended:
+        results.add(one)
+        if one.outcome == "FAILED":
+            console.print(f"[red]failed[/red] {one.test}", soft_wrap=True)
     return results
 
 
 def _print(results: suite.Results, console: Console) -> None:
-    table = Table(title=f"manila-tempest-plugin API tests, up to version {suite.MAX_VERSION}")
+    table = Table(title=f"{results.plugin}: the field's own tests")
     for column in ("resource", "pass", "fail", "skip"):
         table.add_column(column, justify="left" if column == "resource" else "right")
     for resource, counts in sorted(results.by_resource.items()):

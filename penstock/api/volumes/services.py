@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from penstock.api.bodies import Lenient, Name, Strict, Text
@@ -9,7 +11,7 @@ from penstock.api.http import Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
 from penstock.api.views import stamp
-from penstock.errors import Invalid
+from penstock.errors import Invalid, NotFound
 from penstock.services import backends as all_backends
 from penstock.services.backends import VOLUMES, SeenService
 from penstock.services.volumes import backends, replication
@@ -68,27 +70,38 @@ def disable_with_reason(request: ApiRequest) -> Answer:
 @routes.put("os-services/freeze")
 def freeze(request: ApiRequest) -> Answer:
     """Have a backend change nothing."""
-    request.enforce(UPDATE)
-    replication.freeze(request.plane, request.context, request.body_as(ServiceName).host)
-    return Answer(status=202)
+    request.enforce("volume:freeze_host")
+    with _host_is_input():
+        replication.freeze(request.plane, request.context, request.body_as(ServiceName).host)
+    return Answer()
 
 
 @routes.put("os-services/thaw")
 def thaw(request: ApiRequest) -> Answer:
     """The end of a freeze."""
-    request.enforce(UPDATE)
-    replication.thaw(request.plane, request.context, request.body_as(ServiceName).host)
-    return Answer(status=202)
+    request.enforce("volume:thaw_host")
+    with _host_is_input():
+        replication.thaw(request.plane, request.context, request.body_as(ServiceName).host)
+    return Answer()
 
 
 @routes.put("os-services/failover_host")
 @routes.put("os-services/failover", since="3.26")
 def failover(request: ApiRequest) -> Answer:
     """Serve the volumes of a backend from its replication target."""
-    request.enforce(UPDATE)
+    request.enforce("volume:failover_host")
     asked = request.body_as(ServiceName)
     replication.failover(request.plane, request.context, asked.host, asked.backend_id)
     return Answer(status=202)
+
+
+@contextmanager
+def _host_is_input() -> Iterator[None]:
+    """A host that is not there is published as 400 here."""
+    try:
+        yield
+    except NotFound as err:
+        raise Invalid(err.message) from err
 
 
 @routes.get("os-hosts")
