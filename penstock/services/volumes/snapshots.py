@@ -70,11 +70,10 @@ class NewVolumeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ListedVolumeSnapshots:
-    """One page of snapshots; `count` of all that match when it was asked for. `has_more`: more follow."""
+    """One page of snapshots; `count` of all that match when it was asked for."""
 
     items: list[VolumeSnapshot]
     count: int | None
-    has_more: bool
 
 
 def create(plane: ControlPlane, context: RequestContext, wanted: NewVolumeSnapshot) -> VolumeSnapshot:
@@ -168,12 +167,10 @@ def list_snapshots(
     """
     if not all_projects:
         wanted = replace(wanted, project_id=context.project_id)
-    one_more = page if page.limit is None else replace(page, limit=page.limit + 1)
     with plane.database.read() as tx:
-        found = volume_snapshots.list_snapshots(tx, wanted, one_more)
+        found = volume_snapshots.list_snapshots(tx, wanted, page)
         count = volume_snapshots.count_snapshots(tx, wanted) if with_count else None
-    has_more = page.limit is not None and len(found) > page.limit
-    return ListedVolumeSnapshots(found[: page.limit] if has_more else found, count, has_more)
+    return ListedVolumeSnapshots(found, count)
 
 
 def update(

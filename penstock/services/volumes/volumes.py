@@ -1,4 +1,4 @@
-"""Show, list, count, sum up and change volumes."""
+"""Show, sum up and change volumes. Lists are in `listing`."""
 
 from __future__ import annotations
 
@@ -10,44 +10,26 @@ from penstock.domain.volumes import READONLY, Volume
 from penstock.errors import NotFound
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.visibility import own_volume, volume_to_change
-from penstock.store import volume_types, volumes
-from penstock.store.keyset import KeysetPage
+from penstock.store import volumes
 from penstock.store.notes import Notes
 from penstock.store.volumes import VolumeFilter, VolumeSummary
 
 __all__ = [
     "SORT_KEYS",
-    "KeysetPage",
-    "ListedVolumes",
     "VolumeChange",
     "VolumeFilter",
     "VolumeSummary",
     "delete_image_metadata",
     "delete_metadata",
     "get",
-    "list_volumes",
     "put_image_metadata",
     "put_metadata",
     "set_bootable",
     "set_readonly",
     "summary",
-    "type_names",
     "update",
 ]
 SORT_KEYS = tuple(volumes.SORTABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class ListedVolumes:
-    """One page of volumes, with the names of volume types by id; `count` of all that match when it was asked for.
-
-    `has_more`: the page is full and more follow (``volumes_links``).
-    """
-
-    items: list[Volume]
-    type_names: dict[str, str]
-    count: int | None
-    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +45,6 @@ def get(plane: ControlPlane, context: RequestContext, volume_id: str) -> Volume:
     """The volume with its attachments and metadata. Raises NotFound."""
     with plane.database.read() as tx:
         return own_volume(tx, context, volume_id)
-
-
-def type_names(plane: ControlPlane) -> dict[str, str]:
-    """The name of every volume type, by id: volumes show names."""
-    with plane.database.read() as tx:
-        return volume_types.names(tx)
-
-
-def list_volumes(
-    plane: ControlPlane,
-    context: RequestContext,
-    wanted: VolumeFilter,
-    page: KeysetPage,
-    *,
-    all_projects: bool = False,
-    with_count: bool = False,
-) -> ListedVolumes:
-    """One page of the caller's volumes; of all projects' when policy let the caller say so.
-
-    Raises Invalid (a sort key), NotFound (the marker).
-    """
-    if not all_projects:
-        wanted = replace(wanted, project_id=context.project_id, uses_quota=True)
-    one_more = page if page.limit is None else replace(page, limit=page.limit + 1)
-    with plane.database.read() as tx:
-        found = volumes.list_volumes(tx, wanted, one_more)
-        count = volumes.count_volumes(tx, wanted) if with_count else None
-        names = volume_types.names(tx)
-    has_more = page.limit is not None and len(found) > page.limit
-    return ListedVolumes(found[: page.limit] if has_more else found, names, count, has_more)
 
 
 def summary(
