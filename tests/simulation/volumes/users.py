@@ -64,7 +64,7 @@ class Users:
     def act(self) -> None:
         """One random request or write. A refusal with a Fault is a proper answer; anything else is a defect."""
         actions: tuple[tuple[int, Callable[[], None]], ...] = (
-            (5, self._create),
+            (9, self._create),
             (2, self._create_from_snapshot),
             (2, self._clone),
             (3, self._delete),
