@@ -12,14 +12,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from lab.network import LabError, Network, await_true, run
+from lab.network import HERE, LabError, Network, await_true, run
 from penstock.host.local import LocalHost
 from penstock.host.ssh import SshHost
 
-HERE = Path(__file__).resolve().parent
-ENTER = HERE / "enter"
+FOLDER = Path(__file__).resolve().parent
+ENTER = FOLDER / "enter"
 FEATURES = ("zfs", "nfs", "ssh", "iscsi")
 PROGRAMS = {
     "zfs": ("zfs-fuse", "zpool"),
@@ -146,6 +148,23 @@ class Lab:
             await_true(f"the end of {name}", lambda: not self._is_alive(name), timeout_s=20)
         (self.directory / name / "pid").unlink(missing_ok=True)
 
+    @contextmanager
+    def cut(self, *ways: tuple[str, str]) -> Iterator[None]:
+        """Until the end of the block, what the first of each pair sends to the second is lost; HERE is this machine.
+
+        Not the other way round, unless that pair is given, too. Open connections hang, as on a real network.
+        """
+        done: list[tuple[str, str]] = []
+        try:
+            for sender, receiver in ways:
+                address = f"{self.network.prefix}.1" if receiver == HERE else self.address(receiver)
+                self.network.cut(sender, address)
+                done.append((sender, address))
+            yield
+        finally:
+            for sender, address in done:
+                self.network.mend(sender, address)
+
     def down(self) -> None:
         """Leave nothing behind. Safe to repeat, also after a crashed run."""
         for name in self.names("h"):
@@ -171,7 +190,7 @@ class Lab:
         password.write_text(f'it\'s "{secrets.token_urlsafe(12)}" $x')  # quotes and spaces on purpose
         self.known_hosts_path.touch()
         if "nfs" in self._features:
-            source, library = str(HERE / "futimens_clamp.c"), str(self.directory / "clamp.so")
+            source, library = str(FOLDER / "futimens_clamp.c"), str(self.directory / "clamp.so")
             run("gcc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl")
         (self.directory / "tag").write_text(self.network.tag)
 
@@ -193,7 +212,7 @@ class Lab:
             "PATH": SYSTEM_PATH,
             "NAME": name,
             "LAB": str(self.directory),
-            "REPO": str(HERE.parent),
+            "REPO": str(FOLDER.parent),
             "ADDRESSES": "\n".join(f"{self.address(host)} {host}" for host in self.names("h")),
             "POOL_MIB": str(self._pool_mib),
             "FEATURES": " ".join(self._features),
@@ -202,7 +221,7 @@ class Lab:
         inside = ("ip", "netns", "exec", self.network.namespace(name), "unshare", *namespaces)
         with (state / "boot.log").open("ab") as log:
             outer = subprocess.Popen(
-                (*inside, str(HERE / "boot-host")),
+                (*inside, str(FOLDER / "boot-host")),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 # IFNAMSIZ is 16 with the final NUL, and a name here is one letter, the tag, and a machine like h1
 TAG_LIMIT = 11
+HERE = "here"  # this machine, where tests and their daemon run
+NOBODY = "02:00:00:00:00:00"
 
 
 class LabError(Exception):
@@ -70,6 +72,22 @@ class Network:
         run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
         run("ip", "-n", name, "link", "set", "eth0", "up")
         run("ip", "-n", name, "link", "set", "lo", "up")
+
+    def cut(self, sender: str, address: str) -> None:
+        """From now on whatever `sender` sends to `address` is lost on the way; not what comes back.
+
+        The sender is a machine, or HERE for this one. Silently, as on a real network: it goes to an Ethernet address
+        that nobody has.
+        """
+        self._neighbour(sender, "replace", address, "lladdr", NOBODY, "nud", "permanent")
+
+    def mend(self, sender: str, address: str) -> None:
+        """The end of a `cut`."""
+        self._neighbour(sender, "del", address)
+
+    def _neighbour(self, sender: str, verb: str, address: str, *words: str) -> None:
+        where = () if sender == HERE else ("-n", self.namespace(sender))
+        run("ip", *where, "neigh", verb, address, *words, "dev", self.bridge if sender == HERE else "eth0")
 
     def add_tap(self, machine: str) -> str:
         """A tap on the bridge for a user-mode Linux machine; its name. Safe to repeat."""

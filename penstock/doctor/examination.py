@@ -14,8 +14,7 @@ from penstock.domain.snapshots import SnapshotStatus
 from penstock.ids import ShareId
 from penstock.share.inventory import Inventory
 from penstock.share.manager.models import access_models, share_models
-from penstock.store import access, instances, operations, shares, snapshots
-from penstock.store.snapshots import SnapshotFilter
+from penstock.store import access, instances, operations, shares, snapshot_instances, snapshots
 
 KEY = "share:"
 
@@ -50,7 +49,7 @@ def read_books(site: BackendSite) -> Books:
         models = share_models(tx, backend, found)
         waiting = operations.pending(tx, backend=backend.host)
         known: set[str] = {instance.id for instance in instances.list_all(tx)}
-        known |= {snapshot.instance.id for snapshot in snapshots.list_snapshots(tx, SnapshotFilter())}
+        known |= {found.instance.id for found in snapshot_instances.list_all(tx)}  # those of replicas, too
     clients = {}
     for share, model in zip(found, models, strict=True):
         active = [rule for rule in rules.get(share.instance.id, []) if rule.state is AccessState.ACTIVE]

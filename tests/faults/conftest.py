@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from lab import hosts as namespace_hosts
 from lab.hosts import Lab
 from tests.faults.scenarios import make_type
+from tests.faults.tally import TALLY
 from tests.places import Place
 from tests.product.running import PORTS, Product, running
 from tests.product.sites import NESTED, Site, namespace_site, over_ssh
@@ -67,3 +69,10 @@ def product(whole_product: Product) -> Iterator[Product]:
     whole_product.told("doctor")
     whole_product.user.delete_all()
     assert whole_product.site.ran("zfs", "list", "-H", "-o", "name", "-t", "all", "-r", NESTED).split() == [NESTED]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was injected, how often, and how it ended."""
+    TALLY.keep()
+    for line in TALLY.lines():
+        terminalreporter.write_line(line)

@@ -71,15 +71,21 @@ def _zone(machine: Machine) -> str:
     return f"backend_availability_zone = {machine.zone}"
 
 
-def namespace_pair(lab: Lab, *more: str) -> Pair:
-    """zfs-fuse and NFS-Ganesha on h1, where we are root, and h2, where we are a user with sudo; libnfs on c1 and c2."""
-    lab.up(2, 2)
+def namespace_machines(lab: Lab, *names: str) -> list[Machine]:
+    """Hosts of the namespace lab, each with our place in its pool."""
     machines = [
         Machine(f"on-{name}", lab.host(name), lab.address(name), partial(lab.kill, name), partial(lab.start, name))
-        for name in ("h1", "h2")
+        for name in names
     ]
     for machine in machines:
         machine.ran("zfs", "create", "-p", ROOT)
+    return machines
+
+
+def namespace_pair(lab: Lab, *more: str) -> Pair:
+    """zfs-fuse and NFS-Ganesha on h1 and h2, libnfs on c1 and c2."""
+    lab.up(2, 2)
+    machines = namespace_machines(lab, "h1", "h2")
     paths = lab.key_path, lab.known_hosts_path
     backends = {
         machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, _zone(machine), *more, user=user)

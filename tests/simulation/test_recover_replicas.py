@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from penstock.backend_site import BackendSite, site_of
+from penstock.doctor.examination import examine
+from penstock.doctor.findings import Kind
 from penstock.domain.shares import AccessRulesStatus
 from penstock.recovery.rebuilding import Rebuilt
 from penstock.recovery.recover import recover, reigns_of
 from penstock.share.manager import ShareManager
 from penstock.store import access, replicas
 from penstock.store.database import Database
-from penstock.store.schema import metadata
+from penstock.store.schema import metadata, snapshot_instances
 from tests.contract.replica_sites import Replicated
 from tests.simulation.replica_sites import SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
@@ -100,3 +102,15 @@ def test_a_replica_alone_is_not_taken_for_the_share(share: Replicated, tmp_path:
     rebuilt = recover(lost.sites["b"], merge=False, dry_run=False, with_identity=False)
     assert rebuilt.is_empty
     assert "is a replica of share" in rebuilt.left_out[0]
+
+
+def test_the_doctor_knows_a_snapshot_wherever_a_replica_has_it(share: Replicated, tmp_path: Path) -> None:
+    taken = share.take_snapshot()["b"]
+    assert share.sync("b") == "in_sync"
+    lost = Lost(share, tmp_path)
+    lost.recover("a", "b")
+    its_row = snapshot_instances.c.share_instance_id == taken["share_instance_id"]
+    with lost.database.begin() as tx:  # a recovery gives it an id of its own, which the next sync marks it with
+        tx.execute(snapshot_instances.update().where(its_row).values(id=taken["id"]))
+    for site in lost.sites.values():
+        assert Kind.SNAPSHOT_ORPHAN not in {finding.kind for finding in examine(site).findings}

@@ -74,10 +74,10 @@ class Looks:
         """Look once, write what was found, begin the syncs that are due; returns the seconds until the next look."""
         with self.backend.database.read() as tx:
             rows = sightings.load(tx, self.backend)
+        is_ensured = self._ensure(context)
         if rows is None:
             self._measure([])
-            return look_every_s([])
-        self._ensure(context)
+            return ENSURE_S if is_ensured else UNSEEN_S
         looked_at = self.backend.now()
         every = rows.with_reports(self._reports(rows), default_objective_s=self.default_objective_s)
         lag_alarms.write(self.backend, context, every, looked_at)
@@ -90,17 +90,19 @@ class Looks:
         is_one_unseen = any(one.report is None for one in every)
         return min(every_s, UNSEEN_S) if is_one_unseen else every_s
 
-    def _ensure(self, context: RequestContext) -> None:
-        """A host that was restarted serves no replicated share until it is told which."""
+    def _ensure(self, context: RequestContext) -> bool:
+        """A host that was restarted serves no replicated share until it is told which; nor one that was replicated, and
+        whose last replica was deleted while it was away. False when it could not be asked."""
         now_s = self.backend.clock.monotonic_s()
         if self._ensured_s is not None and now_s - self._ensured_s < ENSURE_S:
-            return
+            return True
         try:
             ensure.ensure_if_changed(self.backend, context)
         except Fault as fault:  # the look finds the same
             log.info("backend.not_ensured", backend=self.backend.host, fault=str(fault))
-        else:
-            self._ensured_s = now_s
+            return False
+        self._ensured_s = now_s
+        return True
 
     def _reports(self, rows: Rows) -> Mapping[str, ReplicaReport] | None:
         """What the driver says; None when it could not be asked."""

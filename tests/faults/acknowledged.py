@@ -1,0 +1,60 @@
+"""A client that writes small files, one after the other, and remembers which of them the server acknowledged."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from penstock.host.runner import Host
+
+PATIENCE_S = 4  # of one write; libnfs would wait for a dead server for ever
+PAUSE_S = 0.05
+
+
+@dataclass
+class Acknowledged:
+    """Names of files that have to be there, with the time at which the client knew that."""
+
+    client: Host
+    files: dict[str, datetime] = field(default_factory=dict)
+
+    def write(self, location: str, name: str) -> bool:
+        """One file, with its own name in it; whether it was acknowledged."""
+        server, _, path = location.partition(":/")
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(name)
+            file.flush()
+            url = f"nfs://{server}/{path}/{name}?version=3"
+            argv = ("timeout", "-s", "KILL", str(PATIENCE_S), "nfs-cp", file.name, url)
+            is_done = self.client.run(argv, timeout_s=PATIENCE_S + 10).exit_code == 0
+        if is_done:
+            self.files[name] = datetime.now(UTC)
+        return is_done
+
+    def until(self, moment: datetime) -> set[str]:
+        """Those that were acknowledged up to then. Messages have whole seconds."""
+        return {name for name, when in self.files.items() if when + timedelta(seconds=1) < moment}
+
+
+class Writing(threading.Thread):
+    """Writes to one location until `end`, whatever becomes of it."""
+
+    def __init__(self, acknowledged: Acknowledged, location: str) -> None:
+        super().__init__(name="writing", daemon=True)
+        self._acknowledged = acknowledged
+        self._location = location
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            self._acknowledged.write(self._location, f"w{number}")
+            number += 1
+            self._over.wait(PAUSE_S)
+
+    def end(self) -> None:
+        """Returns once it has ended."""
+        self._over.set()
+        self.join()
