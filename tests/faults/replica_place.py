@@ -217,7 +217,9 @@ class Share:
                 self.until(lambda row=row: self.files_of(row) - {"ghost"}, lambda found: found >= held)
         self.settle()
         self._account(rows)
-        return "unplanned, told" if points else "settled"
+        if points:
+            return "unplanned, told"
+        return "settled, something set aside" if self.told_set_aside() else "settled"
 
     def picture(self) -> str:
         """All there is to know, for who wonders."""
