@@ -151,6 +151,17 @@ def test_shares_are_ensured_one_by_one_when_the_backend_changed(database: Databa
     assert bench.driver.ensured == 4
 
 
+def test_a_restarted_host_is_told_what_to_serve_also_where_nothing_has_replicas(
+    database: Database, tmp_path: Path
+) -> None:
+    bench = Bench(database, tmp_path, Informed)
+    bench.created()
+    bench.manager.init_host()
+    bench.driver.info = "two"
+    bench.manager.look_at_replicas(CONTEXT, lambda sync: sync())
+    assert bench.driver.ensured == 2
+
+
 class Slow(Moody):
     """Makes shares from snapshots in the background."""
 
