@@ -60,7 +60,7 @@ def _run_volumes(tempest: Path, arguments: argparse.Namespace, console: Console)
             workspace,
             only,
             workers=arguments.workers,
-            without=suite.VOLUMES_WITH_IMAGES,
+            without=suite.VOLUMES_OUT_OF_REACH,
         )
         return _counted(ended, suite.Results(suite.VOLUME_PLUGIN), console)
     finally:

@@ -31,7 +31,7 @@ _ALSO = frozenset({"project_id", "user_id", "tenant_id"})
 class CreateFields(Strict):
     """Of which volume. `force` means nothing any more since 3.66."""
 
-    volume_id: Name
+    volume_id: Name | None
     name: Name | None = None
     display_name: Name | None = None
     description: Text | None = None
@@ -92,7 +92,7 @@ def create(request: ApiRequest) -> Answer:
     request.enforce("volume:create_snapshot")
     asked = request.body_as(CreateBody).snapshot
     wanted = NewVolumeSnapshot(
-        volume_id=asked.volume_id,
+        volume_id=asked.volume_id or "",  # null is published as a volume that is not there
         name=stripped(asked.name if asked.name is not None else asked.display_name),
         description=stripped(asked.description if asked.description is not None else asked.display_description),
         force=_force(request, asked.force),

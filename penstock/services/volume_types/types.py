@@ -12,7 +12,7 @@ from penstock.errors import Conflict, Invalid, NotFound
 from penstock.ids import VolumeTypeId, new_id
 from penstock.services.control_plane import ControlPlane
 from penstock.services.type_access import TypeAccess
-from penstock.store import volume_groups
+from penstock.store import operations, volume_groups
 from penstock.store import volume_types as rows
 from penstock.store.database import Transaction
 
@@ -114,6 +114,8 @@ def delete(plane: ControlPlane, type_id: str) -> None:
             raise Invalid(f"Volume type '{found.name}' is the default of a project; unset that first.")
         if rows.in_use(tx, found.id):
             raise Invalid(f"Volume type '{found.name}' still has volumes.")
+        if any(item.call.arguments.get("new_type_id") == found.id for item in operations.pending(tx)):
+            raise Invalid(f"A volume is about to be of type '{found.name}'.")
         if volume_groups.takes_type(tx, found.id):
             raise Invalid(f"Volume type '{found.name}' is one that a group of volumes takes.")
         rows.delete_type(tx, found.id)

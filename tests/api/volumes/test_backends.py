@@ -75,6 +75,12 @@ def test_services_that_cannot_be_changed(
     assert vadmin.get("os-services").json()["services"][0]["status"] == "enabled"
 
 
+def test_freezing_what_is_not_there(vadmin: Client, vmember: Client, vbackend: PoolRef) -> None:
+    for action in ("freeze", "thaw"):
+        assert vadmin.put(f"os-services/{action}", {"host": "nowhere"}).status_code == 400
+        assert vmember.put(f"os-services/{action}", {"host": HOST}).status_code == 403
+
+
 def test_share_services_are_not_ours_to_change(vadmin: Client, backend: PoolRef) -> None:
     body = {"host": backend.service_host, "binary": "manila-share"}
     assert vadmin.put("os-services/disable", body).status_code == 404

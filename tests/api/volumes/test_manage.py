@@ -85,7 +85,7 @@ def test_letting_go(plane: ControlPlane, vadmin: Client, vmember: Client, volume
     assert vmember.get(f"snapshots/{snapshot_id}").json()["snapshot"]["status"] == "unmanaging"
 
 
-def test_other_types(plane: ControlPlane, vmember: Client, volume_id: str) -> None:
+def test_other_types(plane: ControlPlane, vadmin: Client, vmember: Client, volume_id: str) -> None:
     add_volume_type(plane, "silver")
     add_volume_type(plane, "away", volume_backend_name="OTHER")
     add_volume_type(plane, "closed", is_public=False)
@@ -103,6 +103,8 @@ def test_other_types(plane: ControlPlane, vmember: Client, volume_id: str) -> No
     assert vmember.get("messages", resource_uuid=volume_id).json()["messages"]
     assert act(vmember, volume_id, "os-retype", {"new_type": "silver"}).status_code == 202
     assert vmember.get(f"volumes/{volume_id}").json()["volume"]["status"] == "retyping"
+    (silver,) = (item["id"] for item in vmember.get("types").json()["volume_types"] if item["name"] == "silver")
+    assert vadmin.delete(f"types/{silver}").status_code == 400  # a volume is about to have it
 
 
 def test_other_places(plane: ControlPlane, vadmin: Client, vmember: Client, volume_id: str) -> None:

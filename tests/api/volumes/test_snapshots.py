@@ -78,6 +78,7 @@ def test_deleting(plane: ControlPlane, vmember: Client, vadmin: Client, volume_i
         ({}, 400),
         ({"volume_id": UNKNOWN}, 404),
         ({"volume_id": 5}, 400),
+        ({"volume_id": None}, 404),
         ({"name": "x" * 256}, 400),
         ({"name": "a\x00b"}, 400),
         ({"description": "x" * 256}, 400),
