@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from penstock.errors import BackendFault, Conflict, Fault, InsufficientCapacity, Invalid, NotFound, Unavailable
+from penstock.host.local import LocalHost
 from penstock.volume.data_path.local import attached_node
 from penstock.volume.driver import VolumeDriver
 from penstock.volume.drivers.nfs_appliance.driver import NfsApplianceDriver
 from penstock.volume.drivers.nfs_appliance.file_plan import SeenFile, WantedFile, plan_file
-from penstock.volume.drivers.nfs_appliance.files import MountedFiles
+from penstock.volume.drivers.nfs_appliance.files import LibnfsFiles, MountedFiles
 from penstock.volume.drivers.nfs_appliance.volumes import LABEL, share_size_gib
 from penstock.volume.errors import InvalidConnectorException, VolumeIsBusy
 from penstock.volume.loading import load_driver
@@ -362,3 +363,14 @@ def test_attached_info_has_a_node(driver: NfsApplianceDriver) -> None:
     driver.detach_here(CONTEXT, attach_info, volume, here)
     with pytest.raises(NotFound):
         driver.shares.of(steps.new(HOST))
+
+
+def test_a_server_that_is_not_there_is_tried_and_told_of() -> None:
+    """Through libnfs, in the program of its own that a hanging server cannot take us along with."""
+    pauses: list[float] = []
+    files = LibnfsFiles(LocalHost("here"), attempts=2, sleep=pauses.append)
+    with pytest.raises(Unavailable, match="nfs_mount"):
+        files.look("127.0.0.1:/nowhere")
+    assert pauses == [1.0]
+    with pytest.raises(BackendFault, match="could mount"):
+        files.look("not-an-export")
