@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from penstock.clock import Clock, SystemClock
-from penstock.errors import Fault, NotFound, UnknownResult
+from penstock.errors import Conflict, Fault, Invalid, NotFound, UnknownResult
 from penstock.host.runner import Host
 from penstock.zfs import keys, queries
 from penstock.zfs.commands import Commands
 from penstock.zfs.copies import Copy
-from penstock.zfs.faults import AlreadyMounted, KeyNotLoaded, NothingMounted
+from penstock.zfs.faults import AlreadyMounted, KeyNotLoaded, MountFailed, NothingMounted
 from penstock.zfs.flavour import Flavour
 from penstock.zfs.names import Dataset, SnapshotName, Target, check_property
 from penstock.zfs.properties import Properties, assignments, never_mounts, options
@@ -71,12 +71,32 @@ class Zfs:
         """Make a filesystem with its properties, and mount it.
 
         With `parents` those missing above are made first, without properties. Raises Conflict when it exists, whoever
-        made it (look at its properties), NotFound without parent or pool, InsufficientCapacity, MountFailed.
+        made it (look at its properties), NotFound without parent or pool, InsufficientCapacity, MountFailed. After any
+        other fault it may be there, unmounted, and with ``canmount=noauto`` where that was not given.
         """
         if parents and dataset.parent is not None:
             # `zfs create -p` succeeds on an existing dataset without setting anything, so only the parents get it
             self.commands.mounting("create", "-p", str(dataset.parent))
-        self.commands.mounting("create", *options(properties), str(dataset))
+        words = ("create", *options(properties), str(dataset))
+        if "canmount" in properties or "mountpoint" in properties:
+            self.commands.mounting(*words)
+        elif not self.commands.mounting_at_once(*words):
+            self._create_beside_others(dataset, properties)
+
+    def _create_beside_others(self, dataset: Dataset, properties: Mapping[str, str]) -> None:
+        """`create` where mounts are one at a time and others are mounting: only the mount waits for its turn.
+
+        What is made in parallel shares its transaction groups. A death leaves it unmounted, with canmount=noauto at
+        first, which mounts nothing: whoever looks finds both (`mounted`, `canmount`).
+        """
+        self.commands.zfs("create", *options({**properties, "canmount": "noauto"}), str(dataset))
+        self.commands.zfs("set", "canmount=on", str(dataset))  # mounts nothing: it was not mounted before
+        try:
+            self.mount(dataset)
+        except Invalid:
+            return  # it inherits that it has no mountpoint: then `create` mounts nothing, either
+        except Conflict as err:
+            raise MountFailed(err.message) from err
 
     def create_volume(
         self, dataset: Dataset, size_bytes: int, properties: Mapping[str, str], *, is_sparse: bool

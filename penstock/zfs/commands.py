@@ -18,7 +18,7 @@ LONGEST_PAUSE_S = 1.0
 
 
 @cache
-def _mount_lock(host_name: str) -> Lock:  # noqa: ARG001 - the cache's key
+def mount_lock(host_name: str) -> Lock:  # noqa: ARG001 - the cache's key
     """The one lock of a host's daemon, however many backends and threads use that host in this process."""
     return Lock()
 
@@ -48,6 +48,18 @@ class Commands:
         """Run a ``zfs`` command that mounts or unmounts: one at a time where the daemon cannot bear two."""
         with self._one_at_a_time():
             return self.zfs(*args)
+
+    def mounting_at_once(self, *args: str) -> bool:
+        """`mounting`, unless that would have to wait for others who mount: then nothing was done, and False."""
+        lock = mount_lock(self.host.name) if self.flavour.serial_mounts else None
+        if lock is not None and not lock.acquire(blocking=False):
+            return False
+        try:
+            self.zfs(*args)
+        finally:
+            if lock is not None:
+                lock.release()
+        return True
 
     def patiently(self, *args: str) -> str:
         """As `mounting`, again while ZFS says busy, for as long as that may be lateness: FUSE lets go of a mount late.
@@ -81,7 +93,7 @@ class Commands:
         if not self.flavour.serial_mounts:
             yield
             return
-        lock = _mount_lock(self.host.name)
+        lock = mount_lock(self.host.name)
         if not lock.acquire(timeout=self._timeout_s):
             raise Unavailable(
                 f"{self.host.name}: commands that mount have kept each other waiting for {self._timeout_s:g} s"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from penstock.errors import Conflict, InsufficientCapacity, Invalid, NotFound, Unsupported
 from penstock.units import MIB
 from penstock.zfs import pools
+from penstock.zfs.commands import mount_lock
 from penstock.zfs.faults import TooSmall
 from penstock.zfs.flavour import ZFS_FUSE, openzfs
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import bytes_of, local_value
+from tests.contract.nfs_sites import until
 
 ID = "penstock:id"
 TANK = Dataset("tank")
@@ -53,6 +57,31 @@ class TestZfs:
         with pytest.raises(Conflict):
             machine.zfs.create(a, {ID: "2"}, parents=parents)
         assert machine.zfs.get(a, [ID])[ID].value == "1"
+
+    def test_only_the_mount_waits_for_others_who_mount(self, machine, top):
+        if not machine.zfs.flavour.serial_mounts:
+            pytest.skip("mounts of this ZFS do not wait for each other")
+        a, none, beside = top.child("a"), top.child("none"), top.child("none/b")
+        machine.zfs.create(none, {"mountpoint": "none"}, parents=False)
+        others = mount_lock(machine.host.name)
+        with ThreadPoolExecutor(2) as pool:
+            with others:
+                made = pool.submit(machine.zfs.create, a, {ID: "7", "refquota": "8M"}, parents=False)
+                bare = pool.submit(machine.zfs.create, beside, {ID: "8"}, parents=False)
+                until(lambda: self._values(machine, a, "canmount", "mounted") == ["on", "no"])
+                assert not made.done()
+            made.result(60)
+            bare.result(60)
+        assert self._values(machine, a, ID, "refquota", "canmount", "mounted") == ["7", str(8 * MIB), "on", "yes"]
+        assert self._values(machine, beside, ID, "canmount", "mounted") == ["8", "on", "no"]
+        with others, pytest.raises(Conflict):
+            machine.zfs.create(a, {ID: "2"}, parents=False)
+        assert self._values(machine, a, ID) == ["7"]
+
+    @staticmethod
+    def _values(machine, dataset, *names):
+        found = machine.zfs.get_many([dataset], names).get(str(dataset), {})
+        return [found[name].value for name in names if name in found]
 
     def test_create_needs_its_parent(self, machine, top):
         with pytest.raises(NotFound):

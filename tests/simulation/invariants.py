@@ -51,6 +51,7 @@ class Truth:
         assert path is not None, f"share {share.id} is {share.status} but has no dataset"
         filesystem = self.filesystems[path]
         assert filesystem.is_mounted
+        assert filesystem.local.get("canmount", "on") == "on", f"{path} would not be mounted at the next boot"
         assert filesystem.limit("refquota") == share.size_gib * GIB, f"{path} has another quota than its share"
         assert self.users.expects(share.id, self.world.host.content(path)), f"{path} lost or gained data"
         self._check_access(share, path)

@@ -21,6 +21,7 @@ from penstock.store import shares as share_rows
 from penstock.store import snapshots as snapshot_rows
 from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
+from penstock.zfs import commands
 from tests.simulation.invariants import Truth, check_nothing_left
 from tests.simulation.trouble import Died
 from tests.simulation.users import Users
@@ -60,8 +61,29 @@ def run(seed: int) -> World:
     def seeded_uuid() -> UUID:
         return UUID(int=source.getrandbits(128), version=4)
 
-    with mock.patch("uuid.uuid4", seeded_uuid):
+    with mock.patch("uuid.uuid4", seeded_uuid), mock.patch.object(commands, "mount_lock", crowd(seed)):
         return _live(World(seed))
+
+
+def crowd(seed: int) -> Callable[[str], Crowded]:
+    """The lock of hosts where others are mounting in some lives."""
+    lock = Crowded(Random(f"crowd {seed}"))
+    return lambda _host: lock
+
+
+class Crowded:
+    """A lock for a life with one thread: whoever does not want to wait often finds that somebody has it."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._often = random.choice((0.0, 0.5, 1.0))
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """True when it is ours."""
+        return blocking or self._random.random() >= self._often
+
+    def release(self) -> None:
+        """Nobody waits."""
 
 
 def _live(world: World) -> World:

@@ -17,7 +17,7 @@ from penstock.errors import (
 from penstock.exports.model import Squash
 from penstock.share.drivers.zfsonlinux import stored_text
 from penstock.share.drivers.zfsonlinux.access import StoredRule, dump_rules
-from penstock.share.drivers.zfsonlinux.identity import ALL_MARKS, ID, KIND, RULES, Kind, ShareIdentity
+from penstock.share.drivers.zfsonlinux.identity import ALL_MARKS, ID, KIND, RULES, Kind, ReplicaMarks, ShareIdentity
 from penstock.share.drivers.zfsonlinux.identity import SnapshotIdentity as Taken
 from penstock.share.drivers.zfsonlinux.lineage import plan_handover, plan_tombstone
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, SeenSnapshot
@@ -45,6 +45,7 @@ from penstock.share.drivers.zfsonlinux.steps import (
     TakeSnapshot,
     Unmount,
 )
+from penstock.share.replication import Role
 from penstock.units import GIB
 from penstock.zfs.names import Dataset
 
@@ -93,6 +94,16 @@ def seen(**changes: Any) -> SeenShare:
 )
 def test_plan_share(want: ShareSpec, found: SeenShare | None, steps: tuple[Any, ...]) -> None:
     assert plan_share(want, found) == steps
+
+
+def test_what_was_made_beside_others_is_mounted_at_boot() -> None:
+    """A death after the making: unmounted, canmount=noauto. The mark of a replica says that it is meant so."""
+    half = seen(is_mounted=False, is_boot_safe=True)
+    assert plan_share(WANT, half) == (SetProperties(DS, (("canmount", "on"),)), Mount(DS))
+    asked = replace(WANT, options=(("canmount", "noauto"),))
+    assert plan_share(asked, half) == (Mount(DS),)
+    replica = replace(half, marks=ReplicaMarks(role=Role.ACTIVE))
+    assert plan_share(WANT, replica) == (Mount(DS),)
 
 
 @pytest.mark.parametrize("kind", [None, Kind.TOMBSTONE, Kind.SHARE])

@@ -42,7 +42,14 @@ def plan_share(want: ShareSpec, seen: SeenShare | None, *, is_half_copied: bool 
         return (_making(want),)
     if not seen.belongs_to(want.identity.id):
         raise Conflict(f"{want.dataset} exists and belongs to {seen.owner_id or 'somebody else'}")
-    return plan_size(want.dataset, want.identity.size_gib, seen, is_thick=want.is_thick) + plan_mount(seen)
+    size = plan_size(want.dataset, want.identity.size_gib, seen, is_thick=want.is_thick)
+    return size + _plan_boot(want, seen) + plan_mount(seen)
+
+
+def _plan_boot(want: ShareSpec, seen: SeenShare) -> Steps:
+    """Have it mounted at the host's next boot: made beside others who were mounting, it may have been left without."""
+    is_meant = seen.marks.is_replicated or "canmount" in dict(want.options)
+    return () if is_meant or not seen.is_boot_safe else (SetProperties(want.dataset, (("canmount", "on"),)),)
 
 
 def plan_new(want: ShareSpec) -> Steps:
