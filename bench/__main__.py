@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import images, lag, operations, promotion, scale, transfer
+from bench import images, lag, operations, promotion, scale, timeline, transfer
 from bench.rows import Row
 from bench.stage import Stage, stage
 from lab.kernel import machines
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--exports", type=int, default=10_000, help="exports present when access rules are changed")
     parser.add_argument("--replicas", type=int, default=100, help="lightly written shares with a replica")
     parser.add_argument("--lag-seconds", type=float, default=90, help="for how long their lag is watched")
+    parser.add_argument("--explain", action="store_true", help="where the time of single operations goes")
     arguments = parser.parse_args()
     console = Console(highlight=False)
     rows: list[Row] = []
@@ -70,6 +71,9 @@ def main() -> int:
                 if part not in ALONE:
                     console.print(f"  {part} ...")
                     rows.extend(_rows(part, found, arguments))
+            if arguments.explain:
+                for table in timeline.explain(found):
+                    console.print(table)
     console.print(_table(rows))
     return 0 if all(row.is_met for row in rows) else 1
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from bench.http import Api
 from bench.rows import Row, median, repeat
-from bench.stage import Stage
+from bench.stage import Measured, Stage
 
 TIMES = 11
 CLIENT = "10.89.0.101"
+
+Look = Callable[[], None]  # waits until a client sees the end
 
 
 def latency(stage: Stage, api: Api) -> list[Row]:
@@ -43,54 +46,54 @@ def single(stage: Stage, api: Api) -> list[Row]:
     """Create, snapshot, extend and access rule, each to its final state."""
     ids: list[str] = []
 
-    def create(n: int) -> float:
+    def act(what: str, n: int) -> float:
         started = time.time()
+        look = asked[what](n)
+        ended = stage.settled(ids[n])
+        look()
+        stage.measured.append(Measured(what, ids[n], started, ended))
+        return ended - started
+
+    def create(n: int) -> Look:
         ids.append(api.create(f"single-{n}"))
-        ended = stage.settled(ids[-1])
-        api.until_share(ids[-1])
-        return ended - started
+        return lambda: api.until_share(ids[n])
 
-    def snapshot(n: int) -> float:
-        started = time.time()
+    def snapshot(n: int) -> Look:
         snapshot_id = api.snapshot(ids[n])
-        ended = stage.settled(ids[n])
-        api.until_snapshot(snapshot_id)
-        return ended - started
+        return lambda: api.until_snapshot(snapshot_id)
 
-    def extend(n: int) -> float:
-        started = time.time()
+    def extend(n: int) -> Look:
         api.action(ids[n], "extend", new_size=2)
-        ended = stage.settled(ids[n])
-        api.until_share(ids[n])
-        return ended - started
+        return lambda: api.until_share(ids[n])
 
-    def allow(n: int) -> float:
-        started = time.time()
+    def allow(n: int) -> Look:
         rule_id = api.allow(ids[n], CLIENT)
-        ended = stage.settled(ids[n])
-        api.until_rule(rule_id)
-        return ended - started
+        return lambda: api.until_rule(rule_id)
 
+    asked = {
+        "create share to available": create,
+        "snapshot": snapshot,
+        "extend": extend,
+        "access rule to active": allow,
+    }
     by_hand = (
         (
-            create,
             "create share to available",
             "zfs create, chmod, AddExport",
             lambda n: f"zfs create -o refquota=1G tank/floor{n}\nchmod 777 /tank/floor{n}\n{_export(n)}",
         ),
-        (snapshot, "snapshot", "zfs snapshot", lambda n: f"zfs snapshot tank/floor{n}@s"),
-        (extend, "extend", "zfs set refquota", lambda n: f"zfs set refquota=2G tank/floor{n}"),
+        ("snapshot", "zfs snapshot", lambda n: f"zfs snapshot tank/floor{n}@s"),
+        ("extend", "zfs set refquota", lambda n: f"zfs set refquota=2G tank/floor{n}"),
         (
-            allow,
             "access rule to active",
             "zfs set, UpdateExport",
             lambda n: f"zfs set lab:rules={CLIENT} tank/floor{n}\n{_update(n)}",
         ),
     )
     rows = []
-    for act, what, bare, hand in by_hand:
+    for what, bare, hand in by_hand:
         # in turns, so that both see the machine in the same mood
-        pairs = [(act(n), stage.script(hand(n))) for n in range(TIMES)]
+        pairs = [(act(what, n), stage.script(hand(n))) for n in range(TIMES)]
         ours, floor = (median(side) for side in zip(*pairs, strict=True))
         rows.append(Row(what, 1000 * ours, "ms", 2, 1000 * floor, bare))
     return rows

@@ -10,9 +10,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench.http import Api
 from demo.place import DRIVER
@@ -23,9 +24,19 @@ from penstock.host.runner import Completed, Host
 PORT = 8797
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
-LOOK_AGAIN_S = 0.001
+LOOK_AGAIN_S = 0.0005
 SETTLE_TIMEOUT_S = 120.0
 LAST_LOG = Path(__file__).resolve().parents[1] / ".work" / "bench" / "penstock.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One operation on a share: when the client asked, and when its end could be seen (Unix times)."""
+
+    what: str
+    share_id: str
+    started: float
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class Stage:
     lab: Lab
     daemon: LabDaemon
     work: Path
+    measured: list[Measured] = field(default_factory=list)
 
     @property
     def host(self) -> Host:
@@ -64,15 +76,14 @@ class Stage:
 
     def ended(self, share_id: str) -> float:
         """When the last operation on the share was finished (Unix time): by its row, not by asking again and again."""
-        with closing(self._rows()) as rows:
-            query = "SELECT max(finished_at) FROM operations WHERE resource_key = ?"
-            (text,) = rows.execute(query, (f"share:{share_id}",)).fetchone()
+        query = "SELECT max(finished_at) FROM operations WHERE resource_key = ?"
+        ((text,),) = self.rows(query, (f"share:{share_id}",))
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
     def settled(self, *share_ids: str) -> float:
         """Wait until nothing is queued or running for the shares; when that was so (Unix time).
 
-        Reads the committed rows, every millisecond and outside of the daemon: what a user could see at that
+        Reads the committed rows, every half millisecond and outside of the daemon: what a user could see at that
         moment, without the work of answering a user who asks all the time.
         """
         marks = ",".join("?" * len(share_ids))
@@ -85,6 +96,11 @@ class Stage:
                     raise RuntimeError(f"still at work on {len(share_ids)} shares after {SETTLE_TIMEOUT_S:g} s")
                 time.sleep(LOOK_AGAIN_S)
             return time.time()
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """What the database answers, from outside of the daemon."""
+        with closing(self._rows()) as rows:
+            return rows.execute(query, parameters).fetchall()
 
     def _rows(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{self.work}/state/penstock.sqlite?mode=ro", uri=True, isolation_level=None)

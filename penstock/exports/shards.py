@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
@@ -84,17 +84,7 @@ class Shards:
         wanted = set(files)
         if len(wanted) > FEW:
             return _by_file(self._found("grep", "-aH", ""), wanted)
-        if len(wanted) > 1:
-            return _by_file(self._few(sorted(wanted)), wanted)
-        found = ((file, self.host.read_file(file)) for file in wanted)
-        return {file: text for file, text in found if text is not None}
-
-    def _few(self, files: Sequence[str]) -> str:
-        done = self.host.run(("grep", "-aH", "", "--", *files), timeout_s=READ_TIMEOUT_S)
-        for complaint in done.stderr.splitlines():
-            if "No such file or directory" not in complaint:
-                raise Unavailable(f"{self.directory} on {self.host.name} cannot be read: {complaint}")
-        return done.stdout
+        return self.host.read_files(sorted(wanted))
 
     def all_text(self) -> str:
         """The contents of all our files, joined, by one command. Raises Unavailable."""

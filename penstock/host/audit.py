@@ -68,6 +68,9 @@ class AuditedHost:
     def read_file(self, path: str) -> str | None:
         return self._host.read_file(path)
 
+    def read_files(self, paths: Sequence[str]) -> dict[str, str]:
+        return self._host.read_files(paths)
+
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         with self._fault_told(path=path):
             started = time.perf_counter()

@@ -92,6 +92,12 @@ class LocalHost:
         except OSError as err:
             raise Unavailable(f"{self.name}: {err}") from err
 
+    def read_files(self, paths: Sequence[str]) -> dict[str, str]:
+        if self._prefix:
+            return files.read_texts(self._file_command, paths)
+        found = ((path, self.read_file(path)) for path in paths)
+        return {path: text for path, text in found if text is not None}
+
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         if self._prefix:
             files.replace_text(self._file_command, path, text, mode)

@@ -46,6 +46,10 @@ class Host(Protocol):
         """The text of the file, None when there is none. Raises Unavailable, BackendFault (not UTF-8)."""
         ...
 
+    def read_files(self, paths: Sequence[str]) -> dict[str, str]:
+        """The texts of those of the files that exist, in one round trip. Raises as `read_file`."""
+        ...
+
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Replace the file in one step (write beside it, sync, rename); its directory is made when missing.
 

@@ -84,6 +84,9 @@ class SshHost:
     def read_file(self, path: str) -> str | None:
         return files.read_text(self._file_command, path)
 
+    def read_files(self, paths: Sequence[str]) -> dict[str, str]:
+        return files.read_texts(self._file_command, paths)
+
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         files.replace_text(self._file_command, path, text, mode)
 

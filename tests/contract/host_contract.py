@@ -49,6 +49,15 @@ class SmallHostContract:
         host.remove_file(path)
         assert host.read_file(path) is None
 
+    def test_files_are_read_together(self, host: Host) -> None:
+        texts = ("one\nünï\n", "", "absent\n3\nno newline at the end")
+        paths = [f"{self.directory}/together/it's {n}" for n in range(4)]
+        for path, text in zip(paths, texts, strict=False):
+            host.write_file(path, text)
+        host.remove_file(paths[3])
+        assert host.read_files(paths[::-1]) == dict(zip(paths, texts, strict=False))
+        assert host.read_files([]) == {}
+
     def test_file_is_swapped_only_when_it_is_what_was_seen(self, host: Host) -> None:
         path = f"{self.directory}/swapped/it's ünï.conf"
         host.remove_file(path)

@@ -42,6 +42,10 @@ class Interrupted:
             other.join()
         return is_swapped
 
+    def read_files(self, paths: Sequence[str]) -> dict[str, str]:
+        found = ((path, self.read_file(path)) for path in paths)
+        return {path: text for path, text in found if text is not None}
+
     def read_file(self, path: str) -> str | None:
         text = self._read_file(path)
         if self.meanwhile is not None:

@@ -120,6 +120,10 @@ class SimulatedHost:
         self._completed(("read_file", path), lambda: Answer(0, "", ""))
         return self.state.files.get(path)
 
+    def read_files(self, paths: Sequence[str]) -> dict[str, str]:
+        found = ((path, self.read_file(path)) for path in paths)
+        return {path: text for path, text in found if text is not None}
+
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         def write() -> Answer:
             self.state.files[path] = text
