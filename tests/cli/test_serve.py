@@ -12,6 +12,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
+
+from penstock.store import upgrade
 
 CONFIG = """
 [DEFAULT]
@@ -56,3 +59,21 @@ def _await_answer(daemon: subprocess.Popen[bytes], port: int) -> None:
         else:
             return
     raise AssertionError("the daemon did not answer")
+
+
+def test_a_start_imports_nothing_that_few_need() -> None:
+    """Together they would be a quarter of the time until the first answer."""
+    script = (
+        "import sys; import penstock.daemon\n"
+        "few = {'alembic', 'keystonemiddleware', 'keystoneauth1', 'requests'}\n"
+        "assert not few & set(sys.modules), few & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_revisions_are_what_alembic_finds() -> None:
+    scripts = ScriptDirectory(str(upgrade.MIGRATIONS))
+    found = [script.revision for script in scripts.walk_revisions()]  # the last one first
+    assert scripts.get_current_head() == upgrade.head()
+    assert found == sorted(upgrade._revisions(), reverse=True)
