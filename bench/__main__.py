@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -65,17 +65,21 @@ def main() -> int:
     if "images" in parts:
         console.print("  images ...")
         rows.extend(images.images())
-    if set(parts) - ALONE:
-        with stage(QUOTA) as found:
-            for part in parts:
-                if part not in ALONE:
-                    console.print(f"  {part} ...")
-                    rows.extend(_rows(part, found, arguments))
-            if arguments.explain:
-                for table in timeline.explain(found):
-                    console.print(table)
+    together = [part for part in parts if part not in ALONE]
+    if together:
+        rows.extend(_on_one_stage(together, console, arguments))
     console.print(_table(rows))
     return 0 if all(row.is_met for row in rows) else 1
+
+
+def _on_one_stage(parts: Sequence[str], console: Console, arguments: argparse.Namespace) -> Iterator[Row]:
+    with stage(QUOTA) as found:
+        for part in parts:
+            console.print(f"  {part} ...")
+            yield from _rows(part, found, arguments)
+        if arguments.explain:
+            for table in timeline.explain(found):
+                console.print(table)
 
 
 def _rows(part: str, found: Stage, arguments: argparse.Namespace) -> Iterator[Row]:
