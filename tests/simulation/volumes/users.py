@@ -108,6 +108,10 @@ class Users:
 
     def remember(self) -> None:
         """What was accepted lately, and what is therefore expected: also when the process died before it answered."""
+        for volume in self.volumes():
+            record = self.world.storage.volumes.get(name_of(volume))
+            if volume.status is not VolumeStatus.REVERTING and record is not None and volume.id in self.instead:
+                self.expects(volume.id, record.written)  # the revert came about, or was refused
         for snapshot in self.snapshots():
             self.taken.setdefault(snapshot.id, list(self.data.get(snapshot.volume_id, [])))
             if snapshot.status is VolumeSnapshotStatus.RESTORING:
