@@ -13,12 +13,12 @@ from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
 from lab.hosts import Lab
+from lab.initiator import Initiator
 from penstock.images.sidecar import id_of
 from tests.integration.test_volumes import Asker, ByCinder, BySdk, live, until
 from tests.places import Place
 from tests.product.running import PORTS, password
 from tests.product.sites import over_ssh
-from tests.product.volume_user import Initiator
 
 DRIVER = "volume_driver = penstock.volume.drivers.nfs_appliance.driver.NfsApplianceDriver"
 ROOT = "tank/files"

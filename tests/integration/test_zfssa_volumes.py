@@ -21,11 +21,11 @@ from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
 from lab.hosts import ENTER, Lab
+from lab.initiator import Initiator
 from lab.network import await_true
 from tests.integration.test_volumes import GIB, MIB, Asker, ByCinder, BySdk, until
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
-from tests.product.volume_user import Initiator
 
 ROOT = "tank/appliance"
 SECRET = "what the driver knows"
