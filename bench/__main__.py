@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench import images, lag, operations, promotion, scale, timeline, transfer
+from bench import images, lag, operations, promotion, scale, timeline, transfer, volumes
 from bench.rows import Row
 from bench.stage import Stage, stage
 from lab.kernel import machines
 
 QUOTA = ("[quota]", "shares = -1", "gigabytes = -1", "snapshots = -1", "snapshot_gigabytes = -1")
+VOLUME_QUOTA = ("quota_volumes = -1", "quota_gigabytes = -1", "quota_snapshots = -1")
 PARTS = (
     "latency",
     "single",
@@ -25,6 +26,7 @@ PARTS = (
     "exports",
     "lists",
     "volume-lists",
+    "volumes",
     "idle",
     "copies",
     "copies-openzfs",
@@ -73,7 +75,7 @@ def main() -> int:
 
 
 def _on_one_stage(parts: Sequence[str], console: Console, arguments: argparse.Namespace) -> Iterator[Row]:
-    with stage(QUOTA) as found:
+    with stage((*VOLUME_QUOTA, *QUOTA)) as found:
         for part in parts:
             console.print(f"  {part} ...")
             yield from _rows(part, found, arguments)
@@ -91,6 +93,8 @@ def _rows(part: str, found: Stage, arguments: argparse.Namespace) -> Iterator[Ro
         yield from scale.lists(found, api)
     elif part == "volume-lists":
         yield from scale.volume_lists(found, api)
+    elif part == "volumes":
+        yield from volumes.single(found, api)
     elif part == "exports":
         yield from scale.exports(found, api, arguments.exports)
     elif part == "restart":

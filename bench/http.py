@@ -57,9 +57,13 @@ class Api:
             raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]!r}")
         return json.loads(text) if text else None
 
-    def volumes(self, path: str) -> Any:
-        """Read from the volume API."""
-        return self.call("GET", path, root="/volume/v3")
+    def volumes(self, path: str, method: str = "GET", body: object = None) -> Any:
+        """Ask the volume API."""
+        return self.call(method, path, body, root="/volume/v3")
+
+    def until_volume(self, volume_id: str, status: str = "available") -> None:
+        """Wait until the volume has that status."""
+        self._until(lambda: self.volumes(f"/volumes/{volume_id}")["volume"]["status"], status)
 
     # -- shares
 

@@ -22,6 +22,7 @@ from lab.hosts import ENTER, Lab
 from penstock.host.runner import Completed, Host
 
 PORT = 8797
+VOLUMES = "tank/blocks"
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 LOOK_AGAIN_S = 0.0005
@@ -81,19 +82,22 @@ class Stage:
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
     def settled(self, *share_ids: str) -> float:
-        """Wait until nothing is queued or running for the shares; when that was so (Unix time).
+        """Wait until nothing is queued or running for the shares; when that was so (Unix time)."""
+        return self.at_rest(*(f"share:{share_id}" for share_id in share_ids))
+
+    def at_rest(self, *keys: str) -> float:
+        """Wait until nothing is queued or running for these resources; when that was so (Unix time).
 
         Reads the committed rows, every half millisecond and outside of the daemon: what a user could see at that
         moment, without the work of answering a user who asks all the time.
         """
-        marks = ",".join("?" * len(share_ids))
+        marks = ",".join("?" * len(keys))
         pending = f"SELECT 1 FROM operations WHERE state IN ('queued', 'running') AND resource_key IN ({marks}) LIMIT 1"  # noqa: S608
-        keys = [f"share:{share_id}" for share_id in share_ids]
         deadline = time.time() + SETTLE_TIMEOUT_S
         with closing(self._rows()) as rows:
             while rows.execute(pending, keys).fetchone() is not None:
                 if time.time() > deadline:
-                    raise RuntimeError(f"still at work on {len(share_ids)} shares after {SETTLE_TIMEOUT_S:g} s")
+                    raise RuntimeError(f"still at work on {', '.join(keys[:3])} after {SETTLE_TIMEOUT_S:g} s")
                 time.sleep(LOOK_AGAIN_S)
             return time.time()
 
@@ -126,8 +130,10 @@ class Stage:
 def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stage]:
     """A fresh host and daemon, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench") as folder:
-        lab = Lab("bench", Path(folder) / "lab", "10.89.0", ("zfs", "nfs", "ssh"), pool_mib)
+        lab = Lab("bench", Path(folder) / "lab", "10.89.0", ("zfs", "nfs", "iscsi", "ssh"), pool_mib)
         lab.up(1, 1)
+        if lab.host("h1").run(["zfs", "create", VOLUMES], timeout_s=60).exit_code != 0:
+            raise RuntimeError(f"{VOLUMES} could not be made")
         work = Path(folder) / "lab" / "daemon"  # the lab's folder is the same inside and outside of its hosts
         address = lab.address("h1")
         lines = (
@@ -137,9 +143,15 @@ def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stag
             "zfs_zpool_list = tank",
             "max_over_subscription_ratio = 10000",
         )
+        blocks = (
+            "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver",
+            f"zfs_zpool_list = {VOLUMES}",
+            f"target_ip_address = {address}",
+            "max_over_subscription_ratio = 10000",
+        )
         daemon = LabDaemon(
             work,
-            {"zfs": lines},
+            {"zfs": lines, "blocks": blocks},
             port=PORT,
             address=address,
             inside=(str(ENTER), str(lab.directory), "h1"),

@@ -76,6 +76,8 @@ class AgentExports(ABC):
         for _ in range(TRIES):
             text = self._host.read_file(self._file(iqn))
             wanted = change(None if text is None else self._parse(text))
+            if text is None and wanted is None:
+                return None
             if not self._change({iqn: wanted}, {iqn: digest(text)}):
                 return wanted
         raise Unavailable(f"somebody else changes {self._file(iqn)} on {self._host.name} all the time")
@@ -131,7 +133,7 @@ class AgentExports(ABC):
             "observe": False,
             **request,
         }
-        done = self._host.run(["python3", "-I", "-c", LOADER], timeout_s=TIMEOUT_S, stdin=json.dumps(whole))
+        done = self._host.run(["python3", "-I", "-S", "-c", LOADER], timeout_s=TIMEOUT_S, stdin=json.dumps(whole))
         if done.exit_code != 0:
             raise BackendFault(
                 f"the iSCSI targets of {self._host.name} could not be changed: {done.stderr.strip()[-500:]}"

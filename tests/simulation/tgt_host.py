@@ -210,7 +210,7 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
     # --- how ----------------------------------------------------------------------------------------------------------
 
     def _python3(self, args: Sequence[str], stdin: str) -> Answer:
-        assert list(args) == ["-I", "-c", LOADER], args
+        assert list(args) == ["-I", "-S", "-c", LOADER], args
         request = json.loads(stdin)
         assert [name for name, _ in request["program"]] == ["target_agent", "tgt_agent"]
         try:

@@ -56,7 +56,12 @@ class ConnectionMethods(ISCSIDriver):
         return {"provider_location": self._location(volume)} if volume.provider_location is None else None
 
     def remove_export(self, context: Context, volume: VolumeModel) -> None:
-        self.storage.exports.apply([], remove=[self._iqn(volume)])
+        self._unexport(volume)
+
+    def _unexport(self, volume: VolumeModel) -> None:
+        """Mostly there is none any more: looking costs less than taking away."""
+        if self.storage.exports.get(self._iqn(volume)) is not None:
+            self.storage.exports.apply([], remove=[self._iqn(volume)])
 
     def initialize_connection(self, volume: VolumeModel, connector: Connector, **kwargs: Any) -> ConnectionInfo:
         self.validate_connector(connector)
@@ -77,15 +82,12 @@ class ConnectionMethods(ISCSIDriver):
         return {"driver_volume_type": "iscsi", "data": data}
 
     def terminate_connection(self, volume: VolumeModel, connector: Connector | None, **kwargs: Any) -> bool | None:
-        """Logs the initiator out, too. True while others are let in."""
+        """Logs the initiator out, too. True while others are let in; the target goes with the last."""
         name = None if connector is None else connector.get("initiator")
 
         def refusing(found: IscsiTarget | None) -> IscsiTarget | None:
-            if found is None:
-                return None
-            if name is None:
-                return IscsiTarget(found.iqn, found.luns, portals=found.portals)
-            return found.refusing(str(name))
+            left = None if found is None or name is None else found.refusing(str(name))
+            return left if left is not None and left.initiators else None
 
         left = self.storage.exports.edit(self._iqn(volume), refusing)
         return left is not None and bool(left.initiators)

@@ -126,7 +126,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
 
     def create_volume_from_snapshot(self, volume: VolumeModel, snapshot: SnapshotModel) -> Updates | None:
         taken = self.finder.existing_snapshot(snapshot)
-        return self._cloned(volume, taken)
+        return self._cloned(volume, taken, snapshot.volume_size)
 
     def create_cloned_volume(self, volume: VolumeModel, src_vref: VolumeModel) -> Updates | None:
         """By a snapshot of the source that is nobody's, and goes with the clone."""
@@ -139,7 +139,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             self.storage.zfs.snapshot([taken], {KIND: Kind.TOMBSTONE.value, ID: volume.name_id})
         except Conflict:
             log.info("volume.snapshot_taken_before", snapshot=str(taken))
-        update = self._cloned(volume, taken)
+        update = self._cloned(volume, taken, src_vref.size)
         self.storage.zfs.destroy_snapshots(source, [taken.name], deferred=True)
         return update
 
@@ -147,13 +147,15 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         is_zvol = self.storage.medium.type == "volume"
         return spec.volume_spec(volume, self.settings, self.storage.flavour, is_zvol=is_zvol)
 
-    def _cloned(self, volume: VolumeModel, taken: SnapshotName) -> Updates | None:
+    def _cloned(self, volume: VolumeModel, taken: SnapshotName, taken_gib: int) -> Updates | None:
+        """`taken_gib` is the size of what was frozen."""
         want = self._spec(volume)
         if taken.pool != want.dataset.pool:
             return self._copied(volume, want, taken)
         properties = {**want.options, **want.marks}
         update = self._made(volume, want, lambda: self.storage.medium.clone(taken, want.dataset, properties))
-        self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
+        if not (want.is_thin and volume.size == taken_gib):  # else it is as its origin was
+            self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
         return update
 
     def _made(self, volume: VolumeModel, want: spec.VolumeSpec, make: Callable[[], None] | None) -> Updates:
@@ -170,7 +172,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         return {"provider_id": str(dataset)}
 
     def delete_volume(self, volume: VolumeModel) -> None:
-        self.storage.exports.apply([], remove=[self._iqn(volume)])
+        self._unexport(volume)
         found = self.finder.volume(volume, ("origin",))
         if found is None:
             return

@@ -33,7 +33,7 @@ class Finder:
         place = spec.told_dataset(volume, self.settings)
         names = (*MARKS, *extra)
         found = self.zfs.get_many([place], names).get(str(place))
-        if found is not None and kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id):
+        if found is not None and _is_volume(found, volume):
             return place, found
         return self._searched(volume, names)
 
@@ -46,11 +46,16 @@ class Finder:
 
     def snapshot(self, snapshot: SnapshotModel) -> SnapshotName | None:
         """The snapshot, None when there is none (or only its tombstone, or another's)."""
-        found = self.volume(snapshot.volume)
-        if found is None:
-            return None
-        name = found[0].snapshot(spec.snapshot_name(snapshot))
-        marks = self.zfs.get_many([name], (ID, KIND)).get(str(name))
+        place = spec.told_dataset(snapshot.volume, self.settings)
+        name = place.snapshot(spec.snapshot_name(snapshot))
+        seen = self.zfs.get_many([place, name], (ID, KIND))
+        if not _is_volume(seen.get(str(place)), snapshot.volume):
+            found = self.volume(snapshot.volume)
+            if found is None:
+                return None
+            name = found[0].snapshot(name.name)
+            seen = self.zfs.get_many([name], (ID, KIND))
+        marks = seen.get(str(name))
         if marks is None or kind_of(marks) is not Kind.SNAPSHOT or id_of(marks) not in (snapshot.id, None):
             return None
         return name
@@ -68,6 +73,10 @@ class Finder:
             return None
         for root in self.settings.roots.values():
             for name, found in self.zfs.tree(root, names, kinds=("filesystem", "volume")).items():
-                if kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id):
+                if _is_volume(found, volume):
                     return Dataset(name), found
         return None
+
+
+def _is_volume(found: Properties | None, volume: VolumeModel) -> bool:
+    return found is not None and kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id)

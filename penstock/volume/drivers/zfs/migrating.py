@@ -85,7 +85,7 @@ class MigrationMethods(ConnectionMethods):
 
     def _move(self, volume: VolumeModel, source: Dataset, storage: Storage, into: Dataset) -> None:
         """The source goes when the copy is whole; its marks make the copy the volume."""
-        self.storage.exports.apply([], remove=[self._iqn(volume)])
+        self._unexport(volume)
         taken = source.snapshot(f"move-{volume.name_id}")
         try:
             self.storage.zfs.snapshot([taken], {KIND: Kind.TOMBSTONE.value, ID: volume.name_id})

@@ -54,7 +54,7 @@ class TakingOver(ConnectionMethods):
         if found is None:
             return
         dataset, _ = found
-        self.storage.exports.apply([], remove=[self._iqn(volume)])
+        self._unexport(volume)
         self._forget([dataset])
 
     def get_manageable_volumes(
