@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.replica_set import observe_line
 from penstock.share.replication import Role
 from penstock.zfs.flavour import ZFS_FUSE
+from penstock.zfs.holds import hold, release
 from tests.contract.share_backends import CONTEXT
 from tests.simulation.replica_sites import Crash, DiesAt, SimulatedShare, SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
@@ -206,3 +208,20 @@ def test_a_snapshot_that_came_before_its_taking_was_repeated_elsewhere_is_the_on
     names = [name for name in names_of_snapshots(share, "b") if name not in share.syncs("b")]
     assert len(names) == 1
     assert answer["provider_location"] == str(share.dataset("b").snapshot(names[0]))
+
+
+def test_a_replica_that_somebody_holds_a_snapshot_of_is_deleted_and_swept_later() -> None:
+    share = SimulatedShare(SimulatedSites(OPENZFS))
+    share.create("a")
+    share.add("b")
+    share.sync("b")
+    zfs = share.sites.all["b"].zfs
+    held = [share.dataset("b").snapshot(name) for name in share.syncs("b")]
+    hold(zfs, held, "theirs")
+    share.delete("b")
+    seen = share.seen("b")
+    assert seen is not None
+    assert (seen.kind, seen.is_mounted) == (Kind.TOMBSTONE, False)
+    release(zfs, held, "theirs")
+    share.driver("b").sweep()
+    assert share.seen("b") is None

@@ -79,7 +79,8 @@ def _check_kind(place: Place, replicas: Mapping[str, Share]) -> None:
         assert not is_well, f"{place} is still there though its replica is available"
     assert not (is_well and place.filesystem.partial), f"{place} has a part of a stream that nobody goes on with"
     if place.kind is Kind.TOMBSTONE:
-        assert any(snap.clones for snap in place.snapshots), f"{place} is a tombstone that nobody needs"
+        is_needed = any(snap.clones or snap.holds for snap in place.snapshots)
+        assert is_needed, f"{place} is a tombstone that nobody needs"
     if place.kind is Kind.DIVERGED:
         held = {snap.path for snap in place.snapshots if _ours(snap.holds)}
         assert not held, f"set aside, and held for ever: {held}"

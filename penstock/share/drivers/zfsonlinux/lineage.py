@@ -2,7 +2,8 @@
 
 A snapshot with clones is destroyed *deferred*: ZFS itself drops it with its last clone. Until then it is a tombstone.
 A dataset whose snapshots have clones hands them over: our clone is promoted, the rest destroyed. Clones that are not
-ours are left alone; then the dataset is emptied of promises and unmounted as a tombstone, and swept when they are gone.
+ours are left alone, as are snapshots that somebody holds; then the dataset is emptied of promises and unmounted as a
+tombstone, and swept when they are gone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from penstock.share.drivers.zfsonlinux.steps import (
 )
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy, HasClones, NotAClone
+from penstock.zfs.holds import holds
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 
 MOST_HANDOVERS = 100
@@ -57,6 +59,11 @@ def destroy_share(zfs: Zfs, seen: SeenShare) -> None:
             return
         except HasClones:
             clones = observe_clones(zfs, seen.dataset)
+        except Busy:
+            if not _is_held(zfs, seen.dataset):
+                raise
+            carry_out(plan_tombstone(seen), zfs)
+            return
         else:
             if not zfs.exists(seen.dataset):
                 return
@@ -68,6 +75,11 @@ def destroy_share(zfs: Zfs, seen: SeenShare) -> None:
         if ours:
             _hand_over(zfs, seen.dataset, ours[0])
     raise BackendFault(f"{seen.dataset} still has clones after {MOST_HANDOVERS} of them took over its snapshots")
+
+
+def _is_held(zfs: Zfs, dataset: Dataset) -> bool:
+    """Has a snapshot of it a hold? Ours are let go of before."""
+    return bool(holds(zfs, [seen.snapshot for seen in observe_snapshots(zfs, dataset)]))
 
 
 def sweep(zfs: Zfs, tombstones: Iterable[SeenShare]) -> None:
