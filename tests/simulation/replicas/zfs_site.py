@@ -9,7 +9,7 @@ from random import Random
 from penstock.clock import Clock, ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.domain.pools import PoolRef
-from penstock.domain.shares import Share
+from penstock.domain.shares import Share, ShareStatus
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, ID, KIND, OF, PREFIX, ROLE, Kind
@@ -165,7 +165,8 @@ class ZfsSite:
         self.strangers.check(instances)
 
     def check(self, replicas: Mapping[str, Share]) -> None:
-        self.strangers.check(replicas.keys())
+        kept = {i for i, row in replicas.items() if row.instance.status is not ShareStatus.ERROR_DELETING}
+        self.strangers.check(kept)
         check_accounts(self.hosts, replicas, self.strangers.guids)
 
     def check_empty(self) -> None:
