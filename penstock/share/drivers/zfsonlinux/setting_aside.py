@@ -32,6 +32,7 @@ from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
 from penstock.zfs.incremental import SnapshotPoint, newest_common
 from penstock.zfs.names import Dataset
+from penstock.zfs.receiving import abort
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,8 @@ def leave(copy: Copy) -> None:
     if seen is None:
         return
     stop_serving(copy)
+    if copy.zfs.flavour.can_resume:
+        abort(copy.zfs, copy.dataset)  # nobody goes on with an increment to what is aside
     release_all(copy.zfs, copy.dataset)  # first: whoever has looked through what is aside may destroy it
     carry_out(plan_leaving(seen, _free_name(copy)), copy.zfs)
     log.warning("replica.diverged", replica=copy.id, dataset=str(copy.dataset), epoch=seen.epoch)
