@@ -246,10 +246,11 @@ class Share:
 
     def _syncs_on(self, row: Row) -> list[str]:
         machine, dataset = self.place.machine_of(row["host"]), self.dataset_of(row)
-        argv = ("zfs", "get", "-Hp", "-r", "-o", "name,property,value,source", KIND, dataset)
+        argv = ("zfs", "get", "-Hp", "-r", "-o", "name,property,value,source", f"{KIND},origin", ROOT)
         listed = parse_get(machine.host.run(argv, timeout_s=60).stdout)
-        kinds = {name: found[KIND].value for name, found in listed.items()}
-        return [name for name, kind in kinds.items() if kind == "sync" and name.partition("@")[0] == dataset]
+        needed = {found["origin"].value for found in listed.values() if "origin" in found}  # by what was set aside
+        kinds = {name: found[KIND].value for name, found in listed.items() if name.startswith(f"{dataset}@")}
+        return [name for name, kind in kinds.items() if kind == "sync" and name not in needed]
 
 
 def dataset_at(location: str) -> str:
