@@ -117,6 +117,33 @@ def test_a_failover_that_breaks_is_told(site: ReplicatedPlane) -> None:
     assert (seen.replication_status, seen.disabled) == (ReplicationStatus.FAILOVER_ERROR, True)
 
 
+@pytest.mark.parametrize("way", ["thaw", "fail back"])
+def test_there_is_a_way_out_of_a_failover_that_broke(site: ReplicatedPlane, way: str) -> None:
+    site.driver.broken = True  # type: ignore[attr-defined]
+    replication.failover(site.plane, ADMIN, HOST, None)
+    site.work()
+    site.driver.broken = False  # type: ignore[attr-defined]
+    if way == "thaw":
+        replication.thaw(site.plane, ADMIN, HOST)
+    else:
+        replication.failover(site.plane, ADMIN, HOST, "default")
+        site.work()
+    seen = service(site)
+    assert (seen.replication_status, seen.disabled, seen.disabled_reason) == (ReplicationStatus.ENABLED, False, None)
+    assert made(site, "replicated").status is VolumeStatus.AVAILABLE
+
+
+def test_a_driver_that_cannot_fail_over_stays_in_service(tmp_path: Path) -> None:
+    site = VolumePlane(tmp_path, retry=RetryPolicy(give_up_after_s=60))
+    volume = made(site, "default")
+    replication.failover(site.plane, ADMIN, HOST, None)
+    site.work()
+    seen = service(site)
+    assert (seen.replication_status, seen.disabled) == (ReplicationStatus.ENABLED, False)
+    assert state(site, volume) == (VolumeStatus.AVAILABLE, None)
+    assert made(site, "default").status is VolumeStatus.AVAILABLE
+
+
 def test_a_frozen_backend_gets_nothing_new(site: ReplicatedPlane) -> None:
     replication.freeze(site.plane, ADMIN, HOST)
     assert (service(site).frozen, service(site).disabled_reason) == (True, "frozen")

@@ -16,6 +16,8 @@ from penstock.store import backends
 from penstock.store.backends import Service
 from penstock.store.database import Transaction, hold
 
+THAWABLE = (None, ReplicationStatus.ENABLED, ReplicationStatus.FAILOVER_ERROR)
+
 
 def freeze(plane: ControlPlane, context: RequestContext, host: str) -> None:
     """Take no new volumes on ``host@backend``, and have its storage change nothing. Safe to repeat.
@@ -26,9 +28,14 @@ def freeze(plane: ControlPlane, context: RequestContext, host: str) -> None:
 
 
 def thaw(plane: ControlPlane, context: RequestContext, host: str) -> None:
-    """The end of `freeze`. Raises Invalid when it is failed over, and as `freeze`. Safe to repeat."""
+    """The end of `freeze`, and of a failover that broke while nothing else served yet. Safe to repeat.
+
+    Raises Invalid when it is failed over, or being so, and as `freeze`.
+    """
     with plane.database.read() as tx:
-        if _service(tx, host).replication_status not in (None, ReplicationStatus.ENABLED):
+        service = _service(tx, host)
+        is_at_home = service.active_backend_id is None and service.replication_status in THAWABLE
+        if not is_at_home:
             raise Invalid(f"'{host}' is failed over; fail it back to 'default' before it is thawed.")
     await_end(plane, _ask(plane, context, host, "thaw_host", {}))
 

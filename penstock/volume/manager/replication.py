@@ -13,7 +13,7 @@ import structlog
 
 from penstock.context import RequestContext
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus, driver_values
-from penstock.errors import BackendFault, Fault
+from penstock.errors import BackendFault, Fault, Unsupported
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import backends, volumes
@@ -44,18 +44,21 @@ def freeze(backend: VolumeBackend, context: RequestContext) -> None:
 
 
 def thaw(backend: VolumeBackend, context: RequestContext) -> None:
-    """The end of `freeze`."""
+    """The end of `freeze`, and of a failover that broke before another place served."""
     with driver_call("be thawed"):
         if not backend.driver.thaw_backend(context):
             raise BackendFault(f"The storage of {backend.host} would not be thawed.")
     with backend.database.begin() as tx:
         done_with(tx, "thaw_host")
-        values = {"frozen": False, "disabled": False, "disabled_reason": None}
-        backends.update_service(tx, _service(tx, backend).id, **values)
+        service = _service(tx, backend)
+        values: dict[str, Any] = {"frozen": False, "disabled": False, "disabled_reason": None}
+        if service.replication_status == ReplicationStatus.FAILOVER_ERROR and service.active_backend_id is None:
+            values |= _stayed(service)
+        backends.update_service(tx, service.id, **values)
 
 
 def failover(backend: VolumeBackend, context: RequestContext, secondary_id: str | None) -> None:
-    """Serve the volumes from the target; when there is no such target everything is as it was."""
+    """Serve the volumes from the target; without such a target, or a driver that can, everything is as it was."""
     with backend.database.read() as tx:
         service = _service(tx, backend)
         if service.replication_status != ReplicationStatus.FAILING_OVER:
@@ -68,7 +71,7 @@ def failover(backend: VolumeBackend, context: RequestContext, secondary_id: str 
             active_id, of_volumes, _ = backend.driver.failover_host(
                 context, models, secondary_id=secondary_id, groups=[]
             )
-    except InvalidReplicationTarget:
+    except (InvalidReplicationTarget, Unsupported):  # nothing was changed
         _end(backend, _stayed(service))
         raise
     except Fault as fault:
