@@ -88,6 +88,15 @@ def same_initiator(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return False
 
 
+def told_again(known: Mapping[str, Any] | None, connector: Mapping[str, Any]) -> dict[str, Any]:
+    """What a machine says of itself now; what it said before (`known`) and leaves out now still holds.
+
+    So a connection is never left known by less than what names its initiator to the target.
+    """
+    known = known or {}
+    return {**known, **{key: value for key, value in connector.items() if value or key not in known}}
+
+
 _MOST_IN_USE_FIRST = (
     (AttachStatus.ATTACHED, AttachStatus.ATTACHED),
     (AttachStatus.ATTACHING, AttachStatus.ATTACHING),

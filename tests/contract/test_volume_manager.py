@@ -198,6 +198,38 @@ def test_a_connector_that_lacks_something_is_the_clients_error(site: VolumePlane
     volume = made(site)
     with pytest.raises(Invalid, match="initiator"):
         attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm", {"host": "one"}))
+    seen = shown(site, volume.id)
+    assert (seen.status, seen.attachments) == (VolumeStatus.AVAILABLE, ())
+    reserved = attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm"))
+    with pytest.raises(Invalid, match="initiator"):
+        attachments.update(site.plane, OWNER, reserved.id, {"host": "one"})
+    kept = attachments.get(site.plane, OWNER, reserved.id)
+    assert (kept.status, kept.connector, kept.attached_host) == (AttachStatus.RESERVED, None, None)
+    attachments.update(site.plane, OWNER, reserved.id, CONNECTOR)
+    assert attachments.delete(site.plane, OWNER, reserved.id) == []
+
+
+@pytest.mark.parametrize("connector", [{"host": "x"}, {"host": CONNECTOR["host"]}, {"host": "one", "initiator": ""}])
+def test_a_connector_that_lacks_something_touches_nothing_beside_a_live_attachment(
+    site: VolumePlane, connector: dict[str, str]
+) -> None:
+    volume = made(site)
+    live = attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm", CONNECTOR))
+    attachments.complete(site.plane, OWNER, live.id)
+    steps: list[str] = []
+    site.storage.before = steps.append
+    try:
+        connections.initialize_connection(site.plane, OWNER, volume.id, connector)
+    except Invalid as refused:
+        assert "initiator" in str(refused)
+    assert not [step for step in steps if step.startswith(("disconnect", "remove"))]
+    connections.terminate_connection(site.plane, OWNER, volume.id, {"host": "x"})
+    record = site.storage.volumes[f"volume-{volume.id}"]
+    assert (record.is_exported, record.initiators) == (True, [CONNECTOR["initiator"]])
+    (kept,) = shown(site, volume.id).attachments
+    assert (kept.id, (kept.connector or {}).get("initiator")) == (live.id, CONNECTOR["initiator"])
+    attachments.delete(site.plane, OWNER, live.id)
+    assert site.storage.volumes[f"volume-{volume.id}"].initiators == []
 
 
 def test_the_older_actions_use_the_same_rows(site: VolumePlane) -> None:

@@ -368,6 +368,16 @@ def test_several_hosts_at_once_and_one_goes(world: World) -> None:
     assert not world.driver.terminate_connection(volume, ELSEWHERE)
 
 
+def test_a_connector_that_names_no_initiator_shuts_nobody_out(world: World) -> None:
+    volume = world.attached(world.volume)
+    iqn = world.driver.initialize_connection(volume, THERE)["data"]["target_iqn"]
+    for connector in ({}, {"host": "x"}, {"initiator": None}):
+        assert world.driver.terminate_connection(volume, connector, force=True) is True
+    assert world.tgt.login(iqn, str(THERE["initiator"]), "10.99.0.7") == {1: GIB}
+    assert not world.driver.terminate_connection(volume, None)
+    assert not world.driver.terminate_connection(volume, {"host": "x"})
+
+
 def test_targets_are_back_after_a_restart_also_when_their_configuration_is_lost(world: World) -> None:
     volume = world.attached(world.volume)
     iqn = world.driver.initialize_connection(volume, THERE)["data"]["target_iqn"]

@@ -240,6 +240,14 @@ def test_two_hosts_see_a_volume_under_one_number_until_they_leave(box: Box, driv
     assert box.exports.seen == {}
 
 
+def test_a_connector_that_names_no_initiator_hides_nothing(box: Box, driver: ZFSSAISCSIDriver) -> None:
+    driver.create_volume(volume())
+    driver.initialize_connection(volume(), connector(IQNS[0]))
+    for nobody in ({}, {"host": "x"}, {"initiator": ""}):
+        driver.terminate_connection(volume(), nobody, force=True)
+    assert list(box.exports.seen) == [IQNS[0]]
+
+
 def test_masking_shows_each_host_its_own(box: Box, driver: ZFSSAISCSIDriver) -> None:
     one, two = volume(1), volume(2)
     driver.create_volume(one)

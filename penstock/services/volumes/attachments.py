@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock.context import RequestContext
-from penstock.domain.attachments import Attachment, AttachMode, AttachStatus, same_initiator
+from penstock.domain.attachments import Attachment, AttachMode, AttachStatus, same_initiator, told_again
 from penstock.domain.volume_lifecycle import RESTING
 from penstock.domain.volumes import ATTACHED_MODE, Volume, VolumeStatus
 from penstock.errors import Conflict, Invalid
@@ -19,7 +19,13 @@ from penstock.ids import AttachmentId, OperationId, new_id
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes import calls
 from penstock.services.volumes.answers import await_end
-from penstock.services.volumes.visibility import attachment_to_change, own_attachment, own_volume, volume_to_change
+from penstock.services.volumes.visibility import (
+    attachment_to_change,
+    hold_volumes,
+    own_attachment,
+    own_volume,
+    volume_to_change,
+)
 from penstock.store import attachments, volumes
 from penstock.store.attachments import AttachmentFilter
 from penstock.store.database import Transaction
@@ -70,7 +76,11 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewAttachment) 
         if wanted.connector is not None:
             operation_id = _connect(tx, plane, context, volume, attachment, wanted.connector)
         volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
-    return _answered(plane, context, attachment.id, operation_id)
+    try:
+        return _answered(plane, context, attachment.id, operation_id)
+    except Invalid:  # the connector was refused: nobody was told of the attachment
+        _forget_refused(plane, attachment.id, volume.id)
+        raise
 
 
 def get(plane: ControlPlane, context: RequestContext, attachment_id: str) -> Attachment:
@@ -239,13 +249,22 @@ def _connect(
         attachment,
         AttachStatus.ATTACHED if is_attached else AttachStatus.ATTACHING,
         now=plane.clock.utc(),
-        connector=dict(connector),
+        connector=told_again(attachment.connector, connector),
         attached_host=connector.get("host"),
         mountpoint=connector.get("mountpoint"),
         mode=checked_mode(volume, connector.get("mode") or attachment.mode.value),
     )
     arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
     return calls.enqueue(tx, plane, context, volume, "attachment_update", arguments)
+
+
+def _forget_refused(plane: ControlPlane, attachment_id: AttachmentId, volume_id: str) -> None:
+    with plane.database.begin() as tx:
+        hold_volumes(tx, [volume_id])
+        found = attachments.get(tx, attachment_id)
+        if found is not None and found.status is AttachStatus.RESERVED and not found.is_connected:
+            attachments.delete_attachment(tx, found.id)
+            volumes.follow_attachments(tx, volume_id, now=plane.clock.utc())
 
 
 def _answered(

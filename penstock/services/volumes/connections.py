@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.context import RequestContext
-from penstock.domain.attachments import Attachment, AttachStatus, nested, same_initiator
+from penstock.domain.attachments import Attachment, AttachStatus, nested, same_initiator, told_again
 from penstock.domain.volume_lifecycle import RESTING
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import BackendFault, Invalid, NotFound
@@ -161,7 +161,8 @@ def initialize_connection(
         if attachment is None:
             attachment = new_attachment(plane, volume, AttachStatus.DETACHED, checked_mode(volume, None))
             attachments.insert_attachment(tx, attachment)
-        attachments.update_attachment(tx, attachment.id, now=plane.clock.utc(), connector=dict(connector))
+        told = told_again(attachment.connector, connector)
+        attachments.update_attachment(tx, attachment.id, now=plane.clock.utc(), connector=told)
         arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
         operation_id = calls.enqueue(tx, plane, context, volume, "initialize_connection", arguments)
     await_end(plane, operation_id)

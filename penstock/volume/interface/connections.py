@@ -40,7 +40,9 @@ class ConnectionInterface(metaclass=abc.ABCMeta):
 
     @abc.abstractmethod
     def terminate_connection(self, volume: VolumeModel, connector: Connector | None, **kwargs: Any) -> bool | None:
-        """Let `connector` in no longer; None is everybody. ``force`` may be given. Repeatable.
+        """Let `connector` in no longer; only None is everybody. ``force`` may be given. Repeatable.
+
+        One that lacks what names it to the backend was never let in: nothing is to be done.
 
         True says that others still share the export, which is then kept.
         """

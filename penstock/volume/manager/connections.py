@@ -1,7 +1,8 @@
 """Connections: export a volume to an initiator, and take that away again.
 
 The connector is in the attachment's row before the backend is asked, and goes from it after the backend has forgotten:
-whatever died in between, the row names what may be left. An attachment that is ending is not connected any more, so
+whatever died in between, the row names what may be left. One that the driver does not accept goes from the row before
+the backend is touched: nothing of it is there to be taken away. An attachment that is ending is not connected any more, so
 that nobody waits for a connection that nobody wants.
 """
 
@@ -33,11 +34,20 @@ CONNECTED = (AttachStatus.ATTACHING, AttachStatus.ATTACHED)
 
 
 def update(backend: VolumeBackend, context: RequestContext, attachment_id: str) -> None:
-    """Connect the initiator of the attachment; when that fails for good the attachment is an error."""
+    """Connect the initiator of the attachment; when that fails for good the attachment is an error.
+
+    With a connector that the driver does not accept it is what it was before: reserved, and connected to nobody.
+    """
     found = _load(backend, attachment_id)
     if found is None or found[1].connector is None or found[1].status not in CONNECTED:
         return  # it ended meanwhile
     volume, attachment, model = found
+    try:
+        _validate(backend, attachment)
+    except Fault as fault:
+        if is_final(fault) and attachment.connection_info is None:
+            _refuse(backend, context, volume, attachment, fault)
+        raise
     try:
         _connect(backend, context, attachment, model)
     except Fault as fault:
@@ -54,6 +64,12 @@ def initialize(backend: VolumeBackend, context: RequestContext, attachment_id: s
     if found is None or found[1].connector is None:
         return
     volume, attachment, model = found
+    try:
+        _validate(backend, attachment)
+    except Fault as fault:
+        if is_final(fault) and attachment.connection_info is None:
+            _drop_connector(backend, volume, attachment)
+        raise
     try:
         _connect(backend, context, attachment, model)
     except Fault as fault:
@@ -131,10 +147,14 @@ def _load(backend: VolumeBackend, attachment_id: str) -> tuple[Volume, Attachmen
         return volume, attachment, volume_model(tx, backend, volume)
 
 
+def _validate(backend: VolumeBackend, attachment: Attachment) -> None:
+    """Changes nothing at the backend. Raises Invalid, or what a driver of somebody else does."""
+    with driver_call("be told who connects"):
+        backend.driver.validate_connector(dict(attachment.connector or {}))
+
+
 def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attachment, model: VolumeModel) -> None:
     connector = dict(attachment.connector or {})
-    with driver_call("be told who connects"):
-        backend.driver.validate_connector(connector)
     with driver_call("export volumes"):
         exported = checked(backend.driver.create_export(context, model, connector))
     with backend.database.begin(durable=False) as tx:
@@ -228,11 +248,28 @@ def _undo(
     except Fault as fault:
         log.warning("attachment.left_behind", volume=volume.id, attachment=attachment.id, fault=str(fault))
         return
+    _drop_connector(backend, volume, attachment)
+
+
+def _drop_connector(backend: VolumeBackend, volume: Volume, attachment: Attachment) -> None:
+    """The backend knows nothing of the attachment's connector; a connection of nobody goes with it."""
     if attachment.status is AttachStatus.DETACHED:
         _forget(backend, volume.id, attachment.id)
         return
     with backend.database.begin() as tx:
         attachments.update_attachment(tx, attachment.id, now=backend.now(), connector=None)
+
+
+def _refuse(
+    backend: VolumeBackend, context: RequestContext, volume: Volume, attachment: Attachment, fault: Fault
+) -> None:
+    """The connector that came with an update is not one: as if it had not come."""
+    was = AttachStatus.RESERVED if attachment.status is AttachStatus.ATTACHING else attachment.status
+    now = backend.now()
+    with backend.database.begin() as tx:
+        attachments.change(tx, attachment, was, now=now, connector=None, attached_host=None, mountpoint=None)
+        volumes.follow_attachments(tx, volume.id, now=now)
+        tell_owner(tx, backend, context, volume, VolumeMessageAction.UPDATE_ATTACHMENT, fault)
 
 
 def _fail(

@@ -82,11 +82,16 @@ class ConnectionMethods(ISCSIDriver):
         return {"driver_volume_type": "iscsi", "data": data}
 
     def terminate_connection(self, volume: VolumeModel, connector: Connector | None, **kwargs: Any) -> bool | None:
-        """Logs the initiator out, too. True while others are let in; the target goes with the last."""
-        name = None if connector is None else connector.get("initiator")
+        """Logs the initiator out, too. True while others are let in; the target goes with the last.
+
+        A connector without ``initiator`` is nobody's whom a target can know: nobody is shut out for it.
+        """
+        if connector is not None and not connector.get("initiator"):
+            left = self.storage.exports.get(self._iqn(volume))
+            return left is not None and bool(left.initiators)
 
         def refusing(found: IscsiTarget | None) -> IscsiTarget | None:
-            left = None if found is None or name is None else found.refusing(str(name))
+            left = None if found is None or connector is None else found.refusing(str(connector["initiator"]))
             return left if left is not None and left.initiators else None
 
         left = self.storage.exports.edit(self._iqn(volume), refusing)

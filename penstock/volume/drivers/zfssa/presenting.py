@@ -55,19 +55,19 @@ class Presenting:
         return self._connection(volume, number)
 
     def hide(self, volume: Any, project: str, connector: Mapping[str, Any] | None) -> None:
-        """Hide it from the connector's initiator; from everybody for None. Absent is fine; safe to repeat.
+        """Hide it from the connector's initiator, if it names one; from everybody for None. Absent is fine; repeatable.
 
         A group stays as long as another attachment of the volume needs it.
         """
         name = volume["name"]
+        initiator = None if connector is None else connector.get("initiator")
+        if connector is not None and not initiator:
+            return  # it was never shown to such a one
         with self._one_at_a_time:
             try:
-                if connector is None:
+                if initiator is None:
                     self._write(project, name, ())
                     return
-                initiator = connector.get("initiator")
-                if not initiator:
-                    raise InvalidConnectorException(missing="initiator")
                 known = self._appliance.initiator_groups()
                 seen = self._volumes.find(name, project)
                 kept = {group.name for group in known if _is_needed(group, initiator, volume)}
