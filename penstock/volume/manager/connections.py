@@ -2,8 +2,9 @@
 
 The connector is in the attachment's row before the backend is asked, and goes from it after the backend has forgotten:
 whatever died in between, the row names what may be left. One that the driver does not accept goes from the row before
-the backend is touched: nothing of it is there to be taken away. An attachment that is ending is not connected any more, so
-that nobody waits for a connection that nobody wants.
+the backend is touched: nothing of it is there to be taken away.
+
+An attachment that is ending is not connected any more, so that nobody waits for a connection that nobody wants.
 """
 
 from __future__ import annotations
