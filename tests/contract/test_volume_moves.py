@@ -18,6 +18,7 @@ from penstock.services.volumes import creation, lifecycle, manage, retyping, sna
 from penstock.services.volumes.creation import NewVolume
 from penstock.services.volumes.manage import ExistingSnapshot, ExistingVolume, ManageablePage
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
+from penstock.store import volume_snapshots as snapshot_rows
 from penstock.store import volumes as volume_rows
 from penstock.store.database import Database
 from penstock.store.keyset import KeysetPage
@@ -260,6 +261,53 @@ def test_a_revert_by_copying_leaves_nothing_behind(files: FilesPlane) -> None:
     with path.open("rb") as file:
         assert file.read(5) == bytes(5)
     assert [row.id for row in rows(files)] == [volume.id]
+
+
+class SometimesReverting(TwoFolders):
+    """Can revert, but not this volume; is let at no copy while `failing`."""
+
+    def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
+        raise NotImplementedError("a clone lives on something newer")
+
+    def initialize_connection(self, volume: Any, connector: Any, **kwargs: Any) -> dict[str, Any]:
+        if self.failing == "broken":
+            raise BackendFault("broken")
+        return super().initialize_connection(volume, connector, **kwargs)
+
+
+class SometimesRevertingPlane(FilesPlane):
+    def make_driver(self, section: Any) -> Any:
+        section.conf.set_override("volumes_dir", str(self.folder), group="dummy")
+        return SometimesReverting(configuration=section, host="host@dummy")
+
+
+@pytest.mark.parametrize("failing", [None, "broken"])
+def test_a_revert_that_the_driver_cannot_do_is_a_copy(tmp_path: Path, failing: str | None) -> None:
+    """Should the copy break, the owner has what was there before, under a name that says so."""
+    files = SometimesRevertingPlane(tmp_path)
+    volume = made(files, size_gib=1)
+    path = written(files, volume)
+    snapshot = snapshots.create(files.plane, OWNER, NewVolumeSnapshot(volume.id))
+    settle(files)
+    with path.open("r+b") as file:
+        file.write(b"newer")
+    files.driver.failing = failing  # type: ignore[attr-defined]
+    lifecycle.revert(files.plane, OWNER, volume.id, snapshot.id)
+    settle(files)
+    with files.database.read() as tx:
+        first, *kept = snapshot_rows.of_volume(tx, volume.id)
+    assert (first.id, first.status) == (snapshot.id, VolumeSnapshotStatus.AVAILABLE)
+    assert [row.id for row in rows(files)] == [volume.id]
+    if failing is None:
+        assert shown(files, volume.id).status is VolumeStatus.AVAILABLE
+        assert path.open("rb").read(5) == bytes(5)
+        assert kept == []
+        return
+    assert shown(files, volume.id).status is VolumeStatus.ERROR
+    assert [(row.name, row.status, row.uses_quota) for row in kept] == [
+        (f"before the revert to {snapshot.id}", VolumeSnapshotStatus.AVAILABLE, False)
+    ]
+    assert (files.folder / f"snapshot-{kept[0].id}").open("rb").read(5) == b"newer"
 
 
 def test_a_migration_that_nobody_carries_on_is_given_up_at_start(files: FilesPlane) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 
 from penstock.context import RequestContext, admin_context
@@ -60,8 +61,7 @@ class StoredRecords:
         now = self._backend.now()
         with self._backend.database.begin() as tx:
             # Of this operation, whichever attempt: what another one left may hold other data.
-            operation = current()
-            work_for = str(operation.id) if operation is not None else for_backup.id if for_backup else like.id
+            work_for = _work(for_backup, like)
             known = working_volume(tx, work_for)
             if known is not None and known.status is not VolumeStatus.DELETING:
                 return volume_model(tx, self._backend, known)
@@ -73,10 +73,14 @@ class StoredRecords:
         self, context: Context, volume: VolumeModel, *, for_backup: BackupModel | None
     ) -> SnapshotModel:
         now = self._backend.now()
+        snapshot_id = VolumeSnapshotId(str(uuid.uuid5(uuid.NAMESPACE_OID, f"snapshot for {_work(for_backup, volume)}")))
         with self._backend.database.begin() as tx:
+            known = volume_snapshots.get(tx, snapshot_id)
+            if known is not None:
+                return snapshot_model(tx, self._backend, known)
             parent = _volume(tx, volume.id)
             snapshot = VolumeSnapshot(
-                id=VolumeSnapshotId(new_id()),
+                id=snapshot_id,
                 volume_id=parent.id,
                 name=None,
                 description=None,
@@ -152,6 +156,12 @@ class StoredRecords:
             raise Unavailable("The other backend has not answered yet.")
         if operation.state is not OperationState.DONE:
             raise fault_of(operation.fault, operation.error)
+
+
+def _work(for_backup: BackupModel | None, like: VolumeModel) -> str:
+    """What something temporary is made for: the operation that is attempted; by hand, the backup or the volume."""
+    operation = current()
+    return str(operation.id) if operation is not None else for_backup.id if for_backup else like.id
 
 
 def _caller(context: Context) -> RequestContext:

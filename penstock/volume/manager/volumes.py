@@ -29,8 +29,9 @@ from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import snapshot_model, volume_model
 from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import publish_growth
+from penstock.volume.manager.safety import kept_before
 from penstock.volume.manager.updates import checked, put_notes
-from penstock.volume.models import VolumeModel
+from penstock.volume.models import SnapshotModel, VolumeModel
 from penstock.volume.records import Records
 
 log = structlog.get_logger(__name__)
@@ -164,10 +165,8 @@ def revert(backend: VolumeBackend, records: Records, context: RequestContext, vo
         raise gone
     try:
         with driver_call("revert volumes to snapshots"):
-            if "revert_to_snapshot" in capabilities_of(backend.driver):
-                backend.driver.revert_to_snapshot(context, source.volume, source)
-            else:
-                with backend.copying():
+            if not _driver_reverts(backend, context, source):
+                with backend.copying(), kept_before(backend, records, context, source.volume, source):
                     revert_by_copy(backend.driver, records, context, source.volume, source)
     except (Conflict, Unsupported) as fault:
         _reverted(backend, context, volume, snapshot_id, VolumeEvent.REFUSED, fault)
@@ -177,6 +176,18 @@ def revert(backend: VolumeBackend, records: Records, context: RequestContext, vo
             _reverted(backend, context, volume, snapshot_id, VolumeEvent.FAILED, fault)
         raise
     _reverted(backend, context, volume, snapshot_id, VolumeEvent.DONE, None)
+
+
+def _driver_reverts(backend: VolumeBackend, context: RequestContext, source: SnapshotModel) -> bool:
+    """Have the driver revert the volume; False when it cannot at all, or not this one."""
+    if "revert_to_snapshot" not in capabilities_of(backend.driver):
+        return False
+    try:
+        backend.driver.revert_to_snapshot(context, source.volume, source)
+    except NotImplementedError as err:
+        log.info("volume.reverted_by_copy", volume=source.volume.id, why=str(err))
+        return False
+    return True
 
 
 def _reverted(
