@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from penstock.errors import Invalid
 from penstock.ids import AttachmentId, ProjectId, VolumeId
 
 
@@ -95,6 +97,32 @@ def told_again(known: Mapping[str, Any] | None, connector: Mapping[str, Any]) ->
     """
     known = known or {}
     return {**known, **{key: value for key, value in connector.items() if value or key not in known}}
+
+
+def host_address(text: str) -> str:
+    """The address of one machine, in the one form by which it is kept and compared.
+
+    Raises Invalid for a name, a network, an address that is of no machine, or one that means something on one only.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as err:
+        raise Invalid(f"{text!r:.80} is not the IP address of a machine.") from err
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise Invalid(f"{text!r:.80} has an interface scope, which only means something on one machine.")
+        address = address.ipv4_mapped or address
+    if address.is_unspecified or address.is_multicast:
+        raise Invalid(f"{text!r:.80} is not the address of a machine.")
+    return str(address)
+
+
+def is_same_address(one: str, other: str) -> bool:
+    """Whether two texts are one address, or one network, however written; what is neither is compared as text."""
+    try:
+        return ipaddress.ip_network(one, strict=False) == ipaddress.ip_network(other, strict=False)
+    except ValueError:
+        return one == other
 
 
 _MOST_IN_USE_FIRST = (

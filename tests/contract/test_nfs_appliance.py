@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from penstock.errors import BackendFault, Conflict, Fault, InsufficientCapacity, Invalid, NotFound, Unavailable
+from penstock.exports.model import normal_client
 from penstock.host.local import LocalHost
 from penstock.volume.data_path.local import attached_node
 from penstock.volume.driver import VolumeDriver
 from penstock.volume.drivers.nfs_appliance.driver import NfsApplianceDriver
 from penstock.volume.drivers.nfs_appliance.file_plan import SeenFile, WantedFile, plan_file
 from penstock.volume.drivers.nfs_appliance.files import LibnfsFiles, MountedFiles
+from penstock.volume.drivers.nfs_appliance.options import OPTIONS
+from penstock.volume.drivers.nfs_appliance.penstock_shares import PenstockShares
 from penstock.volume.drivers.nfs_appliance.volumes import LABEL, share_size_gib
 from penstock.volume.errors import InvalidConnectorException, VolumeIsBusy
 from penstock.volume.loading import load_driver
@@ -236,6 +239,30 @@ class TestOwnWays(VolumeSteps):
         with pytest.raises(InvalidConnectorException, match="ip"):
             driver.validate_connector({"host": "there"})
 
+    def test_an_address_is_one_however_it_is_written(
+        self, driver: NfsApplianceDriver, appliance: FolderAppliance, volume: VolumeModel
+    ) -> None:
+        share_id = str(volume.provider_id)
+        long = {**THERE, "ip": "FD00:0:0:0:0:0:0:7"}
+        driver.initialize_connection(volume, long)
+        assert appliance.clients(share_id) == {"fd00::7"}
+        driver.terminate_connection(volume, {**THERE, "ip": "fd00::0007"})
+        assert appliance.clients(share_id) == frozenset()
+        driver.initialize_connection(volume, {**THERE, "ip": "::ffff:10.0.0.5"})
+        assert appliance.clients(share_id) == {"10.0.0.5"}
+        driver.terminate_connection(volume, None)
+
+    @pytest.mark.parametrize(
+        "ip", ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.5/32", "::", "224.0.0.1", "there", "fe80::1%eth0", "*"]
+    )
+    def test_only_one_machine_is_let_in(
+        self, driver: NfsApplianceDriver, appliance: FolderAppliance, volume: VolumeModel, ip: str
+    ) -> None:
+        for call in (driver.validate_connector, lambda connector: driver.initialize_connection(volume, connector)):
+            with pytest.raises(InvalidConnectorException):
+                call({**THERE, "ip": ip})
+        assert appliance.clients(str(volume.provider_id)) == frozenset()
+
     def test_a_share_that_moved_is_told(self, driver: NfsApplianceDriver, volume: VolumeModel) -> None:
         old = volume.updated({"provider_location": "10.1.1.1:/before/the/failover"})
         assert driver.ensure_export(CONTEXT, old) == {"provider_location": volume.provider_location}
@@ -311,6 +338,44 @@ class TestOwnWays(VolumeSteps):
             page(None, 1, 0, ["colour"], ["asc"])
         with pytest.raises(Invalid, match="marker"):
             page({"source-id": "none"}, 1, 0, ["size"], ["asc"])
+
+
+class ShareService:
+    """The access rules of a share service: it keeps addresses in its own form."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, dict[str, Any]] = {}
+
+    def get(self, path: str, **_query: Any) -> Any:
+        if path == "share-access-rules":
+            return {"access_list": list(self.rules.values())}
+        rule = self.rules.get(path.rpartition("/")[2])
+        if rule is None:
+            raise NotFound(path)
+        return {"access": rule}
+
+    def post(self, path: str, body: Any) -> Any:
+        if "deny_access" in body:
+            del self.rules[body["deny_access"]["access_id"]]
+            return None
+        asked = body["allow_access"]
+        kept = {**asked, "id": str(len(self.rules)), "access_to": normal_client(asked["access_to"]), "state": "active"}
+        self.rules[kept["id"]] = kept
+        return {"access": kept}
+
+
+def test_our_share_service_takes_off_what_it_keeps_in_another_form(tmp_path: Path) -> None:
+    configuration = a_volume_backend(tmp_path, "nas_user = admin\nnas_password = secret")
+    configuration.append_config_values(OPTIONS)
+    appliance, service = PenstockShares(configuration), ShareService()
+    appliance._session = service  # type: ignore[assignment]
+    for _ in range(2):
+        appliance.allow("share", "FD00:0::7", as_root=False)
+    assert appliance.clients("share") == {"fd00::7"}
+    appliance.deny("share", "fd00::8")
+    assert appliance.clients("share") == {"fd00::7"}
+    appliance.deny("share", "FD00:0::7")
+    assert appliance.clients("share") == frozenset()
 
 
 def test_the_driver_loads_by_its_published_name(tmp_path: Path) -> None:

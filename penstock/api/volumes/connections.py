@@ -8,6 +8,7 @@ from penstock.api.bodies import Name, Strict
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
+from penstock.domain.attachments import host_address
 from penstock.errors import Invalid
 from penstock.services.volumes import connections
 from penstock.services.volumes.connections import Use
@@ -139,12 +140,17 @@ def force_detach(request: ApiRequest) -> Answer:
 
 
 def checked_connector(connector: dict[str, Any]) -> dict[str, Any]:
-    """What an initiator says of itself, in form. Raises Invalid, naming the key."""
+    """What an initiator says of itself, in form, its address in the form we keep. Raises Invalid, naming the key."""
     for key in ("initiator", "ip", "host", "platform", "os_type", "nqn", "mountpoint", "mode"):
         value = connector.get(key)
         if value is not None and (not isinstance(value, str) or len(value) > 255 or "\x00" in value):
             raise Invalid(f"The connector's '{key}' must be text of at most 255 characters.")
-    return connector
+    if not connector.get("ip"):
+        return connector
+    try:
+        return {**connector, "ip": host_address(connector["ip"])}
+    except Invalid as err:
+        raise Invalid(f"The connector's 'ip': {err.message}") from err
 
 
 def _asked_detach(request: ApiRequest) -> Detach:

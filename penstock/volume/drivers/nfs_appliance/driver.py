@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 from oslo_config import cfg
 
+from penstock.domain.attachments import host_address, is_same_address
 from penstock.dotted_names import load_class
 from penstock.errors import Conflict, Invalid
 from penstock.host.local import LocalHost
@@ -240,8 +241,7 @@ class NfsApplianceDriver(VolumeDriver):
     # --- connections --------------------------------------------------------------------------------------------
 
     def validate_connector(self, connector: Connector) -> None:
-        if not connector.get("ip"):
-            raise InvalidConnectorException(missing="ip")
+        _client(connector)
 
     def ensure_export(self, context: Context, volume: VolumeModel) -> Updates | None:
         """The appliance keeps exports by itself; tell where the share is now, which a failover may have changed."""
@@ -258,9 +258,10 @@ class NfsApplianceDriver(VolumeDriver):
             self._mounted.unmount(volume.provider_location)
 
     def initialize_connection(self, volume: VolumeModel, connector: Connector, **kwargs: Any) -> ConnectionInfo:
-        """Let the connector's address mount the share, and tell it how."""
+        """Let the connector's address mount the share, and tell it how. Raises InvalidConnectorException."""
+        client = _client(connector)
         share = self.shares.of(volume)
-        self.appliance.allow(share.id, str(connector["ip"]), as_root=not self.settings.secure_operations)
+        self.appliance.allow(share.id, client, as_root=not self.settings.secure_operations)
         return {
             "driver_volume_type": self.driver_volume_type,
             "data": {
@@ -281,12 +282,13 @@ class NfsApplianceDriver(VolumeDriver):
             for client in self.appliance.clients(share.id):
                 self.appliance.deny(share.id, client)
             return None
-        address = connector.get("ip")
-        same = [item for item in volume.volume_attachment if address and item.connector.get("ip") == address]
-        if len(same) > 1:
+        address = str(connector.get("ip") or "")
+        attached = [str(item.connector.get("ip")) for item in volume.volume_attachment]
+        if len([one for one in attached if is_same_address(one, address)]) > 1:
             return True
-        if address:
-            self.appliance.deny(share.id, str(address))
+        for client in self.appliance.clients(share.id):
+            if is_same_address(client, address):
+                self.appliance.deny(share.id, client)
         return None
 
     # --- taking over and letting go ---------------------------------------------------------------------------------
@@ -353,6 +355,16 @@ class NfsApplianceDriver(VolumeDriver):
             if wanted == (found.id if key == SOURCE_ID else found.name):
                 return str(found.id)
         raise ManageExistingInvalidReference(f"The volume's share has no snapshot with {key} '{wanted}'.")
+
+
+def _client(connector: Connector) -> str:
+    """Who is let in: one machine, never a network. Raises InvalidConnectorException."""
+    if not connector.get("ip"):
+        raise InvalidConnectorException(missing="ip")
+    try:
+        return host_address(str(connector["ip"]))
+    except Invalid as err:
+        raise InvalidConnectorException(f"The connector's ip: {err.message}") from err
 
 
 def _known(gib: float | None) -> float | str:

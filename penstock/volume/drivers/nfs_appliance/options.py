@@ -8,6 +8,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from penstock.config.backend import BackendConfiguration
+from penstock.domain.attachments import host_address
 from penstock.errors import Invalid
 
 PENSTOCK_SHARES = "penstock.volume.drivers.nfs_appliance.penstock_shares.PenstockShares"
@@ -95,5 +96,5 @@ def settings_of(configuration: BackendConfiguration) -> Settings:
         mount_attempts=max(1, configuration.nfs_mount_attempts),
         secure_operations=configuration.nas_secure_file_operations.lower() != "false",
         secure_permissions=configuration.nas_secure_file_permissions.lower() != "false",
-        our_address=str(configuration.conf.my_ip),
+        our_address=host_address(str(configuration.conf.my_ip)),
     )

@@ -10,6 +10,7 @@ import structlog
 from penstock.client.session import Credentials, Session
 from penstock.client.shares import Document, awaited, pages, reason, settled, settled_rule
 from penstock.config.backend import BackendConfiguration
+from penstock.domain.attachments import is_same_address
 from penstock.errors import BackendFault, Conflict, Forbidden, InsufficientCapacity, Invalid, NotFound
 from penstock.volume.drivers.nfs_appliance.appliance import ApplianceShare, ApplianceSnapshot, Room
 
@@ -149,7 +150,7 @@ class PenstockShares:
         return frozenset(rule["access_to"] for rule in self._rules(share_id) if rule["access_type"] == "ip")
 
     def allow(self, share_id: str, address: str, *, as_root: bool) -> None:
-        known = [rule for rule in self._rules(share_id) if rule["access_to"] == address]
+        known = [rule for rule in self._rules(share_id) if is_same_address(rule["access_to"], address)]
         if known:
             settled_rule(self._session, known[0]["id"], timeout_s=self._timeout_s, progress=_quiet)
             return
@@ -161,7 +162,7 @@ class PenstockShares:
 
     def deny(self, share_id: str, address: str) -> None:
         for rule in self._rules(share_id):
-            if rule["access_to"] != address:
+            if not is_same_address(rule["access_to"], address):
                 continue
             if rule["state"] not in ("queued_to_deny", "denying"):
                 self._session.post(f"shares/{share_id}/action", {"deny_access": {"access_id": rule["id"]}})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from penstock.domain.attachments import is_same_address
 from penstock.errors import BackendFault, Conflict
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.nfs_appliance.appliance import Appliance, ApplianceShare, ApplianceSnapshot
@@ -137,7 +138,7 @@ class _LetIn:
 
 
 def _is_attached_to(volume: VolumeModel, address: str) -> bool:
-    return any(item.connector.get("ip") == address for item in volume.volume_attachment)
+    return any(is_same_address(str(item.connector.get("ip")), address) for item in volume.volume_attachment)
 
 
 def export_of(share: ApplianceShare) -> str:
