@@ -172,6 +172,14 @@ def move(world: World) -> None:
     assert done
 
 
+def discard(world: World) -> None:
+    """What is left to do after a copy through a host, and the swap of the two rows."""
+    copied = world.made(a_volume(TARGET_ID, 1, host=POND))
+    before = dataclasses.replace(world.copy, id=copied.id, name_id=world.copy.id)
+    world.driver.delete_volume(before)
+    assert str(copied.provider_id) in world.datasets(), "the volume itself was deleted"
+
+
 def retype(world: World) -> None:
     kind = VolumeTypeModel("t", "packed", extra_specs={"zfs:compression": "gzip", "thin_provisioning": "False"})
     assert world.driver.retype(CONTEXT, world.copy, kind, {}, {"host": TANK}) == (True, None)
@@ -189,6 +197,7 @@ OPERATIONS: list[Callable[[World], None]] = [
     attach,
     detach,
     move,
+    discard,
     retype,
 ]
 
@@ -292,6 +301,18 @@ def test_a_moved_volume_is_where_it_should_be_and_nowhere_else(world: World) -> 
     world.driver.extend_volume(moved, 4)
     world.driver.delete_volume(moved)
     assert not any(volume.name in name for name in world.datasets())
+
+
+def test_after_a_copy_and_a_swap_each_row_has_its_own_dataset(world: World) -> None:
+    old, new = world.volume, world.made(world.new(host=POND))
+    live = dataclasses.replace(new, id=old.id, name_id=new.id, name=new.name)
+    discarded = dataclasses.replace(old, id=new.id, name_id=old.id, name=old.name)
+    assert world.driver.get_pool(live) == "pond"
+    for _ in range(2):
+        world.driver.delete_volume(discarded)
+        assert world.driver.get_pool(live) == "pond"
+    world.driver.delete_volume(live)
+    assert not any(new.name in name or old.name in name for name in world.datasets())
 
 
 def test_what_cannot_be_moved_is_left_to_others(world: World) -> None:

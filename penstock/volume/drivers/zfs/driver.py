@@ -20,9 +20,9 @@ from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, reporting, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
-from penstock.volume.drivers.zfs.finding import Finder
+from penstock.volume.drivers.zfs.finding import Finder, is_volume
 from penstock.volume.drivers.zfs.groups import GroupMethods
-from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of, marks_of_snapshot
+from penstock.volume.drivers.zfs.identity import Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
 from penstock.volume.drivers.zfs.migrating import MigrationMethods
 from penstock.volume.drivers.zfs.options import read_settings, zfs_volume_opts
@@ -203,7 +203,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     def create_snapshot(self, snapshot: SnapshotModel) -> Updates | None:
         dataset = spec.told_dataset(snapshot.volume, self.settings)
         marks = self.storage.zfs.get_many([dataset], (ID, KIND)).get(str(dataset))
-        if marks is None or id_of(marks) not in (snapshot.volume.id, snapshot.volume.name_id):
+        if marks is None or not is_volume(marks, snapshot.volume):
             dataset, _ = self.finder.existing(snapshot.volume)
         name = dataset.snapshot(spec.snapshot_name(snapshot))
         try:

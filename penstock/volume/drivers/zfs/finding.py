@@ -68,7 +68,7 @@ class Finder:
         return found
 
     def _searched(self, volume: VolumeModel, names: Sequence[str]) -> tuple[Dataset, Properties] | None:
-        """By its id, when it was told to be elsewhere than where a new one would be made."""
+        """By the id written on it, when it was told to be elsewhere than where a new one would be made."""
         if not volume.provider_id:
             return None
         for root in self.settings.roots.values():
@@ -78,5 +78,12 @@ class Finder:
         return None
 
 
+def is_volume(found: Properties, volume: VolumeModel) -> bool:
+    """Is it that volume's? By `name_id` alone, which is what is written on it: after a copy and a swap the row's id is
+    written on what the other row has, the old dataset or the new.
+    """
+    return kind_of(found) is Kind.VOLUME and id_of(found) == volume.name_id
+
+
 def _is_volume(found: Properties | None, volume: VolumeModel) -> bool:
-    return found is not None and kind_of(found) is Kind.VOLUME and id_of(found) in (volume.id, volume.name_id)
+    return found is not None and is_volume(found, volume)
