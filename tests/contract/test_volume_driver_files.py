@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ from penstock.volume.errors import ExportFailure, InvalidSnapshot, VolumeBackend
 from penstock.volume.fallback.groups import VolumeByVolume, grouping
 from penstock.volume.fallback.revert import revert_by_copy
 from penstock.volume.fallback.volume_copy import Remote, copy_volume_data
-from penstock.volume.models import BackupModel, GroupModel, GroupSnapshotModel, GroupTypeModel, VolumeModel
+from penstock.volume.models import (
+    AttachmentModel,
+    BackupModel,
+    GroupModel,
+    GroupSnapshotModel,
+    GroupTypeModel,
+    VolumeModel,
+)
 from tests.contract.volume_driver_contract import CONTEXT, MIB, VolumeDataContract, VolumeDriverContract, VolumeSteps
 from tests.local_files import LocalFiles
 from tests.volume_data import VolumeData
@@ -220,6 +228,65 @@ class TestGenericWays(VolumeSteps):
             driver.detach_here(CONTEXT, {}, volume, {})
         assert isinstance(driver, Sticky)
         assert driver.removed
+
+    @pytest.mark.parametrize(
+        ("attached", "expected"),
+        [
+            ({"connector": {"initiator": "iqn.other", "ip": "10.0.0.2"}}, ["terminate"]),
+            ({"connector": {"initiator": "iqn.here", "ip": "10.0.0.2"}}, []),
+            ({"connector": {"initiator": "iqn.other", "ip": "10.0.0.1"}}, []),
+            (
+                {
+                    "connector": {"initiator": "iqn.other", "ip": "10.0.0.1"},
+                    "connection_info": {"driver_volume_type": "iscsi"},
+                },
+                ["terminate"],
+            ),
+            ({}, ["terminate", "remove export"]),
+        ],
+    )
+    def test_who_is_attached_keeps_export_and_connection(
+        self, tmp_path: Path, volume: VolumeModel, attached: dict[str, Any], expected: list[str]
+    ) -> None:
+        done: list[str] = []
+
+        class Noting(LocalFiles):
+            fails = False
+
+            def initialize_connection(self, volume: Any, connector: Any, **kwargs: Any) -> dict[str, Any]:
+                if self.fails:
+                    raise Conflict("closed today")
+                return super().initialize_connection(volume, connector, **kwargs)
+
+            def terminate_connection(self, volume: Any, connector: Any, **kwargs: Any) -> None:
+                done.append("terminate")
+
+            def remove_export(self, context: Any, volume: Any) -> None:
+                done.append("remove export")
+
+        driver = a_driver(tmp_path, Noting)
+        driver.create_volume(volume)
+        me = {"initiator": "iqn.here", "ip": "10.0.0.1"}
+        used = dataclasses.replace(volume, volume_attachment=(AttachmentModel("a", volume.id, **attached),))
+        attach_info, used = driver.attach_here(CONTEXT, used, me)
+        driver.detach_here(CONTEXT, attach_info, used, me)
+        assert done == expected
+        done.clear()
+        driver.fails = True  # type: ignore[attr-defined]
+        with pytest.raises(VolumeBackendAPIException, match="closed today"):
+            driver.attach_here(CONTEXT, used, me)
+        assert done == expected
+
+    def test_an_export_that_the_driver_says_is_shared_stays(self, tmp_path: Path, volume: VolumeModel) -> None:
+        class Shared(LocalFiles):
+            def terminate_connection(self, volume: Any, connector: Any, **kwargs: Any) -> bool:
+                return True
+
+            def remove_export(self, context: Any, volume: Any) -> None:
+                raise Conflict("others are on it")
+
+        driver = a_driver(tmp_path, Shared)
+        driver.detach_here(CONTEXT, {}, volume, {})
 
 
 class TestGroups(VolumeSteps):

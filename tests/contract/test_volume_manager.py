@@ -19,7 +19,7 @@ from penstock.services.volumes.connections import Use
 from penstock.services.volumes.creation import NewVolume, VolumeHints
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store.keyset import KeysetPage
-from penstock.volume.errors import VolumeIsBusy
+from penstock.volume.errors import VolumeIsBusy, VolumeNotFound
 from tests.volume_plane import ADMIN, CONNECTOR, OWNER, VolumePlane
 
 OTHER = {"initiator": "iqn.1994-05.com.redhat:two", "host": "two", "ip": "10.0.0.2"}
@@ -270,6 +270,25 @@ def test_what_depends_on_a_volume_keeps_it_and_its_owner_is_told(site: VolumePla
     site.work()
     assert shown(site, volume.id).status is VolumeStatus.AVAILABLE
     assert any("needed by something else" in text for text in texts(site))
+
+
+@pytest.mark.parametrize("step", ["delete", "disconnect", "remove export"])
+def test_only_a_volume_that_is_gone_itself_is_forgotten(site: VolumePlane, step: str) -> None:
+    volume = made(site)
+    connections.initialize_connection(site.plane, OWNER, volume.id, CONNECTOR)
+    failing(site, step, NotFound("the snapshot that a clone took over is gone"))
+    lifecycle.delete(site.plane, OWNER, volume.id)
+    site.work()
+    if step == "delete":
+        assert shown(site, volume.id).status is VolumeStatus.ERROR_DELETING
+        assert f"volume-{volume.id}" in site.storage.volumes
+        failing(site, step, VolumeNotFound("somebody took it away"))
+        lifecycle.delete(site.plane, OWNER, volume.id)
+        site.work()
+    else:
+        assert site.storage.volumes == {}
+    with pytest.raises(NotFound):
+        shown(site, volume.id)
 
 
 def test_an_extend_without_room_leaves_the_volume_as_it_was(site: VolumePlane) -> None:

@@ -257,6 +257,36 @@ def test_nothing_stays_of_volumes_snapshots_and_clones_deleted_in_any_order(worl
     assert world.datasets() == set()
 
 
+class Vanishing:
+    """Says once that what `word` is done to is not there."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.has_struck = False
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        if self.has_struck or self.word not in words or words[words.index(self.word) - 1] != "zfs":
+            return None
+        self.has_struck = True
+        return Answer(1, "", f"cannot open '{words[-1]}': dataset does not exist")
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        return None
+
+
+@pytest.mark.parametrize("word", ["destroy", "set", "promote"])
+def test_a_snapshot_that_goes_meanwhile_does_not_save_its_volume(world: World, word: str) -> None:
+    dataset = f"tank/volumes/{world.volume.name}"
+    world.host.hooks = vanishing = Vanishing(word)
+    world.driver.delete_volume(world.volume)
+    assert vanishing.has_struck
+    assert dataset not in world.datasets()
+    world.host.hooks = None
+    world.driver.extend_volume(world.copy, 2)
+    world.driver.delete_volume(world.copy)
+    assert world.datasets() == set()
+
+
 def test_a_clone_of_somebody_else_keeps_the_data_and_not_the_volume(world: World) -> None:
     world.driver.delete_volume(world.copy)
     taken = world.driver.finder.existing_snapshot(world.snapshot)

@@ -9,6 +9,7 @@ import structlog
 
 from penstock.errors import Fault, Unsupported
 from penstock.volume.driver import BaseVD, capabilities_of
+from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
 from penstock.volume.interface.groups import GroupAnswer, GroupInterface
 from penstock.volume.interface.values import Context, Updates, VolumeUpdates
 from penstock.volume.models import GroupModel, GroupSnapshotModel, SnapshotModel, VolumeModel
@@ -47,7 +48,10 @@ class VolumeByVolume(GroupInterface):
     def delete_group(self, context: Context, group: GroupModel, volumes: Sequence[VolumeModel]) -> GroupAnswer:
         def delete(volume: VolumeModel) -> None:
             self._driver.remove_export(context, volume)
-            self._driver.delete_volume(volume)
+            try:
+                self._driver.delete_volume(volume)
+            except VolumeNotFound:
+                log.info("volume.gone_already", volume=volume.id)
 
         return _each(volumes, delete, "deleted", "error_deleting")
 
@@ -90,7 +94,13 @@ class VolumeByVolume(GroupInterface):
     def delete_group_snapshot(
         self, context: Context, group_snapshot: GroupSnapshotModel, snapshots: Sequence[SnapshotModel]
     ) -> GroupAnswer:
-        return _each(snapshots, self._driver.delete_snapshot, "deleted", "error_deleting")
+        def delete(snapshot: SnapshotModel) -> None:
+            try:
+                self._driver.delete_snapshot(snapshot)
+            except (SnapshotNotFound, VolumeNotFound):
+                log.info("volume_snapshot.gone_already", snapshot=snapshot.id)
+
+        return _each(snapshots, delete, "deleted", "error_deleting")
 
 
 def _each(members: Sequence[Any], call: Callable[[Any], Updates | None], done: str, failed: str) -> GroupAnswer:

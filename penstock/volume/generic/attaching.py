@@ -14,7 +14,7 @@ from penstock.volume.data_path.local import connector_for, here
 from penstock.volume.errors import DeviceUnavailable, ExportFailure, RemoveExportException, VolumeBackendAPIException
 from penstock.volume.interface.connections import ConnectionInterface
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context
-from penstock.volume.models import SnapshotModel, VolumeModel
+from penstock.volume.models import AttachmentModel, SnapshotModel, VolumeModel
 from penstock.volume.records import Records
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,8 @@ class LocalAttachment(ConnectionInterface):
         try:
             return self.initialize_connection(volume, properties), volume
         except Fault as err:
-            self.__undo(lambda: self.remove_export(context, volume), volume.id)
+            if not _is_connected_here(volume, properties):
+                self.__undo(lambda: self.__close(context, volume, properties, force=True), volume.id)
             raise VolumeBackendAPIException(f"The backend tells no way to volume {volume.id}: {err}") from err
 
     def _attach_snapshot(self, ctxt: Context, snapshot: SnapshotModel, properties: Connector) -> ConnectionInfo:
@@ -147,12 +148,16 @@ class LocalAttachment(ConnectionInterface):
     ) -> None:
         """Undo `_attach_volume`. `force` goes on after a step failed, and raises the first failure in the end, unless
         `ignore_errors`.
+
+        Who is attached to the volume keeps what it has: the export, and on this machine the device and the way to it.
         """
+        if not remote and _is_connected_here(volume, properties):
+            return
         steps = [partial(self.__disconnect, attach_info, force, ignore_errors)] if attach_info else []
         if remote:
             steps.append(partial(self.db.terminate_connection, context, volume, properties, force=force))
         else:
-            steps += [partial(self.__terminate, volume, properties, force), partial(self.__unexport, context, volume)]
+            steps.append(partial(self.__close, context, volume, properties, force=force))
         failed: list[Fault] = []
         for step in steps:
             try:
@@ -170,9 +175,23 @@ class LocalAttachment(ConnectionInterface):
             attach_info["conn"]["data"], attach_info["device"], force=force, ignore_errors=ignore_errors
         )
 
-    def __terminate(self, volume: VolumeModel, properties: Connector, force: bool) -> None:
+    def __close(self, context: Context, volume: VolumeModel, properties: Connector, *, force: bool) -> None:
+        """Let this machine in no longer. The export goes unless somebody else is connected; `force`: also then when
+        the connection stays."""
+        is_shared = any(one.connector for one in volume.volume_attachment)
         try:
-            self.terminate_connection(volume, properties, force=force)
+            is_shared = self.__terminate(volume, properties, force) or is_shared
+        except Fault:
+            if force and not is_shared:
+                self.__undo(lambda: self.__unexport(context, volume), volume.id)
+            raise
+        if not is_shared:
+            self.__unexport(context, volume)
+
+    def __terminate(self, volume: VolumeModel, properties: Connector, force: bool) -> bool:
+        """Does the driver say that others share the export?"""
+        try:
+            return self.terminate_connection(volume, properties, force=force) is True
         except Fault as err:
             raise VolumeBackendAPIException(f"Volume {volume.id} keeps its connection: {err}") from err
 
@@ -188,3 +207,15 @@ class LocalAttachment(ConnectionInterface):
             step()
         except Fault as err:
             log.warning("volume.undo_failed", id=thing_id, error=str(err))
+
+
+def _is_connected_here(volume: VolumeModel, properties: Connector) -> bool:
+    """Has this machine, which is `properties`, an attachment of the volume? What is let in is let in once."""
+    return any(_is_of(one, properties) for one in volume.volume_attachment)
+
+
+def _is_of(attachment: AttachmentModel, properties: Connector) -> bool:
+    """By what the backend knows a machine by; by either where the attachment does not tell."""
+    protocol = attachment.connection_info.get("driver_volume_type")
+    names = {"iscsi": ("initiator",), "iser": ("initiator",), "nfs": ("ip",)}.get(str(protocol), ("initiator", "ip"))
+    return any(properties.get(name) and attachment.connector.get(name) == properties[name] for name in names)

@@ -23,6 +23,7 @@ from penstock.errors import BackendFault, Fault, NotFound
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import attachments, volumes
+from penstock.volume.errors import VolumeNotFound
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import attachment_model, volume_model
 from penstock.volume.manager.notices import tell_owner
@@ -217,7 +218,10 @@ def _disconnect(
             except NotFound:
                 log.info("connection.gone_already", volume=volume.id, attachment=attachment.id)
     with driver_call("detach volumes"):
-        backend.driver.detach_volume(context, model, attachment_model(attachment))
+        try:
+            backend.driver.detach_volume(context, model, attachment_model(attachment))
+        except VolumeNotFound:
+            log.info("volume.gone_already", volume=volume.id)
     if not others and not is_shared:
         remove_export(backend, context, model)
 

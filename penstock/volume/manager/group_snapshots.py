@@ -9,7 +9,7 @@ from penstock.context import RequestContext
 from penstock.domain.volume_groups import GroupEvent, GroupSnapshot, GroupStatus
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from penstock.errors import BackendFault, Fault, NotFound
+from penstock.errors import BackendFault, Fault
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_groups, volume_snapshots
@@ -66,8 +66,6 @@ def delete(backend: VolumeBackend, context: RequestContext, group_snapshot_id: s
     try:
         with driver_call("delete snapshots of groups"):
             answer = grouping(backend.driver, model.group).delete_group_snapshot(context, model, models)
-    except NotFound:
-        answer = None  # that is what was wanted
     except Fault as fault:
         if is_final(fault):
             _fail(backend, context, taken, members, fault)

@@ -16,7 +16,7 @@ from penstock.domain.volume_groups import GroupEvent, GroupStatus, VolumeGroup
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageResource
 from penstock.domain.volumes import Volume, VolumeStatus, driver_values
-from penstock.errors import BackendFault, Fault, NotFound
+from penstock.errors import BackendFault, Fault
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_groups, volume_snapshots, volumes
@@ -141,8 +141,6 @@ def delete(backend: VolumeBackend, context: RequestContext, group_id: str) -> No
         _unexport(backend, context, models)
         with driver_call("delete groups"):
             answer = grouping(backend.driver, model).delete_group(context, model, models)
-    except NotFound:
-        answer = None  # that is what was wanted
     except Fault as fault:
         if is_final(fault):
             _fail(backend, context, group, fault, members, VolumeEvent.FAILED)

@@ -8,11 +8,11 @@ from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from penstock.errors import Fault, NotFound
+from penstock.errors import Fault
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots
-from penstock.volume.errors import SnapshotIsBusy
+from penstock.volume.errors import SnapshotIsBusy, SnapshotNotFound, VolumeNotFound
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import snapshot_model
 from penstock.volume.manager.notices import tell_owner
@@ -50,9 +50,10 @@ def delete(backend: VolumeBackend, context: RequestContext, snapshot_id: str, *,
         model = snapshot_model(tx, backend, snapshot)
     try:
         with driver_call("delete snapshots"):
-            backend.driver.delete_snapshot(model)
-    except NotFound:
-        pass  # that is what was wanted
+            try:
+                backend.driver.delete_snapshot(model)
+            except (SnapshotNotFound, VolumeNotFound):
+                log.info("volume_snapshot.gone_already", snapshot=snapshot_id)
     except SnapshotIsBusy as fault:
         fail(backend, context, snapshot, VolumeEvent.REFUSED, VolumeMessageAction.SNAPSHOT_DELETE, fault)
         raise

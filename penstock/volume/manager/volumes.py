@@ -21,7 +21,7 @@ from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots, volumes
 from penstock.volume.driver import capabilities_of
-from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy
+from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy, VolumeNotFound
 from penstock.volume.fallback.revert import revert_by_copy
 from penstock.volume.manager import connections
 from penstock.volume.manager import snapshots as snapshot_theme
@@ -103,9 +103,10 @@ def delete(backend: VolumeBackend, context: RequestContext, volume_id: str, *, c
             connections.end(backend, context, volume.id, attachment.id, force=force)
         connections.remove_export(backend, context, model)
         with driver_call("delete volumes"):
-            backend.driver.delete_volume(model)
-    except NotFound:
-        pass  # that is what was wanted
+            try:
+                backend.driver.delete_volume(model)
+            except VolumeNotFound:
+                log.info("volume.gone_already", volume=volume.id)
     except (VolumeIsBusy, SnapshotIsBusy) as fault:
         fail(backend, context, volume, VolumeEvent.REFUSED, VolumeMessageAction.DELETE_VOLUME, fault)
         raise

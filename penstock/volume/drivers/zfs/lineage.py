@@ -12,7 +12,7 @@ from penstock.volume.drivers.zfs.identity import Kind, kind_of
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy, HasClones, NotAClone
 from penstock.zfs.marks import ID, KIND
-from penstock.zfs.names import Dataset, SnapshotName, parse_target
+from penstock.zfs.names import Dataset, SnapshotName, Target, parse_target
 
 MOST_HANDOVERS = 100
 TOMB = {KIND: Kind.TOMBSTONE.value}
@@ -23,7 +23,7 @@ def destroy_snapshot(zfs: Zfs, snapshot: SnapshotName) -> None:
     zfs.destroy_snapshots(snapshot.dataset, [snapshot.name], deferred=True)
     left = zfs.get_many([snapshot], (KIND,)).get(str(snapshot))
     if left is not None and kind_of(left) is not Kind.TOMBSTONE:
-        zfs.set(snapshot, TOMB)
+        _bury(zfs, snapshot)
 
 
 def destroy_volume(zfs: Zfs, dataset: Dataset) -> None:
@@ -32,7 +32,8 @@ def destroy_volume(zfs: Zfs, dataset: Dataset) -> None:
         try:
             zfs.destroy(dataset, recursive=True)
         except NotFound:
-            return
+            if not zfs.exists(dataset):
+                return  # else it was one of its snapshots that went meanwhile
         except HasClones:
             if not _hand_over(zfs, dataset):
                 return
@@ -57,12 +58,12 @@ def _hand_over(zfs: Zfs, dataset: Dataset) -> bool:
     ours = [clone for clone, kind in clones if kind in (Kind.VOLUME, Kind.TOMBSTONE)]
     if not ours:
         if clones:
-            zfs.set(dataset, TOMB)
+            _bury(zfs, dataset)
         return not clones
     snapshots = zfs.tree(dataset, (KIND,), kinds=("snapshot",), depth=1)
     for name, found in snapshots.items():
         if kind_of(found) is Kind.SNAPSHOT:
-            zfs.set(_snapshot(name), TOMB)
+            _bury(zfs, _snapshot(name))
     names = [_snapshot(name).name for name, found in snapshots.items() if kind_of(found) is not None]
     if names:
         zfs.destroy_snapshots(dataset, names, deferred=True)
@@ -71,6 +72,14 @@ def _hand_over(zfs: Zfs, dataset: Dataset) -> bool:
     except (NotFound, NotAClone):
         return True  # it went, or was promoted, meanwhile
     return True
+
+
+def _bury(zfs: Zfs, target: Target) -> None:
+    """Make it a tombstone; fine when it went meanwhile, with its last clone or by another's hand."""
+    try:
+        zfs.set(target, TOMB)
+    except NotFound:
+        return
 
 
 def _clones(zfs: Zfs, dataset: Dataset) -> list[tuple[Dataset, Kind | None]]:
