@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from penstock.errors import BackendFault, Invalid, NotFound
 
@@ -72,9 +72,11 @@ class Archive:
         before = [] if parent_id is None else self._digests(self._parent(parent_id, volume_id))
         part = place.with_name(f"{backup_id}.part")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True, mode=0o700)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.parent.mkdir(mode=0o700, exist_ok=True)
+        part.mkdir(mode=0o700)
         stored = 0
-        with source.open("rb") as volume, (part / DATA).open("wb") as data, (part / INDEX).open("wb") as index:
+        with source.open("rb") as volume, _made(part / DATA, "wb") as data, _made(part / INDEX, "wb") as index:
             for number, block in enumerate(_blocks(volume, size_bytes)):
                 if should_stop():
                     raise BackendFault("The backup was stopped.")
@@ -91,7 +93,7 @@ class Archive:
                 file.flush()
                 os.fsync(file.fileno())
         manifest = Manifest(backup_id, volume_id, size_bytes, parent_id, compression, stored)
-        with (part / MANIFEST).open("w") as told:
+        with _made(part / MANIFEST, "w") as told:
             json.dump(asdict(manifest), told)
             told.flush()
             os.fsync(told.fileno())
@@ -216,6 +218,11 @@ def _is_hole(file: IO[bytes], offset: int) -> bool:
         if err.errno == errno.EINVAL:  # a device: it has no holes to tell of
             return False
         raise
+
+
+def _made(path: Path, mode: str) -> IO[Any]:
+    """A new file that its owner alone may read."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _sync_folder(path: Path) -> None:

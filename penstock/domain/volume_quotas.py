@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from penstock.domain.quotas import UNLIMITED, Usage
 from penstock.errors import QuotaExceeded
@@ -39,6 +40,30 @@ class Counted:
 
 
 Limits = dict[Counted, int]
+
+OPTIONS = {  # by which options a limit is given that nobody set otherwise
+    VolumeResource.VOLUMES: "quota_volumes",
+    VolumeResource.SNAPSHOTS: "quota_snapshots",
+    VolumeResource.GIGABYTES: "quota_gigabytes",
+    VolumeResource.PER_VOLUME_GIGABYTES: "per_volume_size_limit",
+    VolumeResource.BACKUPS: "quota_backups",
+    VolumeResource.BACKUP_GIGABYTES: "quota_backup_gigabytes",
+    VolumeResource.GROUPS: "quota_groups",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRules:
+    """What the configuration says of quotas: limits, and whether the size of snapshots counts."""
+
+    limits: Limits
+    counts_snapshot_gib: bool = True
+
+
+def configured(options: Mapping[str, Any]) -> QuotaRules:
+    """The rules that these options, by name, make."""
+    limits = {Counted(resource): int(options[option]) for resource, option in OPTIONS.items()}
+    return QuotaRules(limits, counts_snapshot_gib=not options["no_snapshot_gb_quota"])
 
 
 @dataclass(frozen=True, slots=True)

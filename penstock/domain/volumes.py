@@ -13,7 +13,8 @@ from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTy
 
 READONLY = "readonly"  # admin metadata: ``True`` lets nobody attach it to write
 ATTACHED_MODE = "attached_mode"  # admin metadata: the mode of the last attachment
-TEMPORARY = "temporary"  # admin metadata: made by the product for the time of one operation
+TEMPORARY = "temporary"  # admin metadata: made by the product for an operation of its own
+INTERNAL_PROJECT = ProjectId("penstock-internal")  # has what serves all projects, and no users
 
 
 class VolumeStatus(StrEnum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,7 +27,8 @@ Seen = tuple[int, int, int]
 class DirectoryImages:
     """The images of `folder`: files with a known suffix, each with a record ``<file>.json`` beside it or none.
 
-    Images made here are ``<id>.<format>``; an image without a record is everybody's.
+    Images made here are ``<id>.<format>``; an image without a record is everybody's to use, through us: a folder and
+    files made here are for their owner alone, because they may be of private volumes.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -121,6 +121,7 @@ class DirectoryImages:
             _sparse_copy(data, beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
+        beside.chmod(0o600)
         beside.replace(path)
         with self._guard:
             self._verified[path] = _seen(path)
@@ -167,10 +168,11 @@ class DirectoryImages:
         return self._folder / f"{image.id}.{image.disk_format}"
 
     def _keep(self, path: Path, image: ImageModel) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         record = path.with_name(path.name + SUFFIX)
         beside = record.with_name(f".{record.name}.new")
-        beside.write_text(text_of(image))
+        with open(beside, "w", opener=_owners_only) as file:
+            file.write(text_of(image))
         beside.replace(record)
 
     def _check_owner(self, context: Context, image: ImageModel) -> None:
@@ -192,9 +194,16 @@ def _seen(path: Path) -> Seen:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
+def _owners_only(path: str, flags: int) -> int:
+    """A file for its owner alone, also when it was there already."""
+    file = os.open(path, flags, 0o600)
+    os.fchmod(file, 0o600)
+    return file
+
+
 def _sparse_copy(source: Path, target: Path) -> None:
-    """Copy a file, its holes as holes."""
-    with source.open("rb") as reading, target.open("wb") as writing:
+    """Copy a file, its holes as holes; nobody else may read the copy."""
+    with source.open("rb") as reading, open(target, "wb", opener=_owners_only) as writing:
         size = source.stat().st_size
         writing.truncate(size)
         at = 0
@@ -211,4 +220,3 @@ def _sparse_copy(source: Path, target: Path) -> None:
                 writing.write(chunk)
                 at += len(chunk)
         writing.flush()
-        shutil.copymode(source, target)

@@ -9,14 +9,25 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 
 from penstock.domain.backups import BackupStatus
 from penstock.domain.quotas import Usage
-from penstock.domain.volume_quotas import Counted, Limits, VolumeResource, VolumeUsage
+from penstock.domain.volume_quotas import (
+    TYPED,
+    Counted,
+    Limits,
+    QuotaRules,
+    VolumeResource,
+    VolumeUsage,
+    check_fits,
+)
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import VolumeStatus
+from penstock.store import volume_types
 from penstock.store.backup_schema import volume_backups
+from penstock.store.database import hold
 from penstock.store.volume_group_schema import volume_groups
 from penstock.store.volume_schema import volume_quotas, volume_snapshots, volumes
 
 CLASS, PROJECT = "class", "project"
+DEFAULT_CLASS = "default"
 
 # Asked before every create: built once.
 _SIZE = case((volumes.c.size_target_gib > volumes.c.size_gib, volumes.c.size_target_gib), else_=volumes.c.size_gib)
@@ -100,6 +111,33 @@ def usage(tx: Connection, project_id: str, *, counts_snapshot_gib: bool) -> Volu
     add(VolumeResource.BACKUP_GIGABYTES, None, gib, new_gib)
     found[Counted(VolumeResource.GROUPS)] = Usage(int(tx.execute(_GROUPS, of).scalar_one()))
     return VolumeUsage(found)
+
+
+def class_limits(tx: Connection, rules: QuotaRules, name: str) -> Limits:
+    """The limits of a class, set or configured."""
+    return {**rules.limits, **limits(tx, CLASS, name)}
+
+
+def project_limits(tx: Connection, rules: QuotaRules, project_id: str) -> Limits:
+    """The limits that hold for the project: its own, else those of the class ``default``, else the configured ones."""
+    return {**class_limits(tx, rules, DEFAULT_CLASS), **limits(tx, PROJECT, project_id)}
+
+
+def check(
+    tx: Connection, rules: QuotaRules, project_id: str, type_id: str | None, more: Mapping[VolumeResource, int]
+) -> None:
+    """Raise QuotaExceeded unless `more` fits the project's quota, and its quota of that type, in this transaction.
+
+    `more` holds additions; for PER_VOLUME_GIGABYTES the whole size. Holds the project's quota until the transaction
+    ends, so that two requests cannot both take what is left.
+    """
+    hold(tx, f"volume quota {project_id}")
+    used = usage(tx, project_id, counts_snapshot_gib=rules.counts_snapshot_gib)
+    wanted = {Counted(resource): amount for resource, amount in more.items()}
+    if type_id is not None:
+        wanted |= {Counted(resource, type_id): more[resource] for resource in TYPED if resource in more}
+    names = volume_types.names(tx) if type_id is not None else {}
+    check_fits(project_limits(tx, rules, project_id), used, wanted, names.get(type_id or ""))
 
 
 def _text(counted: Counted) -> str:

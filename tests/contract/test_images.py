@@ -357,6 +357,19 @@ def test_whose_images_they_are(images: DirectoryImages) -> None:
     assert [image.name for image in images.images(ADMIN)] == ["mine"]
 
 
+def test_what_is_made_here_is_read_by_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    images = DirectoryImages(folder, ManualClock())
+    image = images.create(user("mine"), {"name": "mine", "disk_format": "raw"})
+    data = tmp_path / "data"
+    data.write_bytes(b"secret of the volume")
+    data.chmod(0o644)
+    images.update(user("mine"), image.id, {}, data)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_names_cannot_leave_the_folder(images: DirectoryImages, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(Invalid):
         images.create(ADMIN, {"id": "../../etc/cron.d/x"})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.domain.volumes import INTERNAL_PROJECT, Volume, VolumeStatus
 from penstock.errors import Fault, Invalid, NotFound, Unavailable
 from penstock.images.directory import DirectoryImages
 from penstock.images.errors import ImageNotFound, ImageTooBig
@@ -197,6 +198,9 @@ def test_later_volumes_of_an_image_are_clones(tmp_path: Path) -> None:
     assert (site.content(first.id), site.content(second.id)) == (b"debian.q", b"debian.q")
     (cached,) = site.cached()
     assert (cached.size_gib, cached.status) == (1, VolumeStatus.AVAILABLE)
+    assert cached.project_id == INTERNAL_PROJECT
+    with pytest.raises(NotFound):
+        lifecycle.delete(site.plane, OWNER, cached.id)
     names = {item.line[0] for item in listing.list_shown(site.plane, OWNER, VolumeFilter(), KeysetPage()).items}
     assert cached.id not in names
     assert len(names) == 2
@@ -239,9 +243,20 @@ def test_a_volume_becomes_an_image_of_which_volumes_are_made(site: ImagePlane, d
     assert (again.status, site.content(again.id)) == (VolumeStatus.AVAILABLE, b"debian.q")
 
 
-def test_an_upload_that_fails_leaves_no_image_and_the_volume_as_it_was(site: ImagePlane) -> None:
+def test_an_image_of_a_volume_is_protected_when_it_is_whole_and_read_by_nobody_else(site: ImagePlane) -> None:
     volume = made(site, an_image(site.folder))
-    image_id = images.upload(site.plane, OWNER, volume.id, NewImage("mine")).image_id
+    image_id = images.upload(site.plane, OWNER, volume.id, NewImage("mine", protected=True)).image_id
+    site.work()
+    found = site.images.show(OWNER, image_id)
+    assert (found.status, found.protected) == ("active", True)
+    files = [path for path in (site.folder / "state" / "images").iterdir() if path.name.startswith(image_id)]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("protected", [False, True])
+def test_an_upload_that_fails_leaves_no_image_and_the_volume_as_it_was(site: ImagePlane, protected: bool) -> None:
+    volume = made(site, an_image(site.folder))
+    image_id = images.upload(site.plane, OWNER, volume.id, NewImage("mine", protected=protected)).image_id
     Path(site.files.local_path(site.manager.records.volume(volume.id))).unlink()
     site.work()
     assert site.show(volume.id).status is VolumeStatus.AVAILABLE

@@ -92,6 +92,15 @@ def test_a_chain_of_backups_gives_every_state_back(site: BackupPlane) -> None:
     assert quotas.show(site.plane, "p1")["backups"].usage == Usage(0)
 
 
+def test_a_backup_is_read_by_nobody_else(site: BackupPlane) -> None:
+    volume = made(site)
+    write(site, volume, 0, b"of the volume")
+    back_up(site, volume)
+    made_here = [site.archive_folder, *site.archive_folder.rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in made_here if path.is_dir()} == {0o700}
+    assert [path.stat().st_mode & 0o777 for path in made_here if path.is_file()] == [0o600] * 3
+
+
 def test_a_restore_replaces_what_was_there(site: BackupPlane) -> None:
     volume = made(site)
     backup = back_up(site, volume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +26,7 @@ from penstock.store.keyset import KeysetPage
 from penstock.store.schema import metadata
 from penstock.store.volumes import VolumeFilter
 from penstock.volume.drivers.dummy_records import SnapshotRecord, VolumeRecord
+from penstock.volume.manager.temporary import migration_target
 from tests.local_files import GIB, LocalFiles
 from tests.simulation.trouble import Died, MortalDatabase
 from tests.simulation.volumes.test_every_step import OnceAt
@@ -90,6 +92,36 @@ def test_what_is_not_there_is_an_error_to_be_unmanaged(site: VolumePlane) -> Non
     assert rows(site) == []
 
 
+def test_what_is_taken_over_counts_and_has_to_fit(site: VolumePlane) -> None:
+    site.conf.set_override("quota_gigabytes", 9)
+    site.storage.volumes["large"] = VolumeRecord(None, "a", 7, ["x"], {"s": SnapshotRecord(None, 2, [])})
+    site.storage.volumes["more"] = VolumeRecord(None, "a", 7, ["x"], {})
+    site.storage.volumes["small"] = VolumeRecord(None, "a", 2, ["x"], {"s": SnapshotRecord(None, 2, [])})
+    small = manage.manage_volume(site.plane, OWNER, ExistingVolume("host@dummy#a", {"source-name": "small"}))
+    large = manage.manage_volume(site.plane, OWNER, ExistingVolume("host@dummy#a", {"source-name": "large"}))
+    more = manage.manage_volume(site.plane, OWNER, ExistingVolume("host@dummy#a", {"source-name": "more"}))
+    site.work()
+    assert [shown(site, one.id).size_gib for one in (small, large)] == [2, 7]
+    assert shown(site, more.id).status is VolumeStatus.ERROR_MANAGING
+    assert "more" in site.storage.volumes  # it was left alone
+    assert len(messages.list_about_volumes(site.plane, OWNER, KeysetPage(), {}, {})) == 1
+    site.conf.set_override("quota_gigabytes", 100)
+    site.conf.set_override("per_volume_size_limit", 6)
+    too_large = manage.manage_volume(site.plane, OWNER, ExistingVolume("host@dummy#a", {"source-name": "more"}))
+    site.work()
+    assert shown(site, too_large.id).status is VolumeStatus.ERROR_MANAGING
+
+
+def test_a_snapshot_that_is_taken_over_has_to_fit_by_its_own_size(site: VolumePlane) -> None:
+    site.conf.set_override("quota_gigabytes", 10)
+    site.storage.volumes["old"] = VolumeRecord(None, "a", 2, ["x"], {"s": SnapshotRecord(None, 9, [])})
+    volume = manage.manage_volume(site.plane, OWNER, ExistingVolume("host@dummy#a", {"source-name": "old"}))
+    site.work()
+    snapshot = manage.manage_snapshot(site.plane, OWNER, ExistingSnapshot(volume.id, {"source-name": "s"}))
+    site.work()
+    assert snapshots.get(site.plane, OWNER, snapshot.id).status is VolumeSnapshotStatus.ERROR_MANAGING
+
+
 def test_a_service_that_is_not_there_is_told(site: VolumePlane) -> None:
     with pytest.raises(NotFound, match="no enabled volume service"):
         manage.list_manageable_volumes(site.plane, ADMIN, "host@other", ManageablePage())
@@ -146,6 +178,7 @@ class TwoFolders(LocalFiles):
 
     failing: str | None = None
     supported_types = True
+    after_copy: Callable[[], None] | None = None
 
     def _update_volume_stats(self) -> None:
         super()._update_volume_stats()
@@ -155,6 +188,8 @@ class TwoFolders(LocalFiles):
         ]
 
     def after_volume_copy(self, context: Any, src_vol: Any, dest_vol: Any, remote: str | None = None) -> None:
+        if self.after_copy is not None:
+            self.after_copy()
         if self.failing == "away":
             raise Unavailable("away")
         if self.failing == "broken":
@@ -231,6 +266,29 @@ def test_a_copy_that_fails_leaves_the_volume_where_it_is(files: FilesPlane, fail
     )
     assert list(files.folder.iterdir()) == [old]
     assert [row.id for row in rows(files)] == [volume.id]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_copy_that_is_being_deleted_does_not_take_the_place(files: FilesPlane, is_gone: bool) -> None:
+    volume = made(files, size_gib=1)
+    old = written(files, volume)
+
+    def delete_the_copy() -> None:
+        with files.database.begin() as tx:
+            target = migration_target(tx, volume.id)
+            assert target is not None
+            if is_gone:
+                volume_rows.delete_volume(tx, target.id)
+            else:
+                volume_rows.move(tx, target, VolumeEvent.FORCE_DELETE, now=files.clock.utc())
+
+    files.driver.after_copy = delete_the_copy  # type: ignore[attr-defined]
+    retyping.migrate(files.plane, ADMIN, volume.id, other_pool(volume))
+    files.work()
+    seen = shown(files, volume.id)
+    assert (seen.host, seen.name_id, seen.migration_status) == (volume.host, None, MigrationStatus.ERROR)
+    assert seen.status is VolumeStatus.AVAILABLE
+    assert old.exists()
 
 
 def test_another_type_elsewhere_when_the_policy_allows_it(files: FilesPlane) -> None:

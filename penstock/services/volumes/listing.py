@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from penstock.context import RequestContext
 from penstock.domain.attachments import AttachStatus
 from penstock.domain.volumes import Volume
 from penstock.services.control_plane import ControlPlane
-from penstock.services.volumes.visibility import missing_volume, owns
+from penstock.services.volumes.visibility import is_hidden, missing_volume, owns
 from penstock.store import volume_lines, volume_types, volumes
 from penstock.store.database import Transaction
 from penstock.store.keyset import KeysetPage
@@ -23,6 +24,7 @@ _ID = COLUMNS.index("id")
 _TYPE_ID = COLUMNS.index("volume_type_id")
 _ATTACHED = COLUMNS.index("attach_status")
 _PROJECT = COLUMNS.index("os-vol-tenant-attr:tenant_id")
+_ADMIN_METADATA = COLUMNS.index("admin_metadata")
 
 
 class Shown(NamedTuple):
@@ -53,7 +55,7 @@ def show(plane: ControlPlane, context: RequestContext, volume_id: str) -> Shown:
     """The volume as it is shown. Raises NotFound."""
     with plane.database.read() as tx:
         line = volume_lines.line_by_id(tx, volume_id)
-        if line is None or not owns(context, line[_PROJECT]):
+        if line is None or not owns(context, line[_PROJECT]) or is_hidden(context, _notes(line)):
             raise missing_volume(volume_id)
         return _beside(tx, [line])[0]
 
@@ -102,9 +104,16 @@ def list_names(
 
 
 def _own(context: RequestContext, wanted: VolumeFilter) -> VolumeFilter:
-    """What the product made for an operation of its own is nobody's to see, unless they ask for it by name."""
-    hidden = True if wanted.uses_quota is None else wanted.uses_quota
-    return replace(wanted, project_id=context.project_id, uses_quota=hidden)
+    """What the product made for an operation of its own counts for no quota and is not in a list. Of these a project
+    has none; an administrator sees them by asking for them (``consumes_quota=false``)."""
+    if wanted.uses_quota is False and not context.is_admin:
+        return replace(wanted, project_id=context.project_id, ids=())
+    return replace(wanted, project_id=context.project_id, uses_quota=wanted.uses_quota is not False)
+
+
+def _notes(line: VolumeLine) -> Collection[str]:
+    found: dict[str, str] = json.loads(line[_ADMIN_METADATA] or "{}")
+    return found
 
 
 def _beside(tx: Transaction, lines: Sequence[VolumeLine]) -> list[Shown]:

@@ -18,6 +18,7 @@ from penstock.domain.volume_quotas import (
     VolumeResource,
     VolumeUsage,
     check_fits,
+    configured,
     named,
 )
 from penstock.errors import Invalid
@@ -25,17 +26,6 @@ from penstock.services.control_plane import ControlPlane
 from penstock.store import volume_quotas as rows
 from penstock.store import volume_types
 from penstock.store.database import Transaction, hold
-
-DEFAULT_CLASS = "default"
-OPTIONS = {
-    VolumeResource.VOLUMES: "quota_volumes",
-    VolumeResource.SNAPSHOTS: "quota_snapshots",
-    VolumeResource.GIGABYTES: "quota_gigabytes",
-    VolumeResource.PER_VOLUME_GIGABYTES: "per_volume_size_limit",
-    VolumeResource.BACKUPS: "quota_backups",
-    VolumeResource.BACKUP_GIGABYTES: "quota_backup_gigabytes",
-    VolumeResource.GROUPS: "quota_groups",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +44,7 @@ def check(
     `more` holds additions; for PER_VOLUME_GIGABYTES the whole size. Holds the project's quota until the transaction
     ends, so that two requests cannot both take what is left.
     """
-    hold(tx, f"volume quota {project_id}")
-    limits, used = _limits(tx, plane, project_id), _usage(tx, plane, project_id)
-    wanted = {Counted(resource): amount for resource, amount in more.items()}
-    if type_id is not None:
-        wanted |= {Counted(resource, type_id): more[resource] for resource in TYPED if resource in more}
-    names = volume_types.names(tx) if type_id is not None else {}
-    check_fits(limits, used, wanted, names.get(type_id or ""))
+    rows.check(tx, configured(plane.conf), project_id, type_id, more)
 
 
 def check_type(
@@ -81,7 +65,7 @@ def show(plane: ControlPlane, project_id: str) -> dict[str, VolumeQuotaLine]:
 
 def defaults(plane: ControlPlane) -> dict[str, int]:
     """The limits, by published name, of a project for which nothing is set."""
-    return class_limits(plane, DEFAULT_CLASS)
+    return class_limits(plane, rows.DEFAULT_CLASS)
 
 
 def update(plane: ControlPlane, project_id: str, limits: Mapping[str, int]) -> dict[str, VolumeQuotaLine]:
@@ -134,12 +118,11 @@ def _usage(tx: Transaction, plane: ControlPlane, project_id: str) -> VolumeUsage
 
 
 def _limits(tx: Transaction, plane: ControlPlane, project_id: str) -> Limits:
-    return {**_class_limits(tx, plane, DEFAULT_CLASS), **rows.limits(tx, rows.PROJECT, project_id)}
+    return rows.project_limits(tx, configured(plane.conf), project_id)
 
 
 def _class_limits(tx: Transaction, plane: ControlPlane, name: str) -> Limits:
-    configured = {Counted(resource): int(plane.conf[option]) for resource, option in OPTIONS.items()}
-    return {**configured, **rows.limits(tx, rows.CLASS, name)}
+    return rows.class_limits(tx, configured(plane.conf), name)
 
 
 def _all(names: Mapping[str, str]) -> list[Counted]:

@@ -167,6 +167,10 @@ def list_snapshots(
     """
     if not all_projects:
         wanted = replace(wanted, project_id=context.project_id)
+    if not context.is_admin:
+        if wanted.uses_quota is False:  # the product's own: not a user's to see
+            return ListedVolumeSnapshots([], 0 if with_count else None)
+        wanted = replace(wanted, uses_quota=True)
     with plane.database.read() as tx:
         found = volume_snapshots.list_snapshots(tx, wanted, page)
         count = volume_snapshots.count_snapshots(tx, wanted) if with_count else None

@@ -1,19 +1,21 @@
 """Whose volumes, snapshots and attachments a caller may see and change: a project's own, an administrator's all.
 
-What a caller may not see does not exist for it (404). Who will write asks a ``*_to_change`` before anything else: what
-it then reads of the volume, its snapshots and its attachments stays so until its transaction ends. Locks are taken in
-one order: group, volumes by id, quota, placement.
+What a caller may not see does not exist for it (404), and neither does what the product made for an operation of its
+own: an administrator may look at such a volume (a migration's target), nobody may change one.
+
+Who will write asks a ``*_to_change`` before anything else: what it then reads of the volume, its snapshots and its
+attachments stays so until its transaction ends. Locks are taken in one order: group, volumes by id, quota, placement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from penstock.context import RequestContext
 from penstock.domain.attachments import Attachment
 from penstock.domain.volume_groups import VolumeGroup
 from penstock.domain.volume_snapshots import VolumeSnapshot
-from penstock.domain.volumes import Volume
+from penstock.domain.volumes import TEMPORARY, Volume
 from penstock.errors import NotFound
 from penstock.services.visibility import owner_of, owns
 from penstock.store import attachments, volume_groups, volume_snapshots, volumes
@@ -23,6 +25,7 @@ __all__ = [
     "attachment_to_change",
     "hold_group",
     "hold_volumes",
+    "is_hidden",
     "missing_volume",
     "own_attachment",
     "own_group",
@@ -30,17 +33,31 @@ __all__ = [
     "own_volume_snapshot",
     "owner_of",
     "owns",
+    "seen_volume",
     "snapshot_to_change",
     "volume_to_change",
 ]
 
 
 def own_volume(tx: Transaction, context: RequestContext, volume_id: str) -> Volume:
-    """The volume. Raises NotFound, also for other projects' volumes."""
+    """The volume. Raises NotFound, also for other projects' volumes and the product's own."""
     volume = volumes.get(tx, volume_id)
-    if volume is None or not owns(context, volume.project_id):
+    if volume is None or not owns(context, volume.project_id) or TEMPORARY in volume.admin_metadata:
         raise missing_volume(volume_id)
     return volume
+
+
+def seen_volume(tx: Transaction, context: RequestContext, volume_id: str) -> Volume:
+    """The volume, to look at only: an administrator sees the product's own too. Raises NotFound."""
+    volume = volumes.get(tx, volume_id)
+    if volume is None or not owns(context, volume.project_id) or is_hidden(context, volume.admin_metadata):
+        raise missing_volume(volume_id)
+    return volume
+
+
+def is_hidden(context: RequestContext, admin_metadata: Collection[str]) -> bool:
+    """Is a volume with these notes the product's own, and the caller no administrator?"""
+    return TEMPORARY in admin_metadata and not context.is_admin
 
 
 def missing_volume(volume_id: str) -> NotFound:
@@ -64,9 +81,9 @@ def volume_to_change(tx: Transaction, context: RequestContext, volume_id: str) -
 
 
 def own_volume_snapshot(tx: Transaction, context: RequestContext, snapshot_id: str) -> VolumeSnapshot:
-    """The snapshot. Raises NotFound, also for other projects' snapshots."""
+    """The snapshot. Raises NotFound, also for other projects' snapshots and the product's own."""
     snapshot = volume_snapshots.get(tx, snapshot_id)
-    if snapshot is None or not owns(context, snapshot.project_id):
+    if snapshot is None or not owns(context, snapshot.project_id) or not snapshot.uses_quota:
         raise NotFound(f"There is no snapshot {snapshot_id[:64]}.")
     return snapshot
 

@@ -9,7 +9,7 @@ from penstock.context import RequestContext
 from penstock.domain.volumes import READONLY, Volume
 from penstock.errors import NotFound
 from penstock.services.control_plane import ControlPlane
-from penstock.services.volumes.visibility import own_volume, volume_to_change
+from penstock.services.volumes.visibility import own_volume, seen_volume, volume_to_change
 from penstock.store import volumes
 from penstock.store.notes import Notes
 from penstock.store.volumes import VolumeFilter, VolumeSummary
@@ -44,7 +44,7 @@ class VolumeChange:
 def get(plane: ControlPlane, context: RequestContext, volume_id: str) -> Volume:
     """The volume with its attachments and metadata. Raises NotFound."""
     with plane.database.read() as tx:
-        return own_volume(tx, context, volume_id)
+        return seen_volume(tx, context, volume_id)
 
 
 def summary(

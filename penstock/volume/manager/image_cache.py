@@ -14,7 +14,7 @@ import structlog
 from penstock.context import admin_context
 from penstock.domain.operations import Call
 from penstock.domain.volume_lifecycle import VolumeEvent
-from penstock.domain.volumes import Volume, VolumeStatus, driver_values
+from penstock.domain.volumes import INTERNAL_PROJECT, Volume, VolumeStatus, driver_values
 from penstock.errors import Fault
 from penstock.images.model import ImageModel
 from penstock.operations.driver_calls import driver_call
@@ -62,7 +62,7 @@ def remember(backend: VolumeBackend, volume_id: str, image: ImageModel) -> None:
         known = volumes.by_admin_metadata(tx, CACHED_IMAGE, key)
         if known is not None and known.status is not VolumeStatus.ERROR:
             return
-        entry = temporary(volume, now=backend.now(), notes={CACHED_IMAGE: key})
+        entry = temporary(volume, now=backend.now(), notes={CACHED_IMAGE: key}, project_id=INTERNAL_PROJECT)
         volumes.insert_volume(tx, entry)
         source, model = volume_model(tx, backend, volume), volume_model(tx, backend, entry)
     try:

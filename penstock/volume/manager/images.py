@@ -96,11 +96,15 @@ def upload(backend: VolumeBackend, context: RequestContext, volume_id: str, imag
         service = _service(backend)
         with driver_call("be given an image to fill"):
             try:
-                service.show(caller, image_id)
+                made = service.show(caller, image_id)
             except (ImageNotFound, NotFound):
-                service.create(caller, image_meta)
-        with backend.copying(), driver_call("copy volumes to images"):
-            backend.driver.copy_volume_to_image(caller, model, service, dict(image_meta))
+                made = service.create(caller, {**image_meta, "protected": False})
+        if made.status != "active":  # an attempt that died later than its copy left it whole
+            with backend.copying(), driver_call("copy volumes to images"):
+                backend.driver.copy_volume_to_image(caller, model, service, {**image_meta, "protected": False})
+        if image_meta.get("protected"):  # last: what is protected could not be withdrawn
+            with driver_call("protect images"):
+                service.update(caller, image_id, {"protected": True})
     except Fault as fault:
         if is_final(fault):
             _withdraw(backend, caller, image_id)

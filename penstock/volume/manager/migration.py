@@ -90,10 +90,16 @@ def copied(backend: VolumeBackend, context: RequestContext, volume: Volume, host
 
 
 def swap(tx: Transaction, backend: VolumeBackend, context: RequestContext, volume_id: str) -> Volume | None:
-    """Let the volume and its copy change places, and queue the deletion of what it was; returns the volume then."""
+    """Let the volume and its copy change places, and queue the deletion of what it was; returns the volume then.
+
+    Raises BackendFault when the copy is not there to be used any more: the volume stays what it was.
+    """
     volume, target = volumes.get(tx, volume_id), migration_target(tx, volume_id)
-    if volume is None or target is None:
-        return volume
+    if volume is None:
+        return None
+    if target is None or target.status is not VolumeStatus.AVAILABLE:
+        state = "gone" if target is None else f"'{target.status}'"
+        raise BackendFault(f"The copy of volume {volume_id} is {state}: it cannot take the volume's place.")
     now = backend.now()
     of_target: dict[str, Any] = {name: getattr(target, name) for name in SWAPPED}
     of_volume: dict[str, Any] = {name: getattr(volume, name) for name in SWAPPED}

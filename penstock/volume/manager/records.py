@@ -11,7 +11,7 @@ from penstock.domain.operations import Call, OperationState
 from penstock.domain.pools import service_host
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
+from penstock.domain.volumes import INTERNAL_PROJECT, TEMPORARY, Volume, VolumeStatus
 from penstock.errors import Unavailable
 from penstock.ids import AttachmentId, OperationId, VolumeSnapshotId, new_id
 from penstock.operations.attempt import current
@@ -178,7 +178,7 @@ def _connection(volume: Volume, connector: Connector, now: datetime) -> Attachme
     return Attachment(
         id=AttachmentId(new_id()),
         volume_id=volume.id,
-        project_id=volume.project_id,
+        project_id=INTERNAL_PROJECT if TEMPORARY in volume.admin_metadata else volume.project_id,
         instance_uuid=None,
         attached_host=None,
         mountpoint=None,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from penstock.domain.attachments import AttachStatus
 from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
-from penstock.ids import VolumeId, new_id
+from penstock.ids import ProjectId, VolumeId, new_id
 from penstock.store import volumes
 from penstock.store.database import Transaction
 
@@ -23,11 +23,13 @@ def temporary(
     size_gib: int | None = None,
     host: str | None = None,
     notes: Mapping[str, str] | None = None,
+    project_id: ProjectId | None = None,
 ) -> Volume:
-    """The row of a volume of the type of `like`, where that is unless `host` says another pool; ``creating``."""
+    """The row of a volume of the type of `like`, ``creating``: on its pool and of its project, unless told."""
     return replace(
         like,
         id=VolumeId(new_id()),
+        project_id=project_id or like.project_id,
         name_id=None,
         name=None,
         description=None,
