@@ -33,7 +33,7 @@ def choose(host: Host, preference: str) -> Chosen | None:
     chosen = Chosen(LioIscsi(host), shows_some=True) if preference == LIO else Chosen(TgtIscsi(host), shows_some=False)
     chosen.exports.verify()
     if not chosen.shows_some:
-        log.warning("appliance.no_masking", why="tgtd shows every LUN of a target to all its initiators")
+        log.warning("appliance.no_masking", why="with tgtd all LUNs of a target are for the same initiator groups")
     return chosen
 
 

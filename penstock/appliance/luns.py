@@ -91,6 +91,8 @@ def create(site: Site, pool: str, project: str, arguments: Arguments) -> dict[st
     groups = presented_groups(site, arguments)
     arguments.end()
     with site.changing:
+        if groups:
+            presenting.check_masks(site, dataset, properties[TARGET_GROUP], groups)
         _clear_unfinished(site, dataset)
         site.medium.create(dataset, properties, size_bytes=size_bytes, block_bytes=block_bytes, is_sparse=is_sparse)
         if groups:
@@ -150,6 +152,7 @@ def change(site: Site, pool: str, dataset: Dataset, arguments: Arguments) -> dic
     arguments.end()
     with site.changing:
         lun = find(site, dataset)
+        _check_masks(site, lun, target_group, groups)
         if size_bytes is not None:
             _resize(site, lun, size_bytes)
         if properties:
@@ -161,6 +164,12 @@ def change(site: Site, pool: str, dataset: Dataset, arguments: Arguments) -> dic
         elif lun.groups and (size_bytes is not None or target_group is not None or target != dataset):
             presenting.refresh(site)
     return view(site, pool, find(site, target))
+
+
+def _check_masks(site: Site, lun: Lun, target_group: str | None, groups: tuple[str, ...] | None) -> None:
+    if target_group is not None or groups is not None:
+        shown_to = lun.groups if groups is None else groups
+        presenting.check_masks(site, lun.dataset, target_group or lun.target_group, shown_to)
 
 
 def _resize(site: Site, lun: Lun, size_bytes: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 
 from penstock.appliance import luns, san
-from penstock.appliance.faults import OverLimit
+from penstock.appliance.faults import Denied, InvalidArgument, OverLimit
 from penstock.appliance.lun_values import DEFAULT_GROUP, NUMBER, Lun
 from penstock.appliance.site import Site
+from penstock.errors import Invalid, Unsupported
 from penstock.exports import iscsi
 from penstock.zfs.names import Dataset
 
@@ -38,6 +39,38 @@ def present(site: Site, lun: Lun, groups: tuple[str, ...]) -> None:
     refresh(site)
 
 
+def check_masks(site: Site, dataset: Dataset, target_group: str, groups: tuple[str, ...]) -> None:
+    """Whether the LUN of `dataset` can be shown to `groups` and nobody else, there. Raises Denied.
+
+    A server that cannot show an initiator some LUNs of a target only would show it all of them.
+    """
+    row = site.records.get(san.TARGET_GROUP, target_group)
+    if row is not None and groups and not site.may_mix:
+        others = [(lun.target_group, lun.groups) for lun in shown(site) if lun.dataset != dataset]
+        _check_alike(site.records.all(san.TARGET_GROUP), row["targets"], [*others, (target_group, groups)])
+
+
+def check_target_group(site: Site, name: str, targets: list[str]) -> None:
+    """The same for the LUNs of the group `name`, should it have these targets."""
+    if not site.may_mix:
+        rows = {**site.records.all(san.TARGET_GROUP), name: {"targets": targets}}
+        _check_alike(rows, targets, [(lun.target_group, lun.groups) for lun in shown(site)])
+
+
+def _check_alike(
+    rows: Mapping[str, Mapping[str, Any]], targets: Iterable[str], visible: Iterable[tuple[str, tuple[str, ...]]]
+) -> None:
+    known = list(visible)
+    for iqn in targets:
+        here = {frozenset(groups) for of, groups in known if of in rows and iqn in rows[of]["targets"]}
+        if len(here) > 1:
+            raise Denied(
+                f"the target {iqn} would have LUNs for different initiator groups, and this iSCSI server (tgt) shows "
+                "every LUN of a target to all its initiators; take another target group, a server that masks LUNs "
+                "(LIO), or [appliance] tgt_unmasked = True"
+            )
+
+
 def _free_number(site: Site) -> int:
     taken = {lun.number for lun in shown(site)}
     free = next((n for n in range(FIRST_NUMBER, iscsi.MAX_LUN + 1) if n not in taken), None)
@@ -47,26 +80,56 @@ def _free_number(site: Site) -> int:
 
 
 def refresh(site: Site, *, without: frozenset[Dataset] = frozenset()) -> None:
-    """Put in force what is kept, but for the LUNs of `without`. Safe to repeat. Raises Unavailable."""
+    """Put in force what is kept, but for the LUNs of `without`. Safe to repeat. Raises Unavailable.
+
+    What no server could hold is left out and told in the log: it keeps nobody else's LUNs from being shown or hidden.
+    """
     if site.exports is None:
         return
     visible = [lun for lun in shown(site) if lun.dataset not in without]
-    site.exports.apply([_target(site, iqn, row, visible) for iqn, row in site.records.all(san.TARGET).items()])
+    rows = site.records.all(san.TARGET)
+    site.exports.apply([_target(site, iqn, row, visible) for iqn, row in rows.items() if _can_be_served(site, iqn)])
+
+
+def _can_be_served(site: Site, iqn: str) -> bool:
+    try:
+        check_target(site, iqn)
+    except InvalidArgument as fault:
+        log.warning("appliance.target_left_out", target=iqn, why=fault.message)
+        return False
+    return True
 
 
 def _target(site: Site, iqn: str, row: Mapping[str, Any], visible: Iterable[Lun]) -> iscsi.IscsiTarget:
     groups = [name for name, group in site.records.all(san.TARGET_GROUP).items() if iqn in group["targets"]]
-    here = [lun for lun in visible if lun.target_group in groups and lun.number is not None]
+    here = [lun for lun in visible if lun.target_group in groups and lun.number is not None and _lun(lun) is not None]
+    if here and not site.may_mix:
+        first = min(here, key=lambda lun: lun.number or 0)
+        for lun in here:
+            if set(lun.groups) != set(first.groups):  # kept so by another server, or while it was allowed
+                log.warning(
+                    "appliance.lun_not_shown", lun=str(lun.dataset), target=iqn, why="other groups, and no masks"
+                )
+        here = [lun for lun in here if set(lun.groups) == set(first.groups)]
     numbers: dict[str, set[int]] = {}
     for lun in here:
         for name in _initiators_of(site, lun, is_open=all(lun.groups == (DEFAULT_GROUP,) for lun in here)):
             numbers.setdefault(name, set()).add(lun.number or 0)
+    allowed = [_initiator(site, row, name, numbers[name]) for name in sorted(numbers)]
     return iscsi.IscsiTarget(
         iqn=iqn,
-        luns=tuple(iscsi.Lun(lun.number or 0, lun.path, lun.guid) for lun in here),
-        initiators=tuple(_initiator(site, row, name, numbers[name]) for name in sorted(numbers)),
+        luns=tuple(found for found in map(_lun, here) if found is not None),
+        initiators=tuple(one for one in allowed if one is not None),
         portals=site.portals,
     )
+
+
+def _lun(lun: Lun) -> iscsi.Lun | None:
+    try:
+        return iscsi.Lun(lun.number or 0, lun.path, lun.guid)
+    except Invalid as fault:
+        log.warning("appliance.lun_not_shown", lun=str(lun.dataset), why=fault.message)
+        return None
 
 
 def _initiators_of(site: Site, lun: Lun, *, is_open: bool) -> set[str]:
@@ -80,13 +143,46 @@ def _initiators_of(site: Site, lun: Lun, *, is_open: bool) -> set[str]:
     return found
 
 
-def _initiator(site: Site, target: Mapping[str, Any], name: str, numbers: set[int]) -> iscsi.Initiator:
+def _initiator(site: Site, target: Mapping[str, Any], name: str, numbers: set[int]) -> iscsi.Initiator | None:
+    """None for one that cannot be let in: without a secret where the target asks for one, or no name for the server."""
+    try:
+        found = _with_secret(site, target, name, numbers)
+        check_initiator(site, name)
+    except (Invalid, InvalidArgument) as fault:
+        log.warning("appliance.initiator_left_out", initiator=name, why=fault.message)
+        return None
+    return found
+
+
+def check_initiator(site: Site, name: str) -> None:
+    """Whether the iSCSI server can hold that name. Raises InvalidArgument."""
+    if site.exports is None or name == iscsi.ANYBODY:
+        return
+    try:
+        site.exports.check(iscsi.IscsiTarget("iqn.2026-11.org.penstock:any", initiators=(iscsi.Initiator(name),)))
+    except Unsupported as fault:
+        raise InvalidArgument(fault.message) from fault
+
+
+def check_target(site: Site, iqn: str) -> None:
+    """The same for the name of a target."""
+    if site.exports is None:
+        return
+    try:
+        site.exports.check(iscsi.IscsiTarget(iqn))
+    except Unsupported as fault:
+        raise InvalidArgument(fault.message) from fault
+
+
+def _with_secret(site: Site, target: Mapping[str, Any], name: str, numbers: set[int]) -> iscsi.Initiator:
     """With the target's CHAP pair when it asks for one, and none of its own: that is what its clients are told."""
     luns_seen = tuple(sorted(numbers)) if site.shows_some else None
     if target["auth"] != "chap":
         return iscsi.Initiator(name, None, luns_seen)
     own = site.records.get(san.INITIATOR, name) or {}
     pair = target if target["chapuser"] else own
+    if not pair.get("chapuser"):
+        raise Invalid("the target asks for CHAP, and neither has a secret")
     return iscsi.Initiator(name, iscsi.Chap(pair["chapuser"], site.secrets.open(pair["secret"])), luns_seen)
 
 

@@ -56,6 +56,18 @@ def _chap(site: Site, user: str | None, secret: str | None) -> dict[str, str]:
     return {"chapuser": user or "", "secret": site.secrets.seal(secret or "")}
 
 
+def _check_pair(site: Site, chap: Mapping[str, str]) -> None:
+    """tgt keeps one secret for each user name, whatever the target. Raises InvalidArgument for a second."""
+    if site.exports is None or site.shows_some or not chap["chapuser"]:
+        return
+    secret = site.secrets.open(chap["secret"])
+    for name, row in [*site.records.all(INITIATOR).items(), *site.records.all(TARGET).items()]:
+        if row["chapuser"] == chap["chapuser"] and site.secrets.open(row["secret"]) != secret:
+            raise InvalidArgument(
+                f"the CHAP user {chap['chapuser']} has another secret for {name}, and tgt holds one only"
+            )
+
+
 # --- initiators -----------------------------------------------------------------------------------------------------
 
 
@@ -75,7 +87,7 @@ def initiators(site: Site) -> list[Row]:
 
 
 def create_initiator(site: Site, arguments: Arguments) -> Row:
-    """Raises Exists, whatever the alias it is known under."""
+    """Raises Exists, whatever the alias it is known under; InvalidArgument for what the iSCSI server cannot hold."""
     iqn = _iqn(arguments.text("initiator"))
     alias = label(arguments.optional_text("alias") or iqn, "alias")
     chap = _chap(site, arguments.optional_text("chapuser"), arguments.optional_text("chapsecret"))
@@ -84,6 +96,8 @@ def create_initiator(site: Site, arguments: Arguments) -> Row:
         for known, row in site.records.all(INITIATOR).items():
             if known.lower() == iqn.lower() or row["alias"] == alias:
                 raise Exists(f"there is an initiator {known} with the alias {row['alias']} already")
+        presenting.check_initiator(site, iqn)
+        _check_pair(site, chap)
         site.records.put(INITIATOR, iqn, {"alias": alias, **chap})
         presenting.refresh(site)
     return initiator(site, iqn)
@@ -220,6 +234,8 @@ def create_target(site: Site, arguments: Arguments) -> Row:
         for known, row in site.records.all(TARGET).items():
             if known == iqn or row["alias"] == alias:
                 raise Exists(f"there is a target {known} with the alias {row['alias']} already")
+        presenting.check_target(site, iqn)
+        _check_pair(site, chap)
         site.records.put(TARGET, iqn, {"alias": alias, "auth": auth, "interfaces": interfaces, **chap})
     return target(site, iqn)
 
@@ -239,7 +255,7 @@ def target_groups(site: Site) -> list[Row]:
 
 
 def write_target_group(site: Site, name: str, arguments: Arguments, *, is_new: bool) -> Row:
-    """Made, or its whole list replaced. Raises Exists, Missing, InvalidArgument (a target nobody knows)."""
+    """Made, or its whole list replaced. Raises Exists, Missing, InvalidArgument (a target nobody knows), Denied."""
     label(name, "name")
     wanted = arguments.texts("targets")
     arguments.end()
@@ -252,6 +268,7 @@ def write_target_group(site: Site, name: str, arguments: Arguments, *, is_new: b
             raise Exists(f"there is a target group {name} already")
         if not is_new:
             _find(site, TARGET_GROUP, name)
+        presenting.check_target_group(site, name, wanted)
         site.records.put(TARGET_GROUP, name, {"targets": wanted})
         presenting.refresh(site)
     return target_group(site, name)

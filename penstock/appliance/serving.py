@@ -101,6 +101,7 @@ class ApplianceServer:
             clock=self._clock,
             exports=found.exports if found else None,
             shows_some=found.shows_some if found else False,
+            allows_unmasked=conf.tgt_unmasked,
             portals=tuple(parse_portal(text) for text in conf.iscsi_portals),
             peer=Peer(conf.cluster_peer_asn, conf.cluster_peer_name, conf.cluster_peer_state),
             asn=conf.asn or "",

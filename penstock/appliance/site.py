@@ -49,6 +49,7 @@ class Site:
     exports: IscsiExports | None = None
     portals: tuple[Portal, ...] = ()
     shows_some: bool = False  # can the iSCSI server show a LUN to some initiators of a target only?
+    allows_unmasked: bool = False  # where it cannot, may a target have LUNs for different groups all the same?
     peer: Peer = field(default_factory=Peer)
     scalar_presentation: bool = False  # as firmware 2013.1.2.x
     asn: str = ""
@@ -59,6 +60,11 @@ class Site:
     def __post_init__(self) -> None:
         self.medium = medium_of(self.zfs)
         self.records = Records(self.zfs, self.settings)
+
+    @property
+    def may_mix(self) -> bool:
+        """May LUNs of one target be for different groups of initiators?"""
+        return self.exports is None or self.shows_some or self.allows_unmasked
 
     @property
     def settings(self) -> Dataset:

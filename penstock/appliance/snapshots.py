@@ -94,6 +94,8 @@ def clone(site: Site, pool: str, dataset: Dataset, name: str, arguments: Argumen
         snapshot = _find(site, dataset, name)
         if site.zfs.exists(target):
             raise Exists(f"there is {target.name} in {project} already")
+        if groups:
+            presenting.check_masks(site, target, lun.target_group, groups)
         reserved = 0 if is_sparse else site.medium.size_bytes(site.zfs.get(snapshot, [site.medium.size_property]))
         inherited = {BLOCK: str(lun.block_bytes), TARGET_GROUP: lun.target_group}
         site.medium.clone(snapshot, target, {**inherited, **own}, reserved=reserved)

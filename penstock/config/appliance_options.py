@@ -41,6 +41,12 @@ APPLIANCE = (
         help="What serves LUNs by iSCSI: the kernel (lio), tgtd (tgt), whichever is there (the kernel first), or none. "
         "tgt shows every LUN of a target to all its initiators; lio shows each what it may see.",
     ),
+    cfg.BoolOpt(
+        "tgt_unmasked",
+        default=False,
+        help="With tgt, let LUNs of one target be shown to different groups of initiators, though every initiator of "
+        "any of these groups then reaches all LUNs of the target. Unset, that is refused (ERR_DENIED).",
+    ),
     cfg.ListOpt(
         "iscsi_portals",
         default=[],

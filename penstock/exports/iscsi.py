@@ -197,6 +197,10 @@ class IscsiExports(Protocol):
     threads, and several processes may use one host.
     """
 
+    def check(self, target: IscsiTarget) -> None:
+        """Raises Unsupported for what this server cannot do, without asking it."""
+        ...
+
     def apply(self, targets: Sequence[IscsiTarget], *, remove: Sequence[str] = ()) -> None:
         """Make these targets exactly so, and have these names not served; in force and saved when this returns.
 

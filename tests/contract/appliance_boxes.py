@@ -26,6 +26,8 @@ from penstock.clock import ManualClock, SystemClock
 from penstock.config.backend import volume_backend
 from penstock.config.loading import load
 from penstock.exports.iscsi import IscsiExports, IscsiTarget
+from penstock.exports.iscsi_lio import LioIscsi
+from penstock.host.local import LocalHost
 from penstock.host.streaming import Route
 from penstock.identity.passwords import Passwords
 from penstock.units import GIB
@@ -50,6 +52,10 @@ class RecordedExports:
     def __init__(self) -> None:
         self.targets: dict[str, IscsiTarget] = {}
         self.fault: Exception | None = None
+
+    def check(self, target: IscsiTarget) -> None:
+        """As LIO."""
+        LioIscsi(LocalHost("nowhere")).check(target)
 
     def apply(self, targets: Sequence[IscsiTarget], *, remove: Sequence[str] = ()) -> None:
         if self.fault is not None:
