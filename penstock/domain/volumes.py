@@ -132,6 +132,12 @@ class Volume:
         return self.attach_status is not AttachStatus.DETACHED
 
     @property
+    def is_connected(self) -> bool:
+        """May some machine reach it? Also one that only connected and never said that it uses it: then the volume is
+        ``available`` all the same."""
+        return any(attachment.is_connected for attachment in self.attachments)
+
+    @property
     def is_migrating(self) -> bool:
         """Is it on its way to another place?"""
         moving = (MigrationStatus.STARTING, MigrationStatus.MIGRATING, MigrationStatus.COMPLETING)

@@ -14,7 +14,7 @@ from penstock.domain.quotas import Usage
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import BackendFault, Invalid, NotFound, QuotaExceeded
 from penstock.operations.outcome import RetryPolicy
-from penstock.services.volumes import attachments, backups, creation, lifecycle, quotas, snapshots, volumes
+from penstock.services.volumes import attachments, backups, connections, creation, lifecycle, quotas, snapshots, volumes
 from penstock.services.volumes.attachments import NewAttachment
 from penstock.services.volumes.backups import NewBackup
 from penstock.services.volumes.creation import NewVolume
@@ -137,6 +137,18 @@ def test_a_snapshot_is_backed_up_as_it_was(site: BackupPlane) -> None:
     restored = backups.restore(site.plane, OWNER, backup.id)
     site.work()
     assert content(site, restored.id)[:4] == b"then"
+
+
+def test_a_backup_is_not_written_under_a_machine_that_is_connected(site: BackupPlane) -> None:
+    volume = made(site)
+    backup = back_up(site, volume)
+    connections.initialize_connection(site.plane, OWNER, volume.id, CONNECTOR)
+    with pytest.raises(Invalid, match="connected"):
+        backups.restore(site.plane, OWNER, backup.id, volume.id)
+    connections.terminate_connection(site.plane, OWNER, volume.id, CONNECTOR)
+    backups.restore(site.plane, OWNER, backup.id, volume.id)
+    site.work()
+    assert volumes.get(site.plane, OWNER, volume.id).status is VolumeStatus.AVAILABLE
 
 
 def test_a_backup_outlives_its_volume(site: BackupPlane) -> None:

@@ -9,18 +9,20 @@ import pytest
 
 from penstock.context import RequestContext
 from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.errors import Invalid
 from penstock.images.directory import DirectoryImages
 from penstock.images.errors import ImageNotFound, ImageTooBig
 from penstock.operations.outcome import RetryPolicy
 from penstock.services import messages
-from penstock.services.volumes import creation, images, listing, volumes
+from penstock.services.volumes import attachments, connections, creation, images, listing, volumes
+from penstock.services.volumes.attachments import NewAttachment
 from penstock.services.volumes.creation import NewVolume
 from penstock.services.volumes.images import NewImage
 from penstock.store import volumes as volume_rows
 from penstock.store.keyset import KeysetPage
 from penstock.store.volumes import VolumeFilter
 from tests.local_files import LocalFiles
-from tests.volume_plane import CONFIG, OWNER, VolumePlane
+from tests.volume_plane import CONFIG, CONNECTOR, OWNER, VolumePlane
 
 MIB = 2**20
 DATA = b"an image of something bootable" + bytes(MIB)
@@ -138,6 +140,33 @@ def test_another_image_replaces_what_was_there(tmp_path: Path) -> None:
     seen = volumes.get(site.plane, OWNER, volume.id)
     assert (seen.status, seen.image_metadata["image_id"]) == (VolumeStatus.AVAILABLE, other)
     assert content(site, seen, 7) == b"another"
+
+
+def test_another_image_is_not_put_under_a_machine_that_is_connected(tmp_path: Path) -> None:
+    site = ImagesPlane(tmp_path)
+    volume = made(site, site.image())
+    connections.initialize_connection(site.plane, OWNER, volume.id, CONNECTOR)
+    with pytest.raises(Invalid, match="connected"):
+        images.reimage(site.plane, OWNER, volume.id, site.image(b"another" + bytes(MIB)))
+    assert content(site, volume) == DATA[:30]
+    connections.terminate_connection(site.plane, OWNER, volume.id, CONNECTOR)
+    images.reimage(site.plane, OWNER, volume.id, site.image())
+
+
+def test_an_image_of_a_volume_in_use_leaves_its_user_connected(tmp_path: Path) -> None:
+    site = ImagesPlane(tmp_path)
+    volume = made(site, site.image())
+    used = attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm", CONNECTOR))
+    attachments.complete(site.plane, OWNER, used.id)
+    removed: list[str] = []
+    site.driver.remove_export = lambda _context, one: removed.append(one.id)  # type: ignore[method-assign]
+    accepted = images.upload(site.plane, OWNER, volume.id, NewImage("copy", force=True))
+    site.work()
+    assert site.images.show(OWNER, accepted.image_id).status == "active"
+    assert volumes.get(site.plane, OWNER, volume.id).status is VolumeStatus.IN_USE
+    assert removed == []
+    attachments.delete(site.plane, OWNER, used.id)
+    assert removed == [volume.id]
 
 
 def test_a_copy_that_was_interrupted_is_begun_again(tmp_path: Path) -> None:

@@ -213,6 +213,8 @@ def _check_reservable(volume: Volume, instance_uuid: str | None) -> None:
         raise Invalid(f"Volume {volume.id} is being migrated.")
     calls.placed_on(volume)
     if volume.status is VolumeStatus.AVAILABLE:
+        if not volume.is_multiattach:
+            calls.refuse_connected(volume)
         return
     if volume.status in RESTING and volume.is_multiattach:
         return

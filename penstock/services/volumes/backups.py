@@ -192,6 +192,7 @@ def restore(
             raise Invalid(f"Backup {backup.id} is '{backup.status}'; it can be restored when 'available'.")
         if volume.status is not VolumeStatus.AVAILABLE:
             raise Invalid(f"Volume {volume.id} is '{volume.status}'; a backup is written onto it when 'available'.")
+        calls.refuse_connected(volume)
         if volume.size_gib < backup.size_gib:
             raise Invalid(f"Volume {volume.id} has {volume.size_gib} GiB; backup {backup.id} needs {backup.size_gib}.")
         now = plane.clock.utc()

@@ -32,3 +32,9 @@ def placed_on(volume: Volume) -> str:
     if volume.host is None:
         raise Invalid(f"Volume {volume.id} is on no pool; it can only be deleted.")
     return volume.host
+
+
+def refuse_connected(volume: Volume) -> None:
+    """Raise Invalid while some machine may write to the volume, whatever state it is in."""
+    if volume.is_connected:
+        raise Invalid(f"Volume {volume.id} is connected to a machine; end that connection first.")

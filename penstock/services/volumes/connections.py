@@ -45,6 +45,8 @@ def reserve(plane: ControlPlane, context: RequestContext, volume_id: str) -> Non
         if volume.is_migrating or not (is_free or (volume.is_multiattach and volume.status is VolumeStatus.IN_USE)):
             raise Invalid(f"Volume {volume.id} is '{volume.status}'; it can be reserved when 'available'.")
         calls.placed_on(volume)
+        if not volume.is_multiattach:
+            calls.refuse_connected(volume)
         attachments.insert_attachment(
             tx, new_attachment(plane, volume, AttachStatus.ATTACHING, checked_mode(volume, None))
         )

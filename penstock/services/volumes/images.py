@@ -101,6 +101,7 @@ def reimage(
         if volume.status is VolumeStatus.RESERVED and not reserved:
             raise Invalid(f"Volume {volume.id} is reserved; it is given another image with 'reimage_reserved'.")
         calls.placed_on(volume)
+        calls.refuse_connected(volume)
         volumes.move(tx, volume, VolumeEvent.REIMAGE, now=plane.clock.utc(), previous_status=volume.status)
         calls.enqueue(tx, plane, context, volume, "reimage", {"volume_id": volume.id, "image_id": image_id})
 

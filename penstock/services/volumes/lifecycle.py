@@ -143,6 +143,7 @@ def revert(plane: ControlPlane, context: RequestContext, volume_id: str, snapsho
         if snapshot.volume_size_gib != volume.size_gib:
             raise Invalid(f"Volume {volume.id} was extended since snapshot {snapshot.id} was taken.")
         _refuse_migrating(volume)
+        calls.refuse_connected(volume)
         now = plane.clock.utc()
         volumes.move(tx, volume, VolumeEvent.REVERT, now=now)
         volume_snapshots.move(tx, snapshot, VolumeEvent.REVERT, now=now)

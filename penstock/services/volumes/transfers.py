@@ -43,7 +43,8 @@ class NewTransfer:
 def create(plane: ControlPlane, context: RequestContext, wanted: NewTransfer) -> tuple[VolumeTransfer, str]:
     """Offer the volume, which is ``awaiting-transfer`` then; the key is told only now.
 
-    Raises NotFound, Invalid (a state that does not allow it, of the volume or a snapshot; in a group; encrypted).
+    Raises NotFound, Invalid (a state that does not allow it, of the volume or a snapshot; in a group; encrypted;
+    somebody is connected).
     """
     key, salt = secrets.token_hex(KEY_BYTES), secrets.token_hex(SALT_BYTES)
     with plane.database.begin() as tx:
@@ -89,8 +90,8 @@ def list_transfers(
 def accept(plane: ControlPlane, context: RequestContext, transfer_id: str, key: str) -> VolumeTransfer:
     """Take the volume into the caller's project, its snapshots with it unless they stay.
 
-    Raises NotFound, Forbidden (another key), Invalid (its type is closed to the project), Conflict (it is offered no
-    more), QuotaExceeded.
+    Raises NotFound, Forbidden (another key), Invalid (its type is closed to the project, or it is connected), Conflict
+    (it is offered no more), QuotaExceeded.
     """
     project_id, user_id = owner_of(context)
     with plane.database.begin() as tx:
@@ -102,11 +103,13 @@ def accept(plane: ControlPlane, context: RequestContext, transfer_id: str, key: 
         volume = own_volume(tx, context.elevated(), offered.volume_id)
         if volume.status is not VolumeStatus.AWAITING_TRANSFER:
             raise Conflict(f"Volume {volume.id} is '{volume.status}'; it is offered no more.")
+        _refuse_attachments(volume)
         snapshots = [] if offered.no_snapshots else volume_snapshots.of_volume(tx, volume.id)
         _check_taker(tx, plane, context, volume, snapshots)
         now = plane.clock.utc()
         owner = {"project_id": project_id, "user_id": user_id}
-        volumes.move(tx, volume, VolumeEvent.DONE, now=now, **owner)
+        # What its old owner's machines log in with opens it no more: the next export has a secret of its own.
+        volumes.move(tx, volume, VolumeEvent.DONE, now=now, provider_auth=None, **owner)
         for snapshot in snapshots:
             volume_snapshots.update_snapshot(tx, snapshot.id, now=now, **owner)
         volume_transfers.delete_transfer(tx, offered.id)
@@ -133,6 +136,7 @@ def _check_offerable(tx: Transaction, volume: Volume, *, no_snapshots: bool) -> 
         raise Invalid(f"Volume {volume.id} is being migrated.")
     if volume.group_id is not None:
         raise Invalid(f"Volume {volume.id} is in a group; take it out of that first.")
+    _refuse_attachments(volume)
     if volume.encryption_key_id is not None:
         raise Invalid(f"Volume {volume.id} is encrypted; its key cannot be given to another project.")
     calls.placed_on(volume)
@@ -141,6 +145,12 @@ def _check_offerable(tx: Transaction, volume: Volume, *, no_snapshots: bool) -> 
     for snapshot in volume_snapshots.of_volume(tx, volume.id):
         if snapshot.status is not VolumeSnapshotStatus.AVAILABLE:
             raise Invalid(f"Snapshot {snapshot.id} of the volume is '{snapshot.status}'; it must be 'available'.")
+
+
+def _refuse_attachments(volume: Volume) -> None:
+    """They are its project's, and what they connect would go on reaching the volume."""
+    if volume.attachments:
+        raise Invalid(f"Volume {volume.id} has attachments or connections; end them first.")
 
 
 def _check_taker(

@@ -63,7 +63,10 @@ class VolumeInterface(metaclass=abc.ABCMeta):
         return False, None
 
     def accept_transfer(self, context: Context, volume: VolumeModel, new_user: str, new_project: str) -> Updates | None:
-        """The volume is about to belong to another project. Returns a model update or None."""
+        """The volume belongs to another project now. Returns a model update or None.
+
+        Nobody is connected, and ``provider_auth`` is None: the next `create_export`, if not this, gives a new one.
+        """
         return None
 
     def attach_volume(
