@@ -24,6 +24,7 @@ from penstock.first_start import first_start
 from penstock.images.choosing import image_service
 from penstock.operations.periodic import Periodic
 from penstock.operations.queue import OperationQueue
+from penstock.secret_box import SecretBox
 from penstock.services import recycle_bin
 from penstock.services.control_plane import ControlPlane
 from penstock.share_backend import ShareBackend
@@ -129,7 +130,7 @@ def _ending_in_order() -> Iterator[None]:
 def open_database(conf: cfg.ConfigOpts) -> Database:
     """The configured database; for SQLite the folder is made, readable by nobody else."""
     Path(conf.state_path).mkdir(parents=True, exist_ok=True, mode=0o750)
-    return Database(conf.database.connection)
+    return Database(conf.database.connection, SecretBox(Path(conf.database.secret_key_file)))
 
 
 def prepare_schema(database: Database) -> None:

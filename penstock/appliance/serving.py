@@ -18,7 +18,6 @@ from penstock.appliance import certificate, presenting
 from penstock.appliance.http import Application
 from penstock.appliance.iscsi_choice import choose
 from penstock.appliance.replication import Destination, Replication
-from penstock.appliance.secret_box import SecretBox
 from penstock.appliance.service import Service
 from penstock.appliance.sessions import Sessions, read_users
 from penstock.appliance.site import Peer, Site
@@ -32,6 +31,7 @@ from penstock.host.routes import SshRoutes
 from penstock.host.runner import Host
 from penstock.host.ssh import SshHost
 from penstock.host.streaming import Route
+from penstock.secret_box import SecretBox
 from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import detect
 from penstock.zfs.names import Dataset

@@ -11,10 +11,10 @@ from penstock.appliance.faults import Missing
 from penstock.appliance.media import Medium, medium_of
 from penstock.appliance.names import KIND, PREFIX, SETTINGS, object_name
 from penstock.appliance.records import Records
-from penstock.appliance.secret_box import SecretBox
 from penstock.clock import Clock
 from penstock.errors import Conflict
 from penstock.exports.iscsi import IscsiExports, Portal
+from penstock.secret_box import SecretBox
 from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import local_value

@@ -90,12 +90,13 @@ def open_database(conf: cfg.ConfigOpts, *, at_present_schema: bool = True) -> Da
 
     Raises Conflict (another schema), Unavailable.
     """
+    from penstock.secret_box import SecretBox
     from penstock.store import upgrade
     from penstock.store.database import Database
 
     if not at_present_schema:
         Path(conf.state_path).mkdir(parents=True, exist_ok=True, mode=0o750)
-    database = Database(conf.database.connection)
+    database = Database(conf.database.connection, SecretBox(Path(conf.database.secret_key_file)))
     if at_present_schema:
         upgrade.check(database)
     return database

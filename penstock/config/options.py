@@ -257,6 +257,12 @@ DATABASE = (
         secret=True,
         help="SQLAlchemy URL: sqlite:///path or postgresql+psycopg://user:password@host/name.",
     ),
+    cfg.StrOpt(
+        "secret_key_file",
+        default="$state_path/secret.key",
+        help="File of the key that CHAP secrets in the database are sealed with, made at first use. Keep a copy, apart"
+        " from those of the database. Where several hosts share a database all need the same file.",
+    ),
 )
 OPERATIONS = (
     cfg.IntOpt(

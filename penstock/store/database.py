@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from penstock.errors import Conflict, Unavailable
+from penstock.store.sealed import Sealer, seal_with
 
 Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
 
@@ -38,9 +39,10 @@ class Database:
     """A database by its URL, e.g. ``sqlite:////var/lib/penstock/penstock.db`` or ``postgresql+psycopg://...``.
 
     ``sqlite://`` is a private database in memory, one connection used by one thread at a time (tests, simulation).
+    `sealer` is for the columns that hold secrets; without one they are written as they are.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sealer: Sealer | None = None) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
@@ -48,6 +50,8 @@ class Database:
         self._writing: AbstractContextManager[None] = _Turns() if self.is_sqlite else nullcontext()
         self._guard: Callable[[Connection], None] | None = None
         self.engine = self._make_engine()
+        if sealer is not None:
+            seal_with(self.engine, sealer)
 
     def guarded(self, guard: Callable[[Connection], None]) -> Self:
         """The same database, where every writing transaction begins with `guard`; what that raises ends it."""

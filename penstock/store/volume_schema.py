@@ -21,6 +21,7 @@ from sqlalchemy import (
     true,
 )
 
+from penstock.store.sealed import SealedJson, SealedText
 from penstock.store.table_parts import ID, NAME, metadata, times
 
 volumes = Table(
@@ -51,7 +52,7 @@ volumes = Table(
     Column("encryption_key_id", ID),
     Column("provider_location", Text),
     Column("provider_id", NAME, index=True),
-    Column("provider_auth", Text),
+    Column("provider_auth", SealedText),  # CHAP secrets
     Column("provider_geometry", NAME),
     Column("replication_status", String(32)),
     Column("replication_extended_status", NAME),
@@ -106,7 +107,7 @@ volume_snapshots = Table(
     Column("uses_quota", Boolean, nullable=False, server_default=true()),
     Column("provider_location", Text),
     Column("provider_id", NAME),
-    Column("provider_auth", Text),
+    Column("provider_auth", SealedText),  # CHAP secrets
     *times(),
     Index("ix_volume_snapshots_project_created", "project_id", "created_at", "id"),
 )
@@ -139,7 +140,7 @@ volume_attachments = Table(
     Column("mode", String(8), nullable=False),
     Column("status", String(32), nullable=False),
     Column("connector", JSON(none_as_null=True)),
-    Column("connection_info", JSON(none_as_null=True)),
+    Column("connection_info", SealedJson(none_as_null=True)),  # CHAP secrets
     Column("attach_time", DateTime),
     Column("detach_time", DateTime),
     *times(),

@@ -16,7 +16,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from penstock.appliance import certificate
 from penstock.appliance.http import TRANSPORT, Application
 from penstock.appliance.replication import Destination, Replication
-from penstock.appliance.secret_box import SecretBox
 from penstock.appliance.service import Service
 from penstock.appliance.serving import listening_socket, uvicorn_config
 from penstock.appliance.sessions import Sessions
@@ -30,6 +29,7 @@ from penstock.exports.iscsi_lio import LioIscsi
 from penstock.host.local import LocalHost
 from penstock.host.streaming import Route
 from penstock.identity.passwords import Passwords
+from penstock.secret_box import SecretBox
 from penstock.units import GIB
 from penstock.volume.drivers.zfssa.migration_tasks import MigrateVolumeSendReplUpdate
 from penstock.volume.drivers.zfssa.zfssaiscsi import ZFSSAISCSIDriver

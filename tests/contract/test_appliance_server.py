@@ -14,12 +14,12 @@ import pytest
 from penstock.appliance import presenting
 from penstock.appliance.faults import Refusal
 from penstock.appliance.records import Records
-from penstock.appliance.secret_box import SecretBox
 from penstock.appliance.service import Reply, Service
 from penstock.appliance.sessions import Sessions, read_users
 from penstock.appliance.sizes import block_size, volume_size
 from penstock.clock import ManualClock
 from penstock.errors import Conflict, Invalid, Unavailable
+from penstock.secret_box import SecretBox
 from penstock.units import GIB
 from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset

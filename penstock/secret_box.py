@@ -1,8 +1,9 @@
-"""CHAP secrets sealed with a key of this machine: what is in a property, any local user may read."""
+"""CHAP secrets sealed with a key in a file: in properties of ZFS, which any local user may read, and in rows."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -45,11 +46,22 @@ class SecretBox:
         key = Fernet.generate_key()
         try:
             self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self._key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(key)
-                file.flush()
-                os.fsync(file.fileno())
+            fd, beside = tempfile.mkstemp(dir=self._key_file.parent, prefix=f".{self._key_file.name}.")  # mode 0600
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    file.write(key)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(beside, self._key_file)  # whole, or not there
+            finally:
+                Path(beside).unlink()
+            folder = os.open(self._key_file.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # what is sealed must not outlive its key
+            finally:
+                os.close(folder)
+        except FileExistsError:  # another process was faster
+            return self._key_file.read_bytes().strip()
         except OSError as err:
             raise Unavailable(f"no key file can be made: {err}") from err
         return key
