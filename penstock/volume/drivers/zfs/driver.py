@@ -13,7 +13,7 @@ import structlog
 from oslo_config import cfg
 
 from penstock.clock import Clock
-from penstock.errors import Conflict, Invalid
+from penstock.errors import Conflict, Fault, Invalid
 from penstock.exports.iscsi import IscsiExports
 from penstock.host.runner import Host
 from penstock.host.streaming import Routes
@@ -139,7 +139,12 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             self.storage.zfs.snapshot([taken], {KIND: Kind.TOMBSTONE.value, ID: volume.name_id})
         except Conflict:
             log.info("volume.snapshot_taken_before", snapshot=str(taken))
-        update = self._cloned(volume, taken, src_vref.size)
+        try:
+            update = self._cloned(volume, taken, src_vref.size)
+        except Fault as fault:
+            if not fault.retryable:
+                self.storage.zfs.destroy_snapshots(source, [taken.name], deferred=True)
+            raise
         self.storage.zfs.destroy_snapshots(source, [taken.name], deferred=True)
         return update
 
@@ -228,6 +233,9 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         """
         taken = self.finder.existing_snapshot(snapshot)
         newer = self._newer(taken)
+        theirs = [name for name, kind in newer if kind is None]
+        if theirs:
+            raise Conflict(f"Going back to snapshot {snapshot.id} would destroy what is not ours: {', '.join(theirs)}.")
         if any(kind is Kind.SNAPSHOT for _, kind in newer):
             names = ", ".join(str(name) for name, _ in newer)
             raise Invalid(f"Snapshot {snapshot.id} is not the latest of volume {volume.id}: {names} would be lost.")

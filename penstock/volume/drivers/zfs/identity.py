@@ -10,6 +10,7 @@ On a snapshot (``penstock:kind`` = ``volume_snapshot``): ``penstock:id`` its id,
 ``penstock:kind`` in it and the rest in a second one, and until then their name is what tells whose they are.
 
 ``penstock:kind`` = ``volume_tombstone`` marks what its user deleted and a clone still needs; see `lineage`.
+``volume_arriving``, with the volume's id, is a copy on its way to become the volume; see `migrating`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     VOLUME = "volume"
     SNAPSHOT = "volume_snapshot"
     TOMBSTONE = "volume_tombstone"
+    ARRIVING = "volume_arriving"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import structlog
 from penstock.clock import Clock
 from penstock.config.backend import volume_backend
 from penstock.domain.pools import PoolRef
-from penstock.errors import Conflict, Invalid
+from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.host.routes import SshRoutes
 from penstock.host.streaming import Routes
+from penstock.ids import new_id
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
@@ -23,7 +24,8 @@ from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import VolumeModel
 from penstock.zfs.marks import ID, KIND
 from penstock.zfs.names import Dataset, SnapshotName
-from penstock.zfs.receiving import TOKEN
+from penstock.zfs.receiving import TOKEN, guid_of_token, token_of
+from penstock.zfs.snapshots import look, points
 from penstock.zfs.transfer import Transfer
 
 KIND_OF_LOCATION = "ZFSVolumeDriver"
@@ -59,7 +61,7 @@ class MigrationMethods(ConnectionMethods):
             self._move(volume, found[0], storage, into)
         elif found is None and not self._arrived(volume, storage, into):
             self.finder.existing(volume)
-        storage.zfs.destroy_snapshots(into, [f"move-{volume.name_id}"], deferred=True)
+        self._discard_snapshots(volume, storage, into)
         return True, {"provider_id": str(into), "provider_location": None, "provider_auth": None}
 
     def _side(self, to: PoolRef) -> tuple[Storage, Settings]:
@@ -84,17 +86,62 @@ class MigrationMethods(ConnectionMethods):
         return found is not None and kind_of(found) is Kind.VOLUME and id_of(found) == volume.name_id
 
     def _move(self, volume: VolumeModel, source: Dataset, storage: Storage, into: Dataset) -> None:
-        """The source goes when the copy is whole; its marks make the copy the volume."""
+        """The source goes when the copy is whole; its marks make the copy the volume.
+
+        What is sent last was taken in this call, when nobody could write any more: what an earlier call took and sent
+        (this migration's, or one that was given up) is only where the stream starts.
+        """
         self._unexport(volume)
-        taken = source.snapshot(f"move-{volume.name_id}")
+        taken = source.snapshot(f"{_prefix(volume)}{new_id()}")
+        self.storage.zfs.snapshot([taken], {KIND: Kind.TOMBSTONE.value, ID: volume.name_id})
+        marks = marks_of_volume(volume)
+        arriving = {**marks, KIND: Kind.ARRIVING.value}
         try:
-            self.storage.zfs.snapshot([taken], {KIND: Kind.TOMBSTONE.value, ID: volume.name_id})
-        except Conflict:
-            log.info("volume.snapshot_taken_before", snapshot=str(taken))
-        self._send(volume, taken, storage, into)
+            try:
+                self._send(volume, taken, storage, into, arriving)
+            except Conflict:  # it was written to, or is of another time: while the source is there it is but a copy
+                if not self._discard_copy(volume, source, storage, into):
+                    raise
+                self._send(volume, taken, storage, into, arriving)
+        except Fault as fault:
+            if not fault.retryable:
+                self._discard_copy(volume, source, storage, into)
+                self._discard_snapshots(volume, self.storage, source)
+            raise
+        storage.zfs.set(into, marks)
         lineage.destroy_volume(self.storage.zfs, source)
 
-    def _send(self, volume: VolumeModel, taken: SnapshotName, storage: Storage, into: Dataset) -> None:
+    def _discard_copy(self, volume: VolumeModel, source: Dataset, storage: Storage, into: Dataset) -> bool:
+        """Destroy what migrations of the volume left at `into`; what they did not make stays, and False is the answer.
+
+        It is theirs by its marks; without any (which zfs-fuse gives afterwards) by a snapshot that the source has, too.
+        """
+        token = [TOKEN] if storage.zfs.flavour.can_resume else []
+        try:
+            there = look(storage.zfs, into, (ID, KIND, *token))
+        except NotFound:
+            return False
+        kind = kind_of(there.properties)
+        if kind is None:
+            here = {point.guid for point in look(self.storage.zfs, source, ()).points}
+            cut = token_of(there.properties)
+            guids = {point.guid for point in there.points} | {guid_of_token(self.storage.zfs, cut) if cut else None}
+            is_theirs = not here.isdisjoint(guids)
+        else:
+            is_theirs = kind in (Kind.ARRIVING, Kind.VOLUME) and id_of(there.properties) == volume.name_id
+        if is_theirs:
+            log.info("volume.stale_copy_discarded", volume=volume.id, dataset=str(into))
+            storage.zfs.destroy(into, recursive=True)
+        return is_theirs
+
+    def _discard_snapshots(self, volume: VolumeModel, storage: Storage, dataset: Dataset) -> None:
+        names = [point.name for point in points(storage.zfs, dataset) if point.name.startswith(_prefix(volume))]
+        if names:
+            storage.zfs.destroy_snapshots(dataset, names, deferred=True)
+
+    def _send(
+        self, volume: VolumeModel, taken: SnapshotName, storage: Storage, into: Dataset, marks: Mapping[str, str]
+    ) -> None:
         specs = spec.extra_specs(volume)
         options = spec.native(specs, self.settings, storage.flavour)
         transfer = Transfer(
@@ -103,7 +150,7 @@ class MigrationMethods(ConnectionMethods):
             storage.zfs,
             into,
             route=(self._routes or SshRoutes(direct=True)).between(self.storage.host, storage.host),
-            properties={**options, **marks_of_volume(volume)},
+            properties={**options, **marks},
             keeps_between=False,
         )
         transfer.run()
@@ -116,9 +163,14 @@ class MigrationMethods(ConnectionMethods):
         whole = seen.get(str(want.dataset))
         is_cut = whole is not None and TOKEN in whole and whole[TOKEN].is_set
         if whole is None or is_cut or str(arrived) in seen:
-            self._send(volume, taken, self.storage, want.dataset)
+            self._send(volume, taken, self.storage, want.dataset, marks_of_volume(volume))
         else:
             self.finder.existing(volume)  # ours, made before; or the fault that says whose it is
         self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
         zfs.destroy_snapshots(want.dataset, [taken.name], deferred=True)
         return {"provider_id": str(want.dataset)}
+
+
+def _prefix(volume: VolumeModel) -> str:
+    """Of the names of snapshots that its migrations take."""
+    return f"move-{volume.name_id}-"
