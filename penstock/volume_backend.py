@@ -53,6 +53,7 @@ OPERATIONS = frozenset(
         "initialize_connection",
         "terminate_connection",
         "attach_volume",
+        "ensure_export",
     }
 )
 

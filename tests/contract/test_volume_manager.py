@@ -371,3 +371,42 @@ def test_a_volume_of_another_project_does_not_exist(site: VolumePlane) -> None:
             act(site.plane, stranger, volume.id)  # type: ignore[operator]
     with pytest.raises(Fault):
         attachments.create(site.plane, stranger, NewAttachment(volume.id, "vm"))
+
+
+def test_an_export_made_again_lets_nobody_in_whose_attachment_ended_meanwhile(site: VolumePlane) -> None:
+    volume = made(site)
+    attachment = attachments.create(site.plane, OWNER, NewAttachment(volume.id, instance_uuid="vm"))
+    attachments.update(site.plane, OWNER, attachment.id, CONNECTOR)
+    attachments.complete(site.plane, OWNER, attachment.id)
+    failing(site, "ensure export", Unavailable("away"))
+    site.restart()
+    fair(site)
+    asked: list[str] = []
+    site.storage.before = asked.append
+    site.manager.export_again(ADMIN)
+    assert asked == []  # its turn comes among the volume's operations
+    attachments.delete(site.plane, OWNER, attachment.id)
+    site.work()
+    site.manager.export_again(ADMIN)
+    site.work()
+    record = site.storage.volumes[f"volume-{volume.id}"]
+    assert (record.is_exported, record.initiators) == (False, [])
+
+
+def test_an_export_that_could_not_be_made_at_start_is_made_later(site: VolumePlane) -> None:
+    volume = made(site)
+    attachment = attachments.create(site.plane, OWNER, NewAttachment(volume.id, instance_uuid="vm"))
+    attachments.update(site.plane, OWNER, attachment.id, CONNECTOR)
+    record = site.storage.volumes[f"volume-{volume.id}"]
+    record.is_exported, record.initiators = False, []
+    failing(site, "ensure export", Unavailable("away"))
+    site.restart()
+    for _ in range(2):
+        site.manager.export_again(ADMIN)
+        site.work()
+        assert not site.storage.volumes[f"volume-{volume.id}"].is_exported
+    fair(site)
+    site.manager.export_again(ADMIN)
+    site.work()
+    record = site.storage.volumes[f"volume-{volume.id}"]
+    assert (record.is_exported, record.initiators) == (True, [CONNECTOR["initiator"]])

@@ -116,7 +116,10 @@ class VolumeManager:
             self.driver.set_initialized()
             self.driver.set_throttle()
         starting.update_provider_info(self.backend)
-        self._unexported = starting.ensure_exports(self.backend, context)
+        if not self._ready.is_set():
+            self._unexported = starting.ensure_exports(self.backend, context)
+        else:  # operations run: each volume's turn comes among its own
+            starting.queue_exports(self.backend, context)
         if not self._ready.is_set():  # before the first operation runs; later they are on their way
             starting.settle(self.backend, context)
             starting.settle_temporary(self.backend, context)
@@ -325,6 +328,13 @@ class VolumeManager:
         periodic.publish_capabilities(self.backend)
 
     def export_again(self, context: RequestContext) -> None:
-        """Export what could not be at start; every ``periodic_interval`` seconds."""
-        if self._unexported:
-            self._unexported = starting.ensure_exports(self.backend, context, self._unexported)
+        """Have exported, in each volume's turn, what could not be; every ``periodic_interval`` seconds once ready."""
+        left: list[str] = []
+        while self._unexported:
+            left.append(self._unexported.pop())
+        if left:
+            starting.queue_exports(self.backend, context, left)
+
+    def ensure_export(self, context: RequestContext, volume_id: str) -> None:
+        """Make the volume's export anew; what cannot be done now is asked for again by `export_again`."""
+        self._unexported.extend(starting.ensure_exports(self.backend, context, [volume_id]))

@@ -18,6 +18,7 @@ from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
 from penstock.errors import BackendFault, Conflict, Fault, NotFound
 from penstock.operations.driver_calls import driver_call
 from penstock.store import attachments, operations, volume_groups, volume_snapshots, volumes
+from penstock.store.database import Transaction
 from penstock.volume.manager import groups, migration
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager import volumes as volume_theme
@@ -53,12 +54,12 @@ def ensure_exports(
 ) -> list[str]:
     """Make the exports of all connected volumes, or of those of `volume_ids`, anew.
 
-    Returns the ids of those whose backend could not do it now. A volume that is not there any more is put in error.
+    Called while no operation runs, or in that of the one volume: an export made of attachments that end meanwhile would
+    let in again whom the end of one has shut out. Returns the ids of those whose backend could not do it now. A volume
+    that is not there any more is put in error.
     """
     with backend.database.read() as tx:
-        wanted = {one.volume_id for one in attachments.of_backend(tx, backend.host) if one.connector is not None}
-        if volume_ids is not None:
-            wanted &= set(volume_ids)
+        wanted = _connected(tx, backend, volume_ids)
         found = list(volumes.by_ids(tx, sorted(wanted)).values())
         models = volume_models(tx, backend, found)
     left: list[str] = []
@@ -75,6 +76,19 @@ def ensure_exports(
             log.warning("volume.not_exported", volume=volume.id, fault=str(fault))
             left.append(volume.id)
     return left
+
+
+def queue_exports(backend: VolumeBackend, context: RequestContext, volume_ids: Collection[str] | None = None) -> None:
+    """Have `ensure_exports` done for each of those volumes among its other operations."""
+    with backend.database.begin() as tx:
+        for volume_id in sorted(_connected(tx, backend, volume_ids)):
+            call = Call(backend.host, f"volume:{volume_id}", "ensure_export", {"volume_id": volume_id})
+            backend.queue.enqueue(tx, context, call)
+
+
+def _connected(tx: Transaction, backend: VolumeBackend, volume_ids: Collection[str] | None) -> set[str]:
+    found: set[str] = {one.volume_id for one in attachments.of_backend(tx, backend.host) if one.connector is not None}
+    return found if volume_ids is None else found & set(volume_ids)
 
 
 def update_provider_info(backend: VolumeBackend) -> None:
