@@ -96,3 +96,28 @@ def test_a_revert_and_a_failed_clone_touch_nothing_of_others_and_leave_nothing(w
     with pytest.raises(Conflict, match="@daily"):
         world.driver.revert_to_snapshot(CONTEXT, world.volume, world.snapshot)
     assert "daily" in world.host.state.filesystems[place].snapshots
+
+
+def test_a_snapshot_that_somebody_holds_stays_when_the_volume_goes(tmp_path: Path) -> None:
+    world = World(OPENZFS, tmp_path)
+    volume = world.made(world.new())
+    place = f"tank/volumes/{volume.name}"
+    assert world.host.run(["zfs", "snapshot", f"{place}@theirs"], timeout_s=5).exit_code == 0
+    assert world.host.run(["zfs", "hold", "keep", f"{place}@theirs"], timeout_s=5).exit_code == 0
+    for _ in range(2):
+        world.driver.delete_volume(volume)
+    assert world.driver.finder.volume(volume) is None
+    assert "theirs" in world.host.state.filesystems[place].snapshots
+
+
+def test_what_a_clone_that_was_cut_off_left_goes_with_it(world: World) -> None:
+    place = f"tank/volumes/{world.volume.name}"
+    before = set(world.host.state.filesystems[place].snapshots)
+    clone = world.new(source_volid=world.volume.id)
+    world.driver.db.volumes[world.volume.id] = world.volume
+    world.host.hooks = Refusing("clone")
+    with pytest.raises(Unavailable):
+        world.driver.create_cloned_volume(clone, world.volume)
+    world.host.hooks = None
+    world.driver.delete_volume(clone)
+    assert set(world.host.state.filesystems[place].snapshots) == before

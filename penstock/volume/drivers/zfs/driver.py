@@ -13,7 +13,7 @@ import structlog
 from oslo_config import cfg
 
 from penstock.clock import Clock
-from penstock.errors import Conflict, Fault, Invalid
+from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.exports.iscsi import IscsiExports
 from penstock.host.runner import Host
 from penstock.host.streaming import Routes
@@ -178,6 +178,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
 
     def delete_volume(self, volume: VolumeModel) -> None:
         self._unexport(volume)
+        if volume.source_volid is not None and volume.launched_at is None:
+            self._forget_clone(volume, volume.source_volid)
         found = self.finder.volume(volume, ("origin",))
         if found is None:
             return
@@ -187,6 +189,15 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         except Busy as err:
             raise VolumeIsBusy(f"Volume {volume.id} is still in use on {self.storage.host.name}: {err}") from err
         self._sweep(dataset, properties["origin"].value)
+
+    def _forget_clone(self, volume: VolumeModel, source_id: str) -> None:
+        """Destroy what a clone that never came about was begun with: `create_cloned_volume` may have been cut off."""
+        try:
+            source = self.finder.volume(self.db.volume(source_id))
+        except NotFound:
+            return
+        if source is not None:
+            self.storage.zfs.destroy_snapshots(source[0], [f"clone-{volume.name_id}"], deferred=True)
 
     def _sweep(self, dataset: Dataset, origin: str) -> None:
         """The origin of what went may have waited for that."""

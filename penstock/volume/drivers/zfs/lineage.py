@@ -2,7 +2,8 @@
 
 A snapshot with clones is destroyed *deferred*: ZFS drops it with its last clone; until then it is a tombstone. A volume
 whose snapshots have clones hands them over: one clone of ours is promoted, and the rest destroyed. Clones that are not
-ours are left alone: then the volume becomes a tombstone, and is swept when they are gone.
+ours are left alone, as are snapshots that somebody holds: then the volume becomes a tombstone, and is swept when they
+are gone.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from penstock.errors import BackendFault, NotFound
 from penstock.volume.drivers.zfs.identity import Kind, kind_of
 from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy, HasClones, NotAClone
+from penstock.zfs.holds import holds
 from penstock.zfs.marks import ID, KIND
 from penstock.zfs.names import Dataset, SnapshotName, Target, parse_target
+from penstock.zfs.snapshots import points
 
 MOST_HANDOVERS = 100
 TOMB = {KIND: Kind.TOMBSTONE.value}
@@ -37,9 +40,19 @@ def destroy_volume(zfs: Zfs, dataset: Dataset) -> None:
         except HasClones:
             if not _hand_over(zfs, dataset):
                 return
+        except Busy:
+            if not _is_held(zfs, dataset):
+                raise
+            zfs.set(dataset, TOMB)
+            return
         else:
             return
     raise BackendFault(f"{dataset} still has clones after {MOST_HANDOVERS} of them took over its snapshots")
+
+
+def _is_held(zfs: Zfs, dataset: Dataset) -> bool:
+    """Has a snapshot of it a hold? None is ours."""
+    return bool(holds(zfs, [dataset.snapshot(point.name) for point in points(zfs, dataset)]))
 
 
 def sweep(zfs: Zfs, root: Dataset) -> None:
