@@ -39,7 +39,12 @@ class SeenClone:
 
     dataset: Dataset
     origin: SnapshotName
-    is_ours: bool
+    kind: Kind | None
+
+    @property
+    def is_ours(self) -> bool:
+        """May it be given the snapshots it depends on?"""
+        return self.kind in HEIRS
 
 
 def destroy_snapshot(zfs: Zfs, seen: SeenSnapshot) -> None:
@@ -140,7 +145,7 @@ def observe_clones(zfs: Zfs, dataset: Dataset) -> list[SeenClone]:
         value = properties["origin"].value
         origin = parse_target(value) if value not in ("", "-") else None
         if isinstance(origin, SnapshotName) and origin.dataset == dataset:
-            clones.append(SeenClone(Dataset(name), origin, kind_of(properties) in HEIRS))
+            clones.append(SeenClone(Dataset(name), origin, kind_of(properties)))
     return clones
 
 

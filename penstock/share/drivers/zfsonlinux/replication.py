@@ -26,7 +26,7 @@ from penstock.share.drivers.zfsonlinux.access import Understood, understand
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.first_copy import make_placeholder
-from penstock.share.drivers.zfsonlinux.identity import REVERTED_TO, Fence
+from penstock.share.drivers.zfsonlinux.identity import REVERTED_TO, Fence, Kind
 from penstock.share.drivers.zfsonlinux.lineage import observe_clones
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
@@ -302,12 +302,14 @@ class ReplicationMethods:
         if to is None:
             raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is not on the backend")
         newer = [taken for taken in line.taken if taken.point > to.point]
-        if any(taken not in line.syncs for taken in newer):
-            raise Conflict("newer snapshots exist: reverting would destroy them")
         names = {line.name(taken) for taken in newer}
-        clones = observe_clones(copy.zfs, copy.dataset) if newer else []
-        if needing := sorted(str(clone.dataset) for clone in clones if clone.origin in names):
-            raise Conflict(f"what was set aside in {', '.join(needing)} needs newer snapshots: destroy that first")
+        needing = [
+            clone for clone in (observe_clones(copy.zfs, copy.dataset) if newer else []) if clone.origin in names
+        ]
+        if aside := sorted(str(clone.dataset) for clone in needing if clone.kind is Kind.DIVERGED):
+            raise Conflict(f"what was set aside in {', '.join(aside)} needs newer snapshots: destroy that first")
+        if needing or any(taken.kind not in (Kind.SYNC, Kind.TOMBSTONE) for taken in newer):
+            raise Conflict("newer snapshots exist, or shares made from them: reverting would destroy them")
         carry_out((SetProperties(copy.dataset, ((REVERTED_TO, str(to.point.guid)),)),), copy.zfs)
         for taken in newer:
             drop(copy.zfs, line, taken)
