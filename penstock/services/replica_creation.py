@@ -28,6 +28,8 @@ from penstock.store.snapshots import SnapshotFilter
 
 # Of these the new replica gets a copy.
 CARRIED = (SnapshotStatus.AVAILABLE, SnapshotStatus.CREATING, SnapshotStatus.RESTORING)
+# Of these it may get one: while the source has them a sync brings them along, and they are to go from here, too.
+LEAVING = (SnapshotStatus.DELETING, SnapshotStatus.ERROR_DELETING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,9 @@ def _fill(tx: Transaction, plane: ControlPlane, context: RequestContext, share: 
     for snapshot in snapshots.list_snapshots(tx, SnapshotFilter(share_id=share.id)):
         if snapshot.status in CARRIED:
             snapshots.insert_instance(tx, new_copy(snapshot.instance, instance.id, now))
+        elif snapshot.status in LEAVING:
+            leaving = replace(new_copy(snapshot.instance, instance.id, now), status=snapshot.status)
+            snapshots.insert_instance(tx, leaving)
     share_calls.enqueue(
         tx,
         plane,

@@ -8,6 +8,7 @@ from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.domain.shares import AccessRulesStatus, ReplicaState
+from penstock.domain.snapshots import SnapshotStatus
 from penstock.services.control_plane import ControlPlane
 from penstock.store import access, backends, instances, replicas, shares, snapshots
 from tests.api.conftest import Client
@@ -64,7 +65,8 @@ def finish_replica(
         access.set_states(tx, replica_id, now=now, source=[AccessState.QUEUED_TO_APPLY], target=AccessState.ACTIVE)
         instances.update_instance(tx, replica_id, now=now, access_rules_status=AccessRulesStatus.ACTIVE)
         for copy in replicas.snapshot_instances_on(tx, replica_id):
-            snapshots.move(tx, copy, Event.DONE, now=now)
+            if copy.status is SnapshotStatus.CREATING:
+                snapshots.move(tx, copy, Event.DONE, now=now)
 
 
 def make_replica(plane: ControlPlane, client: Client, share_id: str, **wanted: Any) -> dict[str, Any]:

@@ -188,6 +188,24 @@ def test_a_new_replica_is_to_get_the_snapshots_there_are(
     assert refused.status_code == 409
 
 
+def test_a_new_replica_is_to_let_go_of_a_snapshot_whose_deletion_failed(
+    plane: ControlPlane, admin: Client, member: Client, share: str
+) -> None:
+    """A sync brings it along, and the next attempt has to find it there."""
+    snapshot = make_snapshot(plane, member, share)["id"]
+    assert member.delete(f"snapshots/{snapshot}").status_code == 202
+    with plane.database.begin() as tx:
+        (only,) = snapshots.instances_of(tx, snapshot)
+        snapshots.move(tx, only, Event.FAILED, now=plane.clock.utc())
+    replica = make_replica(plane, member, share)["id"]
+    copies = admin.get("snapshot-instances/detail", snapshot_id=snapshot).json()["snapshot_instances"]
+    assert {copy["share_instance_id"]: copy["status"] for copy in copies}[replica] == "error_deleting"
+    assert member.delete(f"snapshots/{snapshot}").status_code == 202
+    assert methods(plane)[-1] == "delete_replicated_snapshot"
+    copies = admin.get("snapshot-instances", snapshot_id=snapshot).json()["snapshot_instances"]
+    assert [copy["status"] for copy in copies] == ["deleting", "deleting"]
+
+
 def test_after_a_promotion_the_new_active_one_speaks_for_the_snapshots(
     plane: ControlPlane, member: Client, share: str
 ) -> None:

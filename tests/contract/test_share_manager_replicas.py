@@ -380,6 +380,33 @@ def test_a_deleted_snapshot_is_gone_everywhere_at_last(bench: ReplicaBench, shar
     assert not bench.record(share, "north").snapshots
 
 
+def test_a_deletion_that_fails_on_one_replica_can_be_asked_for_again(bench: ReplicaBench, share: Share) -> None:
+    snapshot_id = taken(bench, share)
+    bench.clock.advance(60)
+    bench.look()
+    bench.look()
+    begin_deletion(bench, snapshot_id)
+    bench.away = {"north"}
+    bench.enqueue(share, "east", "delete_replicated_snapshot", snapshot_id=snapshot_id, share_id=share.id)
+    bench.work()
+    bench.away = set()
+    bench.interrupt = broken_on_north  # type: ignore[method-assign]
+    bench.managers["north"].periodic_share_replica_snapshot_update(CONTEXT)
+    bench.managers["east"].periodic_share_replica_snapshot_update(CONTEXT)
+    assert snapshot_states(bench, snapshot_id) == ["error_deleting"] * 2, "nobody is at it any more"
+    del bench.interrupt  # it is mended
+    begin_deletion(bench, snapshot_id)
+    bench.enqueue(share, "east", "delete_replicated_snapshot", snapshot_id=snapshot_id, share_id=share.id)
+    bench.work()
+    assert snapshot_states(bench, snapshot_id) == []
+    assert not bench.record(share, "north").snapshots
+
+
+def broken_on_north(section: str, what: str) -> None:
+    if section == "north":
+        raise BackendFault("The disk says no.")
+
+
 def test_a_snapshot_that_had_not_arrived_is_lost_with_the_old_active_one(bench: ReplicaBench, share: Share) -> None:
     snapshot_id = taken(bench, share)
     bench.away = {"east"}

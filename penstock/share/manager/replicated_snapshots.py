@@ -207,10 +207,19 @@ def _gone(backend: Backend, queue: OperationQueue, context: RequestContext, snap
 def _finish_deletion(
     backend: Backend, queue: OperationQueue, context: RequestContext, snapshot: Snapshot, active: Share
 ) -> None:
-    """Let the active replica's backend end it, when no other replica has an instance any more."""
+    """Let the active replica's backend end it, when no other replica has an instance any more.
+
+    When others still have one and none of them is on its way, it has failed, and the one that speaks says so: the
+    owner may ask again.
+    """
     with backend.database.begin() as tx:
-        others = [i for i in snapshots.instances_of(tx, snapshot.id) if i.id != snapshot.instance.id]
-        if others or active.instance.host is None or _is_awaited(tx, snapshot):
+        present = snapshots.get(tx, snapshot.id)
+        if present is None or present.status is not SnapshotStatus.DELETING or _is_awaited(tx, snapshot):
+            return
+        others = [i for i in snapshots.instances_of(tx, snapshot.id) if i.id != present.instance.id]
+        if others and not any(instance.status in ON_THEIR_WAY for instance in others):
+            snapshots.move(tx, present.instance, Event.FAILED, now=backend.now())
+        if others or active.instance.host is None:
             return
         arguments = {"snapshot_id": snapshot.id, "share_id": snapshot.share_id}
         call = Call(
