@@ -132,9 +132,10 @@ class Story:
 
     def _write_big(self, location: str) -> tuple[None, str]:
         big = self._work / "big.bin"
+        block = secrets.token_bytes(1024 * 1024)
         with big.open("wb") as file:
             for _ in range(BIG_MIB):
-                file.write(secrets.token_bytes(1024 * 1024))
+                file.write(block)
         written = self._friend.write(location, "big.bin", big)
         big.unlink()
         if written.exit_code != 0:

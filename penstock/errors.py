@@ -95,11 +95,12 @@ class ShareBackendException(BackendFault):
 
 
 class ShareShrinkingPossibleDataLoss(Invalid):
-    """More is used than the new size holds. `share_id` names the share."""
+    """More is used than the new size holds. `share_id` names the share, `used_bytes` is what it holds where known."""
 
-    def __init__(self, message: str = "", *, share_id: str = "") -> None:
+    def __init__(self, message: str = "", *, share_id: str = "", used_bytes: int | None = None) -> None:
         super().__init__(message or f"share {share_id} uses more than the new size: shrinking would lose data")
         self.share_id = share_id
+        self.used_bytes = used_bytes
 
 
 class InvalidShare(Invalid):

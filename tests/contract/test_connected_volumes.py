@@ -48,6 +48,7 @@ def offer(site: VolumePlane, volume: Volume) -> object:
 
 
 def revert(site: VolumePlane, volume: Volume) -> object:
+    site.clock.sleep(1)  # of two snapshots of one moment neither would be the latest
     taken = snapshots.create(site.plane, OWNER, NewVolumeSnapshot(volume.id))
     site.work()
     return lifecycle.revert(site.plane, OWNER, volume.id, taken.id)

@@ -165,6 +165,8 @@ def test_shrinking_below_the_data_is_refused_and_changes_nothing(backend: Backen
     with pytest.raises(ShareShrinkingPossibleDataLoss) as caught:
         backend.driver.shrink_share(share, 1)
     assert caught.value.share_id == share.share_id
+    assert caught.value.used_bytes is not None
+    assert 1 * GIB < caught.value.used_bytes < 2 * GIB
     assert bytes_of(backend.zfs.get(backend.dataset(share), ["refquota"]), "refquota") == 4 * GIB
 
 

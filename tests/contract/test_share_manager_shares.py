@@ -83,7 +83,9 @@ def test_shrinking_that_would_lose_data_is_refused(bench: Bench) -> None:
     share = bench.share(share)
     assert (share.size_gib, share.size_target_gib) == (3, None)
     assert share.status not in (ShareStatus.SHRINKING, ShareStatus.SHRINKING_ERROR)
-    assert bench.messages()[0].detail_id == MessageDetail.DRIVER_REFUSED_SHRINK
+    refusal = bench.messages()[0]
+    assert refusal.detail_id == MessageDetail.DRIVER_REFUSED_SHRINK
+    assert refusal.text.endswith("it was left as it was. Without its snapshots it needs 3 GiB.")
 
 
 def test_a_share_with_snapshots_is_not_deleted(bench: Bench) -> None:

@@ -33,6 +33,7 @@ from penstock.share.drivers.dummy_migrations import DummyMigrations
 from penstock.share.drivers.dummy_records import DummyStorage, Filesystem, Snapshot, parse, storage_of
 from penstock.share.drivers.dummy_replicas import DummyReplicas, go_back, snapshot_of
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
+from penstock.units import GIB
 
 OPTIONS = (
     cfg.ListOpt("dummy_pools", default=["pool"], help="Names of the pools."),
@@ -108,7 +109,8 @@ class DummyDriver(DummyReplicas, DummyMigrations, ShareDriver):
         with self._changing() as records:
             record = self._owned(records, share)
             if record.used_gib > new_size:
-                raise ShareShrinkingPossibleDataLoss(share_id=share.share_id)
+                used_bytes = round(record.used_gib * GIB)
+                raise ShareShrinkingPossibleDataLoss(share_id=share.share_id, used_bytes=used_bytes)
             record.size_gib = new_size
 
     def ensure_shares(self, context: Any, shares: Sequence[ShareModel]) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,7 @@ from penstock.ids import MessageId, new_id
 from penstock.share.manager.backend import Backend
 from penstock.store import messages
 from penstock.store.database import Transaction
+from penstock.units import bytes_to_gib_ceil
 
 
 def tell_owner(
@@ -69,6 +70,9 @@ def _reason(context: RequestContext, fault: Fault) -> str:
         return f"An administrator can look into it with the request id {context.request_id}."
     if isinstance(fault, Unavailable):
         return "The storage backend did not answer for too long; try again later."
+    if isinstance(fault, ShareShrinkingPossibleDataLoss):  # the code's own sentence says the rest
+        used_bytes = fault.used_bytes
+        return "" if used_bytes is None else f"Without its snapshots it needs {bytes_to_gib_ceil(used_bytes)} GiB."
     return fault.message
 
 

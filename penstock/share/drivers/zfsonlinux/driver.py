@@ -265,7 +265,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
         is_thick = spec.is_thick(share)
         try:
             self._settle(share, lambda seen: plan.plan_shrink(new_size, seen, is_thick=is_thick))
-        except (TooSmall, ShareShrinkingPossibleDataLoss) as err:
+        except TooSmall as err:  # written since it was looked at
             raise ShareShrinkingPossibleDataLoss(share_id=share["share_id"]) from err
 
     def _settle(

@@ -102,7 +102,8 @@ def plan_growth(dataset: Dataset, size_gib: int, *, is_thick: bool) -> Steps:
 def plan_shrink(size_gib: int, seen: SeenShare, *, is_thick: bool) -> Steps:
     """As `plan_size`. Raises ShareShrinkingPossibleDataLoss when the user's data (snapshots do not count) is more."""
     if seen.referenced_bytes > gib_to_bytes(size_gib):
-        raise ShareShrinkingPossibleDataLoss(share_id=seen.identity.share_id if seen.identity else "")
+        share_id = seen.identity.share_id if seen.identity else ""
+        raise ShareShrinkingPossibleDataLoss(share_id=share_id, used_bytes=seen.referenced_bytes)
     return plan_size(seen.dataset, size_gib, seen, is_thick=is_thick)
 
 
