@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from penstock.context import RequestContext
 from penstock.domain.types import REQUIRED_SPEC, ShareType
-from penstock.errors import Invalid, NotFound
-from penstock.ids import is_uuid
+from penstock.errors import Invalid
 from penstock.services.control_plane import ControlPlane
+from penstock.services.types import CATALOG
 from penstock.store import types
 from penstock.store.database import Transaction
+
+find = CATALOG.find
+find_any = CATALOG.find_any
 
 MIN_SIZE = "provisioning:min_share_size"
 MAX_SIZE = "provisioning:max_share_size"
 MAX_EXTEND_SIZE = "provisioning:max_share_extend_size"
-
-
-def find(tx: Transaction, context: RequestContext, name_or_id: str) -> ShareType:
-    """The type called so, if it is open to the caller. Raises NotFound."""
-    found = types.get(tx, name_or_id) if is_uuid(name_or_id) else None
-    found = found or types.get_by_name(tx, name_or_id)
-    if found is None or not _is_open(tx, context, found):
-        raise NotFound(f"There is no share type '{name_or_id}'.")
-    return found
-
-
-def find_any(tx: Transaction, name_or_id: str) -> ShareType:
-    """The type called so, whomever it is open to. Raises NotFound."""
-    found = types.get(tx, name_or_id) if is_uuid(name_or_id) else None
-    found = found or types.get_by_name(tx, name_or_id)
-    if found is None:
-        raise NotFound(f"There is no share type '{name_or_id[:64]}'.")
-    return found
-
-
-def find_by_id(tx: Transaction, context: RequestContext, type_id: str) -> ShareType:
-    """The type by its id, if it is open to the caller. Raises NotFound."""
-    found = types.get(tx, type_id)
-    if found is None or not _is_open(tx, context, found):
-        raise NotFound(f"There is no share type '{type_id[:64]}'.")
-    return found
 
 
 def default(tx: Transaction, plane: ControlPlane) -> ShareType:
@@ -75,12 +51,6 @@ def check_without_network(share_type: ShareType) -> None:
     """Raise Invalid for a type that needs a share network, for a request without one."""
     if share_type.claims(REQUIRED_SPEC):
         raise Invalid(f"Share type '{share_type.name}' needs a 'share_network_id'.")
-
-
-def _is_open(tx: Transaction, context: RequestContext, share_type: ShareType) -> bool:
-    if share_type.is_public or context.is_admin:
-        return True
-    return context.project_id is not None and types.is_open_to(tx, share_type.id, context.project_id)
 
 
 def _limit(share_type: ShareType, spec: str) -> int | None:

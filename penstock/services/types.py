@@ -9,38 +9,18 @@ from dataclasses import dataclass, field
 from penstock.context import RequestContext
 from penstock.domain.replication import RPO_KEY, TYPE_SPEC, parse_objective, parse_replication_type
 from penstock.domain.types import REQUIRED_SPEC, SNAPSHOT_SPECS, ShareType, parse_claim
-from penstock.errors import Conflict, Forbidden, Invalid, NotFound
+from penstock.errors import Forbidden, Invalid
 from penstock.ids import ShareTypeId, new_id
-from penstock.services import type_choice
 from penstock.services.control_plane import ControlPlane
-from penstock.services.type_access import TypeAccess
+from penstock.services.type_catalog import NewType, TypeCatalog, TypeChange
 from penstock.store import types as rows
-from penstock.store.database import Transaction
 
 ZONES_SPEC = "availability_zones"
 BOOLEAN_SPECS = (REQUIRED_SPEC, *SNAPSHOT_SPECS)
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 LONGEST_VALUE = 255
-ACCESS = TypeAccess("share type", rows)
-
-
-@dataclass(frozen=True, slots=True)
-class NewType:
-    """What is asked for."""
-
-    name: str
-    description: str | None = None
-    is_public: bool = True
-    extra_specs: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TypeChange:
-    """What to change; None leaves it, an empty description removes it."""
-
-    name: str | None = None
-    description: str | None = None
-    is_public: bool | None = None
+CATALOG = TypeCatalog("share type", rows.ROWS)
+get = CATALOG.get
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,59 +47,31 @@ def create(plane: ControlPlane, wanted: NewType) -> ShareType:
         extra_specs=specs,
     )
     with plane.database.begin() as tx:
-        _refuse_taken(tx, wanted.name)
+        CATALOG.refuse_taken(tx, wanted.name)
         rows.insert_type(tx, made)
     return made
 
 
-def get(plane: ControlPlane, context: RequestContext, type_id: str) -> ShareType:
-    """The type by id, if it is open to the caller. Raises NotFound."""
-    with plane.database.read() as tx:
-        return type_choice.find_by_id(tx, context, type_id)
-
-
 def default(plane: ControlPlane) -> ShareType:
     """The type that requests without one get. Raises NotFound when none is configured."""
-    name = plane.conf.default_share_type
-    if name:
-        with plane.database.read() as tx:
-            found = rows.get_by_name(tx, name)
-        if found is not None:
-            return found
-    raise NotFound("No default share type is configured (default_share_type), or it does not exist.")
+    return CATALOG.configured(plane, "default_share_type")
 
 
 def list_types(plane: ControlPlane, context: RequestContext, wanted: TypeFilter) -> list[ShareType]:
     """Types, oldest first; others than administrators only see what is open to their project."""
-    is_public = wanted.is_public if context.is_admin else True
-    with plane.database.read() as tx:
-        if is_public:
-            found = rows.list_types(tx, project_id=context.project_id or "")
-        else:
-            found = rows.list_types(tx, is_public=is_public)
+    found = CATALOG.list_types(plane, context, is_public=wanted.is_public)
     return [share_type for share_type in found if _has_specs(share_type, wanted.extra_specs)]
 
 
 def update(plane: ControlPlane, type_id: str, change: TypeChange) -> ShareType:
     """Rename, describe, open or close. Raises NotFound, Conflict when the name is taken."""
-    with plane.database.begin() as tx:
-        found = _type(tx, type_id)
-        if change.name is not None and change.name != found.name:
-            _refuse_taken(tx, change.name)
-        values = {
-            "name": found.name if change.name is None else change.name,
-            "description": found.description if change.description is None else (change.description or None),
-            "is_public": found.is_public if change.is_public is None else change.is_public,
-        }
-        now = plane.clock.utc()
-        rows.update_type(tx, found.id, now=now, **values)
-        return _type(tx, type_id)
+    return CATALOG.update(plane, type_id, change)
 
 
 def delete(plane: ControlPlane, type_id: str) -> None:
     """Forget the type. Raises NotFound, Invalid while shares have it or share group types name it."""
     with plane.database.begin() as tx:
-        found = _type(tx, type_id)
+        found = CATALOG.known(tx, type_id)
         if rows.in_use(tx, found.id):
             raise Invalid(f"Share type '{found.name}' still has shares, or belongs to a share group type.")
         rows.delete_type(tx, found.id)
@@ -128,26 +80,23 @@ def delete(plane: ControlPlane, type_id: str) -> None:
 def set_specs(plane: ControlPlane, type_id: str, specs: Mapping[str, str]) -> dict[str, str]:
     """Set these extra specs, keep the others; returns what was set. Raises NotFound, Invalid."""
     checked = checked_specs(specs)
-    with plane.database.begin() as tx:
-        found = _type(tx, type_id)
-        rows.set_extra_specs(tx, found.id, checked)
+    CATALOG.set_specs(plane, type_id, checked)
     return checked
 
 
 def get_specs(plane: ControlPlane, type_id: str) -> dict[str, str]:
     """All extra specs. Raises NotFound."""
     with plane.database.read() as tx:
-        return _type(tx, type_id).extra_specs
+        return CATALOG.known(tx, type_id).extra_specs
 
 
 def delete_spec(plane: ControlPlane, type_id: str, key: str, *, required: tuple[str, ...] = (REQUIRED_SPEC,)) -> None:
     """Remove one extra spec. Raises NotFound, Forbidden for one that is `required`."""
-    with plane.database.begin() as tx:
-        found = _type(tx, type_id)
-        if key in required:
-            raise Forbidden(f"Every share type needs the extra spec '{key}'.")
-        if not rows.delete_extra_spec(tx, found.id, key):
-            raise NotFound(f"Share type {found.id} has no extra spec '{key[:64]}'.")
+    if key in required:
+        with plane.database.read() as tx:
+            CATALOG.known(tx, type_id)
+        raise Forbidden(f"Every share type needs the extra spec '{key}'.")
+    CATALOG.delete_spec(plane, type_id, key)
 
 
 def checked_specs(specs: Mapping[str, str]) -> dict[str, str]:
@@ -190,15 +139,3 @@ def _has_specs(share_type: ShareType, wanted: Mapping[str, str]) -> bool:
         elif has != value:
             return False
     return True
-
-
-def _type(tx: Transaction, type_id: str) -> ShareType:
-    found = rows.get(tx, type_id)
-    if found is None:
-        raise ACCESS.missing(type_id)
-    return found
-
-
-def _refuse_taken(tx: Transaction, name: str) -> None:
-    if rows.get_by_name(tx, name) is not None:
-        raise Conflict(f"There is a share type named '{name}' already.")

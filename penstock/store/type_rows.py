@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from penstock.store.json_pairs import pairs_of
+
+T = TypeVar("T")
 
 
-class TypeRows:
+class TypeRows(Generic[T]):
     """The rows of one kind of types. Made once for each: building a statement costs more than running it.
 
     `types` has ``id``, ``name``, ``is_public`` and ``created_at``; `specs` (``key``, ``value``) and `projects`
-    (``project_id``) name the type in the column `owner`.
+    (``project_id``) name the type in the column `owner`. `read` makes the values of rows of `types`, which have their
+    specs as ``specs``, for `parse_pairs`.
     """
 
-    def __init__(self, types: Table, specs: Table, projects: Table, owner: str) -> None:
-        self._types, self._specs, self._projects = types, specs, projects
+    def __init__(
+        self,
+        types: Table,
+        specs: Table,
+        projects: Table,
+        owner: str,
+        read: Callable[[Connection, Sequence[Row[Any]]], list[T]],
+    ) -> None:
+        self._types, self._specs, self._projects, self._read = types, specs, projects, read
         self._spec_owner, self._project_owner = specs.c[owner], projects.c[owner]
-        self.all: Select[Any] = select(types).order_by(types.c.created_at, types.c.id)
+        specs_text = pairs_of(specs, self._spec_owner == types.c.id).label("specs")
+        self.all: Select[Any] = select(*types.c, specs_text).order_by(types.c.created_at, types.c.id)
         self._by_id = self.all.where(types.c.id == bindparam("id"))
         self._by_name = self.all.where(types.c.name == bindparam("name"))
         self._names = select(types.c.id, types.c.name)
-        self._specs_of = select(specs).where(self._spec_owner.in_(bindparam("ids", expanding=True)))
 
-    def insert(self, tx: Connection, values: Mapping[str, Any], specs: Mapping[str, str]) -> None:
-        """Store a new type with its specs."""
-        tx.execute(insert(self._types), dict(values))
-        self.set_specs(tx, values["id"], specs)
+    def insert(self, tx: Connection, made: Any, specs: Mapping[str, str]) -> None:
+        """Store a new type, whose attributes are called as the columns, with its specs."""
+        tx.execute(insert(self._types), {column.name: getattr(made, column.name) for column in self._types.c})
+        self.set_specs(tx, made.id, specs)
 
-    def by_id(self, tx: Connection, type_id: str) -> Row[Any] | None:
-        """The type's row, or None."""
-        return tx.execute(self._by_id, {"id": type_id}).first()
+    def get(self, tx: Connection, type_id: str) -> T | None:
+        """The type by id, or None."""
+        return self._one(tx, self._by_id, {"id": type_id})
 
-    def by_name(self, tx: Connection, name: str) -> Row[Any] | None:
-        """The type's row, or None."""
-        return tx.execute(self._by_name, {"name": name}).first()
+    def get_by_name(self, tx: Connection, name: str) -> T | None:
+        """The type by name, or None."""
+        return self._one(tx, self._by_name, {"name": name})
+
+    def list_types(self, tx: Connection, *, project_id: str | None = None, is_public: bool | None = None) -> list[T]:
+        """Types, oldest first; with `project_id` those open to that project, with `is_public` only (non-)public."""
+        return self.found(tx, self.open_to(self.all, project_id, is_public))
+
+    def found(self, tx: Connection, query: Select[Any]) -> list[T]:
+        """The types of a query made from `all`."""
+        return self._read(tx, tx.execute(query).all())
 
     def open_to(self, query: Select[Any], project_id: str | None, is_public: bool | None) -> Select[Any]:
         """`query` over types, only those open to a project, or only (non-)public ones; None means no matter."""
@@ -59,14 +92,6 @@ class TypeRows:
     def delete(self, tx: Connection, type_id: str) -> None:
         """Forget the type with all that belongs to it."""
         tx.execute(delete(self._types).where(self._types.c.id == type_id))
-
-    def specs_of(self, tx: Connection, type_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Specs by type, in one query."""
-        found: dict[str, dict[str, str]] = {}
-        owner = self._spec_owner.name
-        for row in tx.execute(self._specs_of, {"ids": list(type_ids)}).mappings():
-            found.setdefault(row[owner], {})[row["key"]] = row["value"]
-        return found
 
     def set_specs(self, tx: Connection, type_id: str, items: Mapping[str, str]) -> None:
         """Set these specs, keep the others."""
@@ -93,3 +118,7 @@ class TypeRows:
         """Close the type to a project; False when it was not open."""
         mine = (self._project_owner == type_id) & (self._projects.c.project_id == project_id)
         return tx.execute(delete(self._projects).where(mine)).rowcount > 0
+
+    def _one(self, tx: Connection, query: Executable, of: Mapping[str, str]) -> T | None:
+        row = tx.execute(query, of).first()
+        return None if row is None else self._read(tx, [row])[0]

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, selec
 
 from penstock.domain.volume_types import ControlLocation, TypeEncryption, VolumeType
 from penstock.ids import QosSpecsId, VolumeTypeId
+from penstock.store.json_pairs import parse_pairs
 from penstock.store.schema import (
     default_volume_types,
     volume_type_encryptions,
@@ -20,15 +21,32 @@ from penstock.store.schema import (
 )
 from penstock.store.type_rows import TypeRows
 
-_ROWS = TypeRows(volume_types, volume_type_extra_specs, volume_type_projects, "volume_type_id")
-names = _ROWS.names
-update_type = _ROWS.update
-delete_type = _ROWS.delete
-set_extra_specs = _ROWS.set_specs
-delete_extra_spec = _ROWS.delete_spec
-projects_of = _ROWS.projects_of
-add_project = _ROWS.add_project
-remove_project = _ROWS.remove_project
+
+def _read(_tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeType]:
+    return [
+        VolumeType(
+            id=VolumeTypeId(row.id),
+            name=row.name,
+            description=row.description,
+            is_public=row.is_public,
+            qos_specs_id=None if row.qos_specs_id is None else QosSpecsId(row.qos_specs_id),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            extra_specs=parse_pairs(row.specs),
+        )
+        for row in rows
+    ]
+
+
+ROWS = TypeRows(volume_types, volume_type_extra_specs, volume_type_projects, "volume_type_id", _read)
+get = ROWS.get
+get_by_name = ROWS.get_by_name
+list_types = ROWS.list_types
+names = ROWS.names
+update_type = ROWS.update
+delete_type = ROWS.delete
+set_extra_specs = ROWS.set_specs
+delete_extra_spec = ROWS.delete_spec
 
 _ENCRYPTION = select(volume_type_encryptions).where(volume_type_encryptions.c.volume_type_id == bindparam("id"))
 _DEFAULT = select(default_volume_types.c.volume_type_id).where(
@@ -38,29 +56,12 @@ _DEFAULT = select(default_volume_types.c.volume_type_id).where(
 
 def insert_type(tx: Connection, made: VolumeType) -> None:
     """Store a new type with its extra specs."""
-    row = {column.name: getattr(made, column.name) for column in volume_types.c}
-    _ROWS.insert(tx, row, made.extra_specs)
+    ROWS.insert(tx, made, made.extra_specs)
 
 
-def get(tx: Connection, type_id: str) -> VolumeType | None:
-    """The type by id, or None."""
-    return _one(tx, _ROWS.by_id(tx, type_id))
-
-
-def get_by_name(tx: Connection, name: str) -> VolumeType | None:
-    """The type by name, or None."""
-    return _one(tx, _ROWS.by_name(tx, name))
-
-
-def list_types(
-    tx: Connection, *, project_id: str | None = None, is_public: bool | None = None, qos_specs_id: str | None = None
-) -> list[VolumeType]:
-    """Types, oldest first; with `project_id` those open to that project, with `is_public` only (non-)public ones,
-    with `qos_specs_id` those associated with these QoS specs."""
-    query = _ROWS.open_to(_ROWS.all, project_id, is_public)
-    if qos_specs_id is not None:
-        query = query.where(volume_types.c.qos_specs_id == qos_specs_id)
-    return _types(tx, tx.execute(query).all())
+def with_qos_specs(tx: Connection, qos_specs_id: str) -> list[VolumeType]:
+    """Types associated with these QoS specs, oldest first."""
+    return ROWS.found(tx, ROWS.all.where(volume_types.c.qos_specs_id == qos_specs_id))
 
 
 def in_use(tx: Connection, type_id: str) -> bool:
@@ -121,27 +122,6 @@ def unset_default(tx: Connection, project_id: str) -> bool:
     """The project has the configured default again; False when it had no other."""
     table = default_volume_types
     return tx.execute(delete(table).where(table.c.project_id == project_id)).rowcount > 0
-
-
-def _one(tx: Connection, row: Row[Any] | None) -> VolumeType | None:
-    return None if row is None else _types(tx, [row])[0]
-
-
-def _types(tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeType]:
-    specs = _ROWS.specs_of(tx, [row.id for row in rows])
-    return [
-        VolumeType(
-            id=VolumeTypeId(row.id),
-            name=row.name,
-            description=row.description,
-            is_public=row.is_public,
-            qos_specs_id=None if row.qos_specs_id is None else QosSpecsId(row.qos_specs_id),
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            extra_specs=specs.get(row.id, {}),
-        )
-        for row in rows
-    ]
 
 
 def _encryption(row: Row[Any]) -> TypeEncryption:

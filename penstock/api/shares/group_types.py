@@ -105,7 +105,7 @@ def access(request: ApiRequest) -> Answer:
     """The projects a private type is open to."""
     request.enforce("share_group_type:list_project_access")
     type_id = request.params["type_id"]
-    found = group_types.ACCESS.projects_of(request.plane, type_id)
+    found = group_types.CATALOG.projects_of(request.plane, type_id)
     shown = [{"share_group_type_id": type_id, "project_id": project_id} for project_id in found]
     return Answer({"share_group_type_access": shown})
 
@@ -115,7 +115,7 @@ def access(request: ApiRequest) -> Answer:
 def add_access(request: ApiRequest) -> Answer:
     """Open a private type to a project."""
     request.enforce("share_group_type:add_project_access")
-    group_types.ACCESS.add_project(request.plane, request.params["type_id"], _project(request))
+    group_types.CATALOG.add_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 
@@ -124,7 +124,7 @@ def add_access(request: ApiRequest) -> Answer:
 def remove_access(request: ApiRequest) -> Answer:
     """Close a private type to a project."""
     request.enforce("share_group_type:remove_project_access")
-    group_types.ACCESS.remove_project(request.plane, request.params["type_id"], _project(request))
+    group_types.CATALOG.remove_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 

@@ -14,7 +14,8 @@ from penstock.api.routing import Routes
 from penstock.api.shares.type_views import many, one
 from penstock.errors import Invalid
 from penstock.services import types
-from penstock.services.types import NewType, TypeChange, TypeFilter
+from penstock.services.type_catalog import NewType, TypeChange
+from penstock.services.types import TypeFilter
 
 routes = Routes()
 
@@ -126,7 +127,7 @@ def access(request: ApiRequest) -> Answer:
     """The projects a private type is open to."""
     request.enforce("share_type:list_project_access")
     type_id = request.params["type_id"]
-    found = types.ACCESS.projects_of(request.plane, type_id)
+    found = types.CATALOG.projects_of(request.plane, type_id)
     return Answer({"share_type_access": [{"share_type_id": type_id, "project_id": item} for item in found]})
 
 
@@ -134,7 +135,7 @@ def access(request: ApiRequest) -> Answer:
 def add_access(request: ApiRequest) -> Answer:
     """Open a private type to a project."""
     request.enforce("share_type:add_project_access")
-    types.ACCESS.add_project(request.plane, request.params["type_id"], _project(request))
+    types.CATALOG.add_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 
@@ -142,7 +143,7 @@ def add_access(request: ApiRequest) -> Answer:
 def remove_access(request: ApiRequest) -> Answer:
     """Close a private type to a project."""
     request.enforce("share_type:remove_project_access")
-    types.ACCESS.remove_project(request.plane, request.params["type_id"], _project(request))
+    types.CATALOG.remove_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 

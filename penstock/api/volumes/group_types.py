@@ -12,9 +12,9 @@ from penstock.api.routing import Routes
 from penstock.domain.volume_groups import VolumeGroupType
 from penstock.errors import Invalid, NotFound
 from penstock.services.paging import part_of
+from penstock.services.type_catalog import TypeChange
 from penstock.services.volume_types import group_types
 from penstock.services.volume_types.group_types import NewGroupType
-from penstock.services.volume_types.types import TypeChange
 
 routes = Routes()
 

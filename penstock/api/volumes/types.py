@@ -15,8 +15,9 @@ from penstock.api.routing import Routes
 from penstock.domain.volume_types import VISIBLE_SPECS, VolumeType
 from penstock.errors import Invalid
 from penstock.services.paging import part_of
+from penstock.services.type_catalog import NewType, TypeChange
 from penstock.services.volume_types import choice, types
-from penstock.services.volume_types.types import NewType, TypeChange, TypeFilter
+from penstock.services.volume_types.types import TypeFilter
 
 routes = Routes()
 
@@ -132,7 +133,7 @@ def access(request: ApiRequest) -> Answer:
     """The projects a private type is open to."""
     request.enforce(f"{ACCESS_RULE}:get_all_for_type")
     type_id = request.params["type_id"]
-    found = types.ACCESS.projects_of(request.plane, type_id)
+    found = types.CATALOG.projects_of(request.plane, type_id)
     return Answer({"volume_type_access": [{"volume_type_id": type_id, "project_id": item} for item in found]})
 
 
@@ -140,7 +141,7 @@ def access(request: ApiRequest) -> Answer:
 def add_access(request: ApiRequest) -> Answer:
     """Open a private type to a project."""
     request.enforce(f"{ACCESS_RULE}:addProjectAccess")
-    types.ACCESS.add_project(request.plane, request.params["type_id"], _project(request))
+    types.CATALOG.add_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 
@@ -148,7 +149,7 @@ def add_access(request: ApiRequest) -> Answer:
 def remove_access(request: ApiRequest) -> Answer:
     """Close a private type to a project."""
     request.enforce(f"{ACCESS_RULE}:removeProjectAccess")
-    types.ACCESS.remove_project(request.plane, request.params["type_id"], _project(request))
+    types.CATALOG.remove_project(request.plane, request.params["type_id"], _project(request))
     return ACCEPTED
 
 

@@ -78,7 +78,7 @@ def delete(plane: ControlPlane, specs_id: str, *, force: bool = False) -> None:
     """Forget them; `force` also when volume types have them, which then have none. Raises NotFound, Invalid."""
     with plane.database.begin() as tx:
         found = _specs(tx, specs_id)
-        if not force and volume_types.list_types(tx, qos_specs_id=found.id):
+        if not force and volume_types.with_qos_specs(tx, found.id):
             raise Invalid(
                 f"QoS specs '{found.name}' are associated with volume types; disassociate them, or use force."
             )
@@ -89,7 +89,7 @@ def delete(plane: ControlPlane, specs_id: str, *, force: bool = False) -> None:
 def associations(plane: ControlPlane, specs_id: str) -> list[VolumeType]:
     """The volume types that have them. Raises NotFound."""
     with plane.database.read() as tx:
-        return volume_types.list_types(tx, qos_specs_id=_specs(tx, specs_id).id)
+        return volume_types.with_qos_specs(tx, _specs(tx, specs_id).id)
 
 
 def associate(plane: ControlPlane, specs_id: str, type_id: str) -> None:

@@ -21,7 +21,7 @@ from penstock.ids import new_id
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import KeysetPage
 from penstock.services.visibility import owner_of, owns
-from penstock.services.volume_types.types import ACCESS
+from penstock.services.volume_types.types import CATALOG
 from penstock.services.volumes import calls, quotas
 from penstock.services.volumes.visibility import hold_volumes, own_volume, volume_to_change
 from penstock.store import volume_snapshots, volume_transfers, volume_types, volumes
@@ -163,7 +163,7 @@ def _check_taker(
     """Has the caller's project room for it, and its type?"""
     project_id, _ = owner_of(context)
     of_type = None if volume.volume_type_id is None else volume_types.get(tx, volume.volume_type_id)
-    if of_type is not None and not ACCESS.is_open(tx, context, of_type):
+    if of_type is not None and not CATALOG.is_open(tx, context, of_type):
         raise Invalid("The volume's type is not open to this project.")
     if project_id == volume.project_id:
         return
