@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from lab import hosts as namespace_hosts
 from lab.hosts import Lab
@@ -13,6 +14,10 @@ from lab.kernel.machines import KernelLab
 from penstock.host.runner import Host
 from tests.cluster import newest_binaries, postgres_cluster
 from tests.places import Place, take_place
+
+# A busy machine is no defect: no example of a property has a time limit.
+settings.register_profile("penstock", deadline=None)
+settings.load_profile("penstock")
 
 
 @pytest.fixture(scope="session")

@@ -262,10 +262,10 @@ def test_types_are_open_to_everybody_or_to_some(database: Database) -> None:
         types.insert_type(tx, public)
         types.insert_type(tx, private)
         assert types.list_types(tx, project_id="p1") == [public]
-        types.add_project(tx, private.id, "p1")
+        types.ROWS.add_project(tx, private.id, "p1")
         assert types.list_types(tx, project_id="p1") == [public, private]
-        assert types.remove_project(tx, private.id, "p1")
-        assert not types.remove_project(tx, private.id, "p1")
+        assert types.ROWS.remove_project(tx, private.id, "p1")
+        assert not types.ROWS.remove_project(tx, private.id, "p1")
         assert types.delete_extra_spec(tx, public.id, "a")
         assert types.get_by_name(tx, "public") == replace(public, extra_specs={})
 

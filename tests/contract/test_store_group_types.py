@@ -42,11 +42,11 @@ def test_they_are_open_to_everybody_or_to_some(database: Database) -> None:
         assert group_types.list_types(tx) == [public, private]
         assert group_types.list_types(tx, is_public=False) == [private]
         assert group_types.list_types(tx, project_id="p1") == [public]
-        group_types.add_project(tx, private.id, "p1")
-        assert group_types.projects_of(tx, private.id) == ["p1"]
+        group_types.ROWS.add_project(tx, private.id, "p1")
+        assert group_types.ROWS.projects_of(tx, private.id) == ["p1"]
         assert group_types.list_types(tx, project_id="p1") == [public, private]
-        assert group_types.remove_project(tx, private.id, "p1")
-        assert not group_types.remove_project(tx, private.id, "p1")
+        assert group_types.ROWS.remove_project(tx, private.id, "p1")
+        assert not group_types.ROWS.remove_project(tx, private.id, "p1")
 
 
 def test_specs_are_set_and_removed_and_all_goes_with_the_type(database: Database) -> None:
