@@ -54,6 +54,8 @@ OPERATIONS = frozenset(
         "terminate_connection",
         "attach_volume",
         "ensure_export",
+        "settle_export",
+        "write_identity",
     }
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,10 @@ from penstock.doctor.findings import DESTRUCTIVE, REPAIRS, Finding, Kind
 from penstock.errors import Fault, Unavailable
 
 if TYPE_CHECKING:
-    from penstock.backend_site import BackendSite
-    from penstock.doctor.treatment import Treated, Treatment
+    from oslo_config import cfg
+
+    from penstock.doctor.treatment import Seen, Site, Treated, Treatment
+    from penstock.store.database import Database
 
 DRIFT = 3
 KINDS = "\n".join(f"  {kind.value:<18}{what}" for kind, what in REPAIRS.items())
@@ -36,28 +38,31 @@ KINDS = "\n".join(f"  {kind.value:<18}{what}" for kind, what in REPAIRS.items())
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, *, sections: tuple[str, ...], kinds: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Show where database, pools and exports disagree, and repair what you name.
+    """Show where database, pools and exports disagree, and repair what you name: of shares and of volumes.
 
-    Works while the daemon runs and while it does not. Exit code 0: all agrees; 3: it does not; 1: nobody could tell.
+    What a driver cannot say is named as not examined. Works while the daemon runs and while it does not. Exit code 0:
+    all agrees; 3: it does not; 1: nobody could tell.
 
     \b
     Examples:
       penstock doctor
       penstock doctor --repair export-missing --repair quota-differs
     """
-    from penstock.backend_site import open_site
-
     quiet_logs(ctx)
     wanted = {Kind(kind) for kind in kinds}
     conf = load_config(ctx)
     database = open_database(conf)
     reports, faults = [], []
-    for section in sections or conf.enabled_share_backends:
+    for section in sections or (*conf.enabled_share_backends, *conf.enabled_backends):
         try:
-            site = open_site(conf, section, database)
-            reports.append(_look_after(section, site, wanted, is_agreed=yes, is_silent=as_json))
+            site, look = _opened(conf, section, database)
+            report = _look_after(section, site, look, wanted, is_agreed=yes, is_silent=as_json)
         except Fault as fault:  # the other backends are looked at all the same
             faults.append(f"{section}: {fault.message}")
+            continue
+        reports.append(report)
+        if report["unseen"]:
+            faults.append(f"{section}: Nobody can tell whether what it should hold is there: {report['unseen']}.")
     if as_json:
         print_json(reports)
     else:
@@ -69,24 +74,44 @@ def doctor(ctx: click.Context, *, sections: tuple[str, ...], kinds: tuple[str, .
         ctx.exit(DRIFT)
 
 
-def _look_after(
-    section: str, site: BackendSite, wanted: set[Kind], *, is_agreed: bool, is_silent: bool
-) -> dict[str, object]:
+def _opened(conf: cfg.ConfigOpts, section: str, database: Database) -> tuple[Site, Callable[[Any], Seen]]:
+    """The backend, of shares or of volumes, and how it is examined."""
+    if section in conf.enabled_backends:
+        from penstock.doctor.volumes.examination import examine_volumes
+        from penstock.volume_site import open_volume_site
+
+        return open_volume_site(conf, section, database), examine_volumes
+    from penstock.backend_site import open_site
     from penstock.doctor.examination import examine
+
+    return open_site(conf, section, database), examine
+
+
+def _look_after(
+    section: str,
+    site: Site,
+    look: Callable[[Any], Seen],
+    wanted: set[Kind],
+    *,
+    is_agreed: bool,
+    is_silent: bool,
+) -> dict[str, object]:
     from penstock.doctor.treatment import treat
 
     treatment: Treatment | None = None
     if wanted:
         if not is_agreed:
-            _ask(section, examine(site).findings, wanted, is_silent=is_silent)
-        treatment = treat(site, wanted)
-    findings = (treatment.after if treatment else examine(site)).findings
+            _ask(section, look(site).findings, wanted, is_silent=is_silent)
+        treatment = treat(site, wanted, look)
+    seen = treatment.after if treatment else look(site)
+    findings = seen.findings
     is_complete = treatment.is_complete if treatment else True
     return {
         "backend": section,
         "treated": treatment.treated if treatment else (),
         "failures": treatment.failures if treatment else (),
         "findings": findings,
+        "unseen": seen.unseen,
         "is_complete": is_complete,
         "is_drifted": not is_complete or any(finding.is_drift for finding in findings),
     }
@@ -121,6 +146,8 @@ def _print(report: dict[str, object]) -> None:
 
 
 def _note(finding: Finding) -> str:
+    if finding.kind is Kind.NOT_EXAMINED:
+        return "-"
     if not finding.is_drift:
         return "nothing to do"
     return f"--repair {finding.kind.value}" if finding.can_repair else "needs an administrator"

@@ -10,6 +10,7 @@ import click
 
 from penstock.cli.options import config_option, debug_option, json_option, load_config, open_database, quiet_logs
 from penstock.cli.output import print_json, print_table
+from penstock.cli.recover_volumes import recover_section
 
 if TYPE_CHECKING:
     from penstock.recovery.rebuilding import Rebuilt
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, merge: bool, as_json: bool) -> None:
-    """Rebuild the database from what is written on the pools: shares, snapshots, access rules, types, owners.
+    """Rebuild the database from what is written on the pools: shares, volumes, snapshots, access rules, types, owners.
 
     For when the database is lost: run 'penstock db upgrade' to make an empty one, then this, then 'penstock serve'.
     Nothing on the pools is changed. Descriptions, metadata and passwords were never there and stay lost; projects and
-    users come back as recovered-<id>, see 'penstock project set' and 'penstock user set'. Safe to repeat.
+    users come back as recovered-<id>, see 'penstock project set' and 'penstock user set'. A volume whose target lets
+    machines in comes back attached by them. Safe to repeat.
 
     \b
     Examples:
@@ -43,7 +45,9 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
     conf = load_config(ctx)
     database = open_database(conf)
     with_identity = conf.auth_strategy == "builtin"
-    sites = {section: open_site(conf, section, database) for section in sections or conf.enabled_share_backends}
+    wanted = sections or (*conf.enabled_share_backends, *conf.enabled_backends)
+    of_volumes = [section for section in wanted if section in conf.enabled_backends]
+    sites = {section: open_site(conf, section, database) for section in wanted if section not in of_volumes}
     recover_one = partial(rebuild_rows, dry_run=dry_run, with_identity=with_identity, reigns=reigns_of(sites.values()))
     found: dict[str, Rebuilt] = {}
     for section, site in sites.items():
@@ -56,8 +60,20 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
             found[section] = replace(found[section], replicas=again.replicas, left_out=again.left_out)
             if not as_json:
                 click.echo(f"{section}  {len(again.replicas)} replicas recovered")
+    summaries = {section: _summary(rebuilt) for section, rebuilt in found.items()}
+    for section in of_volumes:
+        summaries[section] = recover_section(
+            conf,
+            section,
+            database,
+            is_named=bool(sections),
+            merge=merge,
+            dry_run=dry_run,
+            with_identity=with_identity,
+            is_silent=as_json,
+        )
     if as_json:
-        print_json({section: _summary(rebuilt) for section, rebuilt in found.items()})
+        print_json(summaries)
 
 
 def _summary(rebuilt: Rebuilt) -> dict[str, Any]:

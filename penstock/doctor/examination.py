@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penstock.backend_site import BackendSite
+from penstock.doctor.actions import Action
 from penstock.doctor.books import Books, settled
 from penstock.doctor.drift import drift
 from penstock.doctor.findings import Finding
+from penstock.doctor.repairs import plan
 from penstock.domain.access import AccessState
 from penstock.domain.shares import ShareStatus
 from penstock.domain.snapshots import SnapshotStatus
@@ -26,6 +28,15 @@ class Examination:
     books: Books
     inventory: Inventory
     findings: tuple[Finding, ...]
+
+    def repair_of(self, finding: Finding) -> Action | None:
+        """What repairs it, None when only an administrator can."""
+        return plan(finding, self.books, self.inventory)
+
+    @property
+    def unseen(self) -> str | None:
+        """Why nobody could tell: never, because `examine` raises then."""
+        return None
 
 
 def examine(site: BackendSite) -> Examination:

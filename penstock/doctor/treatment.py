@@ -1,19 +1,54 @@
-"""Repair what the administrator named, on a fresh examination, and look again."""
+"""Repair what the administrator named, on a fresh examination, and look again. The same for shares and volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import structlog
 
-from penstock.backend_site import BackendSite
-from penstock.doctor.examination import Examination, examine
+from penstock.doctor.examination import examine
 from penstock.doctor.findings import Finding, Kind
-from penstock.doctor.repairs import plan
 from penstock.errors import Fault
+from penstock.site_work import SiteWork
 
 log = structlog.get_logger(__name__)
+
+
+class Repair(Protocol):
+    """One repair, at the site it was planned for."""
+
+    def carry_out(self, site: Any) -> None:
+        """Do it. Raises Conflict when somebody changed the rows since, and what the storage raises."""
+        ...
+
+
+class Seen(Protocol):
+    """An examination of a backend."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What does not agree."""
+        ...
+
+    def repair_of(self, finding: Finding) -> Repair | None:
+        """What repairs it, None when only an administrator can."""
+        ...
+
+    @property
+    def unseen(self) -> str | None:
+        """Why nobody could tell whether what the rows name is there; None when somebody could."""
+        ...
+
+
+class Site(Protocol):
+    """A backend opened by the command line."""
+
+    @property
+    def work(self) -> SiteWork:
+        """What repairs queue there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +68,31 @@ class Treatment:
 
     treated: tuple[Treated, ...]
     failures: tuple[str, ...]
-    after: Examination
+    after: Seen
     is_complete: bool
 
 
-def treat(site: BackendSite, kinds: Collection[Kind]) -> Treatment:
-    """Repair every finding of `kinds`, and only those. Safe to repeat.
+def treat(site: Site, kinds: Collection[Kind], look: Callable[[Any], Seen] = examine) -> Treatment:
+    """Repair every finding of `kinds` that `look` finds at the site, and only those. Safe to repeat.
 
-    One repair that fails does not keep the others from being made. Raises as `examine` does.
+    One repair that fails does not keep the others from being made. Raises as `look` does.
     """
-    seen = examine(site)
+    seen = look(site)
     wanted = [finding for finding in seen.findings if finding.kind in kinds and finding.is_drift]
     treated = tuple(Treated(finding, _repair(site, seen, finding)) for finding in _in_order(wanted))
-    is_complete = site.finish_operations() if treated else True
-    return Treatment(treated, site.failures(), examine(site), is_complete)
+    is_complete = site.work.finish() if treated else True
+    return Treatment(treated, site.work.failures(), look(site), is_complete)
 
 
-def _in_order(findings: list[Finding]) -> list[Finding]:
+def _in_order(findings: Sequence[Finding]) -> list[Finding]:
     """Snapshots go before the datasets they are of."""
     first = [finding for finding in findings if finding.kind is Kind.SNAPSHOT_ORPHAN]
     rest = [finding for finding in findings if finding.kind is not Kind.SNAPSHOT_ORPHAN]
     return first + rest
 
 
-def _repair(site: BackendSite, seen: Examination, finding: Finding) -> str | None:
-    action = plan(finding, seen.books, seen.inventory)
+def _repair(site: Site, seen: Seen, finding: Finding) -> str | None:
+    action = seen.repair_of(finding)
     if action is None:
         return "cannot be repaired from here"
     try:

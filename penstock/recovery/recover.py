@@ -9,15 +9,14 @@ from dataclasses import replace
 import structlog
 
 from penstock.backend_site import BackendSite
-from penstock.domain.identity import Project, User
 from penstock.domain.shares import AccessRulesStatus, ReplicaState, ShareInstance, ShareStatus
 from penstock.errors import Conflict
-from penstock.ids import ProjectId, UserId
+from penstock.recovery.owners import insert_owners, known_owners
 from penstock.recovery.rebuilding import Known, Rebuilt, rebuild
 from penstock.recovery.rows import Place
 from penstock.services.snapshots import new_copy
 from penstock.share.replication import Role
-from penstock.store import access, identity, instances, shares, snapshots, types
+from penstock.store import access, instances, shares, snapshots, types
 from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
 
@@ -84,13 +83,12 @@ def _known(tx: Transaction, site: BackendSite, *, with_identity: bool, reigns: M
         ids |= {snapshot.id, snapshot.instance.id}
     rules = access.of_instances(tx, [instance.id for instance in placed])
     ids |= {rule.id for found in rules.values() for rule in found}
-    projects = identity.list_projects(tx) if with_identity else []
-    users = identity.list_users(tx) if with_identity else []
+    projects, users = known_owners(tx, with_identity=with_identity)
     known = Known(
         ids=frozenset(ids),
         types=tuple(types.list_types(tx)),
-        project_ids=frozenset(project.id for project in projects),
-        user_ids=frozenset(user.id for user in users),
+        project_ids=projects,
+        user_ids=users,
         reigns=reigns,
         active={one.share_id: one for one in placed if one.replica_state is ReplicaState.ACTIVE},
     )
@@ -102,7 +100,7 @@ def _insert(tx: Transaction, site: BackendSite, rebuilt: Rebuilt, *, with_identi
     for share_type in rebuilt.types:
         types.insert_type(tx, replace(share_type, created_at=now))
     if with_identity:
-        _insert_owners(tx, site, rebuilt)
+        insert_owners(tx, rebuilt.project_ids, rebuilt.user_ids, now=now)
     for item in rebuilt.shares:
         shares.insert_share(tx, item.share)
         locations = [
@@ -126,14 +124,3 @@ def _insert_replica(tx: Transaction, site: BackendSite, replica: ShareInstance) 
         instances.update_instance(tx, replica.id, now=now, access_rules_status=AccessRulesStatus.SYNCING)
     for snapshot in snapshots.list_snapshots(tx, SnapshotFilter(share_id=replica.share_id)):
         snapshots.insert_instance(tx, new_copy(snapshot.instance, replica.id, now))
-
-
-def _insert_owners(tx: Transaction, site: BackendSite, rebuilt: Rebuilt) -> None:
-    """Projects are usable at once; users have no password until an administrator gives them one."""
-    now = site.backend.now()
-    for project_id in rebuilt.project_ids:
-        project = Project(ProjectId(project_id), f"recovered-{project_id}", "Named in storage, made by recovery", True)
-        identity.insert_project(tx, project, now=now)
-    for user_id in rebuilt.user_ids:
-        user = User(UserId(user_id), f"recovered-{user_id}", None, None, False)
-        identity.insert_user(tx, user, None, now=now)

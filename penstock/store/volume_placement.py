@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, case, func, select
 
 from penstock.domain.volumes import VolumeStatus
+from penstock.ids import VolumeId, VolumeSnapshotId
 from penstock.store.backends import Placed
 from penstock.store.schema import pools
-from penstock.store.volume_schema import volumes
+from penstock.store.volume_schema import volume_snapshots, volumes
 
 # Asked at every placement: built once.
 _SIZE = func.coalesce(
@@ -29,3 +32,23 @@ _PLACED = (
 def placed(tx: Connection) -> dict[str, Placed]:
     """By pool, what is placed there; exact, from the rows, so that no promise can leak."""
     return {row.host: Placed(int(row.provisioned), int(row.unreported)) for row in tx.execute(_PLACED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the row of a volume says that it lies. `name_id` is the id in its backend name."""
+
+    id: VolumeId
+    name_id: VolumeId
+    host: str | None
+
+
+def homes(tx: Connection) -> list[Home]:
+    """Every volume of every backend, in one query of three columns."""
+    rows = tx.execute(select(volumes.c.id, volumes.c.name_id, volumes.c.host))
+    return [Home(VolumeId(row.id), VolumeId(row.name_id or row.id), row.host) for row in rows]
+
+
+def snapshot_ids(tx: Connection) -> list[VolumeSnapshotId]:
+    """Every snapshot of every volume."""
+    return [VolumeSnapshotId(found) for found in tx.execute(select(volume_snapshots.c.id)).scalars()]

@@ -245,7 +245,7 @@ def test_what_the_storage_cannot_do_now_stays_queued(ward: Ward) -> None:
     treatment = treat(bench.site, {Kind.EXPORT_MISSING})
     assert not treatment.is_complete
     bench.host.programs["exportfs"] = good
-    assert bench.site.finish_operations()
+    assert bench.site.work.finish()
     assert bench.findings() == []
 
 

@@ -87,6 +87,8 @@ EDGES: dict[str, set[str]] = {
     "images": {"errors", "ids", "units", "clock", "host", "domain", "config"},
     "volume.errors": {"errors", "images"},
     "volume.interface": {"domain", "volume.models"},
+    "volume.inventory": {"ids", "volume.models"},
+    "volume.listing": BASE | {"volume.driver", "volume.interface", "volume.inventory", "volume.models"},
     "volume.iscsi": {"volume.errors", "volume.models"},
     "volume.records": {"volume.interface", "volume.models"},
     "volume.data_path": {"errors", "images"},
@@ -120,6 +122,7 @@ EDGES: dict[str, set[str]] = {
         "volume.fallback",
         "volume.errors",
         "volume.interface",
+        "volume.inventory",
         "volume.loading",
         "volume.models",
         "volume.records",
@@ -162,6 +165,7 @@ EDGES: dict[str, set[str]] = {
         "volume.errors",
         "volume.generic",
         "volume.interface",
+        "volume.inventory",
         "volume.iscsi",
         "volume.models",
         "volume.records",
@@ -179,7 +183,9 @@ ANYTHING = {
     "backend_work",
     "first_start",
     "share_backend",
+    "site_work",
     "volume_backend",
+    "volume_site",
 }
 SQLALCHEMY_ALLOWED = {"store"}
 

@@ -9,7 +9,7 @@ failed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -32,6 +32,7 @@ from penstock.volume.manager import (
     groups,
     images,
     manage,
+    marking,
     migration,
     periodic,
     replication,
@@ -109,12 +110,7 @@ class VolumeManager:
         """
         context = admin_context()
         periodic.heartbeat(self.backend, is_ready=False)
-        self.driver.active_backend_id = replication.active_backend_id(self.backend)
-        with driver_call("be set up"):
-            self.driver.do_setup(context)
-            self.driver.check_for_setup_error()
-            self.driver.set_initialized()
-            self.driver.set_throttle()
+        self.set_up_driver(context, self.driver.check_for_setup_error)
         starting.update_provider_info(self.backend)
         if not self._ready.is_set():
             self._unexported = starting.ensure_exports(self.backend, context)
@@ -128,6 +124,15 @@ class VolumeManager:
         periodic.publish_capabilities(self.backend)
         self._ready.set()
         periodic.heartbeat(self.backend, is_ready=True)
+
+    def set_up_driver(self, context: RequestContext, check: Callable[[], None] = lambda: None) -> None:
+        """Have the driver reach its storage; `check`, which may change something there, comes before it is in use."""
+        self.driver.active_backend_id = replication.active_backend_id(self.backend)
+        with driver_call("be set up"):
+            self.driver.do_setup(context)
+            check()
+            self.driver.set_initialized()
+            self.driver.set_throttle()
 
     def is_service_ready(self) -> bool:
         """Has the driver been set up, so that requests can be taken?"""
@@ -334,6 +339,14 @@ class VolumeManager:
             left.append(self._unexported.pop())
         if left:
             starting.queue_exports(self.backend, context, left)
+
+    def settle_export(self, context: RequestContext, volume_id: str) -> None:
+        """Let in exactly whom the volume's attachments name."""
+        marking.settle_export(self.backend, context, volume_id)
+
+    def write_identity(self, context: RequestContext, volume_id: str) -> None:
+        """Write on the storage what the row says of the volume, where the driver keeps that there."""
+        marking.write_identity(self.backend, volume_id)
 
     def ensure_export(self, context: RequestContext, volume_id: str) -> None:
         """Make the volume's export anew; what cannot be done now is asked for again by `export_again`."""

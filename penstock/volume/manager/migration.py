@@ -23,6 +23,7 @@ from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import backends, volumes
 from penstock.store.database import Transaction
 from penstock.volume.fallback.volume_copy import Remote, copy_volume_data
+from penstock.volume.manager import marking
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import volume_model
 from penstock.volume.manager.notices import tell_owner
@@ -108,6 +109,7 @@ def swap(tx: Transaction, backend: VolumeBackend, context: RequestContext, volum
     volumes.update_volume(tx, volume.id, now=now, **of_target)
     volumes.update_volume(tx, target.id, now=now, **of_volume)
     _discard(tx, backend, context, target, at=backend.host)
+    marking.queue_identity(tx, backend, context, volume_id, at=service_host(target.host or backend.host))
     return volumes.get(tx, volume_id)
 
 

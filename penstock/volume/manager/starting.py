@@ -13,7 +13,7 @@ from penstock.context import RequestContext
 from penstock.domain.operations import Call
 from penstock.domain.volume_lifecycle import SNAPSHOT_TRANSITIONAL, VOLUME_TRANSITIONAL, VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
-from penstock.domain.volume_snapshots import VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
 from penstock.errors import BackendFault, Conflict, Fault, NotFound
 from penstock.operations.driver_calls import driver_call
@@ -31,6 +31,7 @@ from penstock.volume.manager.updates import checked, store_of_snapshot, store_of
 
 log = structlog.get_logger(__name__)
 
+INTERRUPTED = "The operation was interrupted and its end is not known."
 _ACTIONS = {
     VolumeStatus.DELETING: VolumeMessageAction.DELETE_VOLUME,
     VolumeStatus.EXTENDING: VolumeMessageAction.EXTEND_VOLUME,
@@ -122,26 +123,38 @@ def settle(backend: VolumeBackend, context: RequestContext) -> None:
             for snapshot in late_snapshots
             if snapshot.group_snapshot_id is not None
         }
-    fault = BackendFault("The operation was interrupted and its end is not known.")
     for snapshot in late_snapshots:
         if _is_awaited(awaited, snapshot.volume_id) or snapshot.status is VolumeSnapshotStatus.UPDATING:
             continue
         of_group = grouped.get(snapshot.group_snapshot_id or "")
         if of_group is not None and f"volume-group:{of_group.group_id}" in awaited:
             continue
-        log.warning("volume_snapshot.stranded", snapshot=snapshot.id, status=snapshot.status.value)
-        action = _SNAPSHOT_ACTIONS.get(snapshot.status, VolumeMessageAction.SNAPSHOT_CREATE)
-        snapshot_theme.fail(backend, context, snapshot, VolumeEvent.FAILED, action, fault)
+        end_snapshot(backend, context, snapshot)
     for volume in late:
         if _is_awaited(awaited, volume.id) or TEMPORARY in volume.admin_metadata:
             continue
         if f"volume-group:{volume.group_id}" in awaited:
             continue
-        log.warning("volume.stranded", volume=volume.id, status=volume.status.value)
-        action = _ACTIONS.get(volume.status, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND)
-        event = VolumeEvent.REFUSED if volume.status is VolumeStatus.MAINTENANCE else VolumeEvent.FAILED
-        volume_theme.fail(backend, context, volume, event, action, fault)
+        end_volume(backend, context, volume)
     groups.settle(backend, context, awaited)
+
+
+def end_volume(backend: VolumeBackend, context: RequestContext, volume: Volume) -> None:
+    """Put a volume that is on its way, and that nothing works on, in a truthful state, and tell its owner.
+
+    Raises Conflict when it is no longer what it was when we read it.
+    """
+    log.warning("volume.stranded", volume=volume.id, status=volume.status.value)
+    action = _ACTIONS.get(volume.status, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND)
+    event = VolumeEvent.REFUSED if volume.status is VolumeStatus.MAINTENANCE else VolumeEvent.FAILED
+    volume_theme.fail(backend, context, volume, event, action, BackendFault(INTERRUPTED))
+
+
+def end_snapshot(backend: VolumeBackend, context: RequestContext, snapshot: VolumeSnapshot) -> None:
+    """The same for a snapshot."""
+    log.warning("volume_snapshot.stranded", snapshot=snapshot.id, status=snapshot.status.value)
+    action = _SNAPSHOT_ACTIONS.get(snapshot.status, VolumeMessageAction.SNAPSHOT_CREATE)
+    snapshot_theme.fail(backend, context, snapshot, VolumeEvent.FAILED, action, BackendFault(INTERRUPTED))
 
 
 def settle_temporary(backend: VolumeBackend, context: RequestContext) -> None:
@@ -150,30 +163,43 @@ def settle_temporary(backend: VolumeBackend, context: RequestContext) -> None:
         pending = operations.pending(tx)
         awaited = {item.call.resource_key for item in pending} | {f"volume:{item.id}" for item in pending}
         here = volumes.of_backend(tx, backend.host)
-    fault = BackendFault("The migration was interrupted and cannot be taken up again.")
     for volume in here:
         if volume.is_migrating and not _is_awaited(awaited, volume.id):
-            migration.give_up(backend, context, volume.id, fault)
+            end_migration(backend, context, volume)
     for volume in here:
-        if TEMPORARY in volume.admin_metadata and not _is_needed(volume, awaited):
-            log.info("volume.not_needed", volume=volume.id, status=volume.status.value)
-            with backend.database.begin() as tx:
-                current = volumes.get(tx, volume.id)
-                if current is not None and not operations.pending(tx, resource_key=f"volume:{volume.id}"):
-                    volumes.move(tx, current, VolumeEvent.FORCE_DELETE, now=backend.now())
-                    call = Call(backend.host, f"volume:{volume.id}", "delete_volume", {"volume_id": volume.id})
-                    backend.queue.enqueue(tx, context, call)
+        if TEMPORARY in volume.admin_metadata and not is_needed(volume, awaited):
+            discard_temporary(backend, context, volume)
 
 
-def _is_needed(volume: Volume, awaited: set[str]) -> bool:
-    """Is an operation on its way that this temporary volume is for, or is it one to be kept?"""
+def end_migration(backend: VolumeBackend, context: RequestContext, volume: Volume) -> None:
+    """Give up a migration that no operation carries on."""
+    fault = BackendFault("The migration was interrupted and cannot be taken up again.")
+    migration.give_up(backend, context, volume.id, fault)
+
+
+def discard_temporary(backend: VolumeBackend, context: RequestContext, volume: Volume) -> None:
+    """Queue the deletion of what was made for an operation that is over, unless something is queued for it."""
+    log.info("volume.not_needed", volume=volume.id, status=volume.status.value)
+    with backend.database.begin() as tx:
+        current = volumes.get(tx, volume.id)
+        if current is not None and not operations.pending(tx, resource_key=f"volume:{volume.id}"):
+            volumes.move(tx, current, VolumeEvent.FORCE_DELETE, now=backend.now())
+            call = Call(backend.host, f"volume:{volume.id}", "delete_volume", {"volume_id": volume.id})
+            backend.queue.enqueue(tx, context, call)
+
+
+def is_needed(volume: Volume, awaited: Collection[str]) -> bool:
+    """Is an operation on its way that this temporary volume is for, or is it one to be kept?
+
+    `awaited` are the resource keys of operations to come, and ``volume:`` with the ids of these operations.
+    """
     notes = volume.admin_metadata
     works = [notes[key] for key in (WORK_FOR, MIGRATION_OF) if key in notes]
     is_kept = CACHED_IMAGE in notes and volume.status is VolumeStatus.AVAILABLE
     return is_kept or any(_is_awaited(awaited, one) for one in (volume.id, *works))
 
 
-def _is_awaited(awaited: set[str], volume_id: str) -> bool:
+def _is_awaited(awaited: Collection[str], volume_id: str) -> bool:
     return f"volume:{volume_id}" in awaited
 
 

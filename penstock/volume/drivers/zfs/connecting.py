@@ -109,8 +109,11 @@ class ConnectionMethods(ISCSIDriver):
         return f"{self.settings.target_prefix}{volume.name}".lower()
 
     def _location(self, volume: VolumeModel) -> str:
+        return self._location_of(self._iqn(volume))
+
+    def _location_of(self, iqn: str) -> str:
         portals = ";".join(str(portal) for portal in self.settings.portals)
-        return f"{portals},{PORTAL_GROUP} {self._iqn(volume)} {LUN}"
+        return f"{portals},{PORTAL_GROUP} {iqn} {LUN}"
 
     def _auth(self, volume: VolumeModel) -> str | None:
         if not self.settings.use_chap:

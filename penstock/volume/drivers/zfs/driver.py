@@ -24,6 +24,7 @@ from penstock.volume.drivers.zfs.finding import Finder, is_volume
 from penstock.volume.drivers.zfs.groups import GroupMethods
 from penstock.volume.drivers.zfs.identity import Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
+from penstock.volume.drivers.zfs.inventory import InventoryMethods
 from penstock.volume.drivers.zfs.migrating import MigrationMethods
 from penstock.volume.drivers.zfs.options import read_settings, zfs_volume_opts
 from penstock.volume.drivers.zfs.storage import open_storage
@@ -39,7 +40,7 @@ from penstock.zfs.names import Dataset, SnapshotName
 log = structlog.get_logger(__name__)
 
 
-class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, ConnectionMethods):
+class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, InventoryMethods, ConnectionMethods):
     """See the module. `storage_host`, `exports`, `clock` and `routes` replace the machine, its target server, the time
     and the ways to other machines, for tests."""
 

@@ -2,7 +2,9 @@
 
 On a volume (``penstock:kind`` = ``volume``; a zvol, or a filesystem with one file): ``penstock:id`` its id,
 ``penstock:project_id`` and ``penstock:user_id`` its owner, ``penstock:size_gib`` the size it was made with,
-``penstock:type_id``, ``penstock:type_name``, and ``penstock:name`` its name then (percent-encoded).
+``penstock:type_id``, ``penstock:type_name``, and ``penstock:name`` its name then (percent-encoded). The id is the one
+in its backend name; where that is not its own, after a migration by copy, ``penstock:volume_id`` is. What the product
+made for one operation of its own says ``penstock:temporary``: no user ever had it.
 
 On a snapshot (``penstock:kind`` = ``volume_snapshot``): ``penstock:id`` its id, with ``penstock:volume_id``,
 ``penstock:project_id``, ``penstock:user_id``, ``penstock:size_gib``, ``penstock:group_snapshot_id`` and
@@ -19,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from penstock.volume.models import SnapshotModel, VolumeModel
+from penstock.volume.models import TEMPORARY, SnapshotModel, VolumeModel
 from penstock.zfs.marks import ID, KIND, Marks
 from penstock.zfs.properties import Property, local_value
 
@@ -44,6 +46,8 @@ class VolumeIdentity(Marks):
     type_id: str | None = None
     type_name: str | None = None
     name: str | None = None
+    volume_id: str | None = None
+    temporary: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ def marks_of_volume(volume: VolumeModel) -> dict[str, str]:
         type_id=volume.volume_type_id,
         type_name=volume_type.name if volume_type else None,
         name=volume.display_name,
+        volume_id=None if volume.id == volume.name_id else volume.id,
+        temporary="true" if TEMPORARY in volume.admin_metadata else None,
     ).properties(Kind.VOLUME)
 
 

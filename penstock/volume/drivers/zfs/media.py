@@ -52,6 +52,10 @@ class Medium(Protocol):
         """The device or file. Raises NotFound."""
         ...
 
+    def directory(self, root: Dataset) -> str:
+        """What the paths of all volumes below `root` begin with."""
+        ...
+
     def sizes(self, datasets: Mapping[str, Mapping[str, Property]]) -> dict[str, int]:
         """Bytes of each, from its properties `asked` (files are looked at, too)."""
         ...
@@ -80,6 +84,9 @@ class Zvols:
 
     def path(self, dataset: Dataset) -> str:
         return f"/dev/zvol/{dataset}"
+
+    def directory(self, root: Dataset) -> str:
+        return f"/dev/zvol/{root}/"
 
     def sizes(self, datasets: Mapping[str, Mapping[str, Property]]) -> dict[str, int]:
         return {name: bytes_of(found, "volsize") for name, found in datasets.items()}
@@ -114,6 +121,9 @@ class Files:
 
     def path(self, dataset: Dataset) -> str:
         return self._inherited(dataset)
+
+    def directory(self, root: Dataset) -> str:
+        return self._inherited(root).removesuffix(FILE)
 
     def sizes(self, datasets: Mapping[str, Mapping[str, Property]]) -> dict[str, int]:
         paths = {f"{found['mountpoint'].value}/{FILE}": name for name, found in datasets.items()}
