@@ -51,6 +51,7 @@ IS_ON_BACKEND = func.substr(volumes.c.host, 1, bindparam("prefix_length", type_=
 # Statements that run for every operation are built once: building one costs more than running it.
 _ADD = insert(volumes)
 _BY_ID = select(volumes).where(volumes.c.id == bindparam("id"))
+_HOST = select(volumes.c.host).where(volumes.c.id == bindparam("id"))
 _BY_IDS = select(volumes).where(volumes.c.id.in_(bindparam("ids", expanding=True)))
 _ON_BACKEND = select(volumes).where(IS_ON_BACKEND).order_by(volumes.c.created_at, volumes.c.id)
 _ON_BACKEND_IN = _ON_BACKEND.where(volumes.c.status.in_(bindparam("statuses", expanding=True)))
@@ -130,6 +131,12 @@ def get(tx: Connection, volume_id: VolumeId | str) -> Volume | None:
     """The volume with its attachments and metadata, or None."""
     found = _volumes(tx, tx.execute(_BY_ID, {"id": volume_id}).all())
     return found[0] if found else None
+
+
+def host_of(tx: Connection, volume_id: VolumeId | str) -> str | None:
+    """The pool the volume is on; None when it is on none, or there is no such volume."""
+    host: str | None = tx.execute(_HOST, {"id": volume_id}).scalar()
+    return host
 
 
 def by_admin_metadata(tx: Connection, key: str, value: str) -> Volume | None:

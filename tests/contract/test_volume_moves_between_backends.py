@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.config.backend import volume_backend
-from penstock.domain.operations import Operation
+from penstock.domain.operations import Call, Operation, OperationState
 from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
 from penstock.errors import BackendFault
 from penstock.ids import OperationId
@@ -17,6 +17,7 @@ from penstock.operations.worker import Worker
 from penstock.services.volumes import creation, lifecycle, retyping, volumes
 from penstock.services.volumes.creation import NewVolume
 from penstock.store import attachments as attachment_rows
+from penstock.store import operations
 from penstock.store import volumes as volume_rows
 from penstock.store.attachments import AttachmentFilter
 from penstock.store.database import Database
@@ -152,3 +153,17 @@ def test_a_destination_that_cannot_be_made_is_given_up(site: TwoBackends) -> Non
     )
     with site.database.read() as tx:
         assert [one.id for one in volume_rows.list_volumes(tx, VolumeFilter())] == [volume.id]
+
+
+def test_what_was_queued_before_it_moved_is_done_where_it_is(site: TwoBackends) -> None:
+    volume = made(site)
+    retyping.migrate(site.plane, ADMIN, volume.id, "host@other#pool")
+    with site.database.begin() as tx:
+        call = Call("host@dummy", f"volume:{volume.id}", "ensure_export", {"volume_id": volume.id})
+        queued = site.queue.enqueue(tx, OWNER, call)
+    site.settle()
+    assert volumes.get(site.plane, OWNER, volume.id).host == "host@other#pool"
+    with site.database.read() as tx:
+        ended = operations.get(tx, queued)
+    assert ended is not None
+    assert (ended.call.backend, ended.state) == ("host@other", OperationState.DONE)

@@ -21,6 +21,7 @@ from penstock.domain.operations import Call
 from penstock.errors import Invalid
 from penstock.images.choosing import image_service
 from penstock.operations.driver_calls import driver_call
+from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 from penstock.volume.driver import BaseVD, Execute
@@ -43,6 +44,7 @@ from penstock.volume.manager import (
     volumes,
 )
 from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.moved import place_of
 from penstock.volume.manager.records import StoredRecords
 
 
@@ -139,7 +141,11 @@ class VolumeManager:
         return self._ready.is_set()
 
     def refuse_moved(self, call: Call) -> None:
-        """Raise Elsewhere when what `call` is about is at another backend by now."""
+        """Raise Elsewhere when `call` is about a volume that is at another backend by now."""
+        with self.backend.database.read() as tx:
+            place = place_of(tx, call)
+        if place != call.backend:
+            raise Elsewhere(place)
 
     # --- volumes ------------------------------------------------------------------------------------------------
 
