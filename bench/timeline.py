@@ -55,6 +55,7 @@ def _moments(stage: Stage, one: Measured, lines: Sequence[dict[str, Any]]) -> It
 TOLD = {
     "request": lambda line: f"{line['method']} is answered",
     "host.command": lambda line: " ".join(line["argv"][:WORDS]),
+    "host.program_asked": lambda line: " ".join([line["program"], *line["asked"]]),
     "host.bus_call": lambda line: line["bus_call"][2],
     "host.file_written": lambda line: f"writes {line['path']}",
 }

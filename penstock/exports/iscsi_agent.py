@@ -1,4 +1,8 @@
-"""An iSCSI target server by a program on its host (`target_agent`, and the server's own): the part that stays here."""
+"""An iSCSI target server by a program on its host (`target_agent`, and the server's own): the part that stays here.
+
+The program is kept running there between two changes (`host.kept_program`), since its start and imports would be most
+of a change's time; secrets reach it by its stdin alone.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +19,21 @@ from penstock.errors import BackendFault, Conflict, Fault, Invalid, Unavailable,
 from penstock.exports import target_agent
 from penstock.exports.iscsi import IscsiTarget, Observed, Session, target_from_json, target_to_json
 from penstock.host.files import digest
+from penstock.host.kept_program import Program, ask
 from penstock.host.runner import Host
 
 LOADER = """import json,sys,types
-request=json.load(sys.stdin)
+program=json.loads(sys.stdin.readline())
 for name in ("penstock","penstock.exports"): sys.modules[name]=types.ModuleType(name)
-for name,source in request["program"]:
+for name,source in program["modules"]:
     module=sys.modules["penstock.exports."+name]=types.ModuleType(name)
     setattr(sys.modules["penstock.exports"],name,module)
     exec(compile(source,name,"exec"),module.__dict__)
-module.main(request)
+module.main(program["settings"])
 """
 TIMEOUT_S = 60.0
+LIMIT_S = 62
+"""After which the program there ends itself: we give up first."""
 TRIES = 30
 KINDS: Mapping[str, type[Fault]] = {
     "down": Unavailable,
@@ -41,14 +48,13 @@ class AgentExports(ABC):
     """`exports.iscsi.IscsiExports` over a host where we are root (its prefix); a subclass knows one server."""
 
     def __init__(
-        self, host: Host, modules: tuple[ModuleType, ...], directory: str, settings: Mapping[str, Any], *, start: str
+        self, host: Host, modules: tuple[ModuleType, ...], directory: str, settings: Mapping[str, str], *, start: str
     ) -> None:
         """`modules` are the server's program (the last has `main`), `start` says how to start a server that is down."""
         self._host = host
-        self._modules = modules
+        self._program = program(modules, settings)
         self._start = start
         self._directory = directory
-        self._settings = dict(settings)
 
     @abstractmethod
     def check(self, target: IscsiTarget) -> None:
@@ -67,14 +73,14 @@ class AgentExports(ABC):
         """See IscsiExports."""
 
     def apply(self, targets: Sequence[IscsiTarget], *, remove: Sequence[str] = ()) -> None:
-        """See IscsiExports. One command."""
+        """See IscsiExports."""
         if targets or remove:
             self._change({target.iqn: target for target in targets} | dict.fromkeys(remove), {})
 
     def edit(self, iqn: str, change: Callable[[IscsiTarget | None], IscsiTarget | None]) -> IscsiTarget | None:
-        """See IscsiExports. Two commands."""
+        """See IscsiExports."""
         for _ in range(TRIES):
-            text = self._host.read_file(self._file(iqn))
+            text = self._read(iqn)
             wanted = change(None if text is None else self._parse(text))
             if text is None and wanted is None:
                 return None
@@ -84,12 +90,12 @@ class AgentExports(ABC):
 
     def get(self, iqn: str) -> IscsiTarget | None:
         """See IscsiExports."""
-        text = self._host.read_file(self._file(iqn))
+        text = self._read(iqn)
         return None if text is None else self._parse(text)
 
     def observe(self) -> Observed:
-        """See IscsiExports. One command."""
-        answer = self._ask(observe=True)
+        """See IscsiExports."""
+        answer = self._ask(["observe"], observe=True)
         seen: dict[str, Any] = answer["seen"]
         configured = {target.iqn: target for target in map(self._parse, answer["texts"].values())}
         return Observed(
@@ -100,12 +106,12 @@ class AgentExports(ABC):
         )
 
     def sessions(self, iqn: str) -> tuple[Session, ...]:
-        """See IscsiExports. One command."""
+        """See IscsiExports."""
         return tuple(session for session in self.observe().sessions if session.iqn == iqn)
 
     def put_back(self) -> frozenset[str]:
-        """See IscsiExports. One command."""
-        return frozenset(self._ask(put_back=True)["changed"])
+        """See IscsiExports."""
+        return frozenset(self._ask(["put back"], put_back=True)["changed"])
 
     def _file(self, iqn: str) -> str:
         return f"{self._directory}/penstock-{iqn}.conf"
@@ -120,20 +126,26 @@ class AgentExports(ABC):
             for iqn, target in wanted.items()
         }
         gone = [iqn for iqn, target in wanted.items() if target is None]
-        return "overtaken" in self._ask(write=write, remove=gone)
+        words = [f"{'remove' if target is None else 'change'} {iqn}" for iqn, target in wanted.items()]
+        return "overtaken" in self._ask(words, write=write, remove=gone)
 
-    def _ask(self, **request: Any) -> dict[str, Any]:
+    def _read(self, iqn: str) -> str | None:
+        text: str | None = self._ask([f"read {iqn}"], read=self._file(iqn))["text"]
+        return text
+
+    def _ask(self, told: Sequence[str], **request: Any) -> dict[str, Any]:
+        """`told` is what the audit says of it."""
         whole = {
-            "program": _program(self._modules),
             "directory": self._directory,
-            "settings": self._settings,
             "write": {},
             "remove": [],
             "put_back": False,
             "observe": False,
+            "read": None,
+            "limit_s": LIMIT_S,
             **request,
         }
-        done = self._host.run(["python3", "-I", "-S", "-c", LOADER], timeout_s=TIMEOUT_S, stdin=json.dumps(whole))
+        done = ask(self._host, self._program, json.dumps(whole), timeout_s=TIMEOUT_S, told=told)
         if done.exit_code != 0:
             raise BackendFault(
                 f"the iSCSI targets of {self._host.name} could not be changed: {done.stderr.strip()[-500:]}"
@@ -158,8 +170,15 @@ class AgentExports(ABC):
             raise BackendFault(f"a file in {self._directory} cannot be read: {type(err).__name__}") from err
 
 
+def program(modules: tuple[ModuleType, ...], settings: Mapping[str, str]) -> Program:
+    """What runs on the host: `modules` by their sources, the last of which has `main`, which gets the `settings`."""
+    opening = {"modules": _sources(modules), "settings": dict(settings)}
+    name = modules[-1].__name__.rpartition(".")[2]
+    return Program(name, ("python3", "-I", "-S", "-c", LOADER), json.dumps(opening))
+
+
 @cache
-def _program(modules: tuple[ModuleType, ...]) -> list[list[str]]:
+def _sources(modules: tuple[ModuleType, ...]) -> list[list[str]]:
     sent = (target_agent, *modules)
     return [[one.__name__.rpartition(".")[2], Path(str(one.__file__)).read_text(encoding="utf-8")] for one in sent]
 

@@ -70,4 +70,4 @@ class LioIscsi(AgentExports):
 
     def verify(self) -> None:
         """See IscsiExports."""
-        self._ask(observe=True)
+        self._ask(["observe"], observe=True)

@@ -75,7 +75,7 @@ class TgtIscsi(AgentExports):
         said = self._host.run(["tgtadm", "--version"], timeout_s=TIMEOUT_S).stdout.strip()
         if tuple(int(number) for number in re.findall(r"\d+", said)[:3]) < OLDEST:
             raise Unsupported(f"tgt on {self._host.name} is {said}; it must be 1.0.84 or newer")
-        self._ask(observe=True)
+        self._ask(["observe"], observe=True)
 
 
 def _body(target: IscsiTarget) -> Iterable[str]:

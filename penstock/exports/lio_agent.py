@@ -225,7 +225,7 @@ class Lio(target_agent.Server):
             self._files.replace(self._saveconfig, after)
 
 
-def main(request):  # type: (dict[str, typing.Any]) -> None
-    """``"settings": {"configfs": path, "saveconfig": path}``."""
-    settings = request["settings"]
-    target_agent.run(request, Lio(Configfs(settings["configfs"]), target_agent.Files(), settings["saveconfig"]))
+def main(settings):  # type: (dict[str, str]) -> None
+    """``{"configfs": path, "saveconfig": path}``."""
+    configfs = Configfs(settings["configfs"])
+    target_agent.serve(lambda files: Lio(configfs, files, settings["saveconfig"]))

@@ -1,12 +1,13 @@
 """What the programs for iSCSI target servers share: files on the storage host, one change at a time. It runs there.
 
-`iscsi_agent` sends this source, a server's own (`tgt_agent`, `lio_agent`) and the request on stdin to the python3
-there, so it imports nothing else of ours and keeps to Python 3.6.
+`iscsi_agent` sends this source and a server's own (`tgt_agent`, `lio_agent`) on stdin to the python3 there, so it
+imports nothing else of ours and keeps to Python 3.6. It stays, and answers one request after the other, a line each;
+nothing is remembered between two.
 
-Request: ``{"directory": str, "settings": {...}, "write": {file: [digest or null, text or null]}, "remove": [iqn],
-"put_back": bool, "observe": bool}``; a file's first line is ``# penstock: `` and the target as JSON, a digest is of
-what the file must still be, no text removes it. Answer on stdout: ``{"changed": [iqn]}``, ``{"overtaken": file}``,
-``{"texts": {file: text}, "seen": {...}}``, or ``{"fault": kind, "message": str}``.
+Request: ``{"directory": str, "write": {file: [digest or null, text or null]}, "remove": [iqn], "put_back": bool,
+"observe": bool, "read": file or null, "limit_s": int}``; a file's first line is ``# penstock: `` and the target as
+JSON, a digest is of what the file must still be, no text removes it. Answer: ``{"changed": [iqn]}``, ``{"overtaken":
+file}``, ``{"texts": {file: text}, "seen": {...}}``, ``{"text": str or null}``, or ``{"fault": kind, "message": str}``.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import typing
 
 MARK = "# penstock: "
 LOCK, LOCK_TIMEOUT_S = ".penstock.lock", 20
+IDLE_S = 900  # nobody asks: who lost the connection to us may never have told
 DEVICE_TIMEOUT_S = 10.0  # udev makes the name of a new zvol some time after zfs has ended
 
 if typing.TYPE_CHECKING:
@@ -88,14 +90,23 @@ class Files:
         """Only one of us at a time; the kernel lets go when we end."""
         pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
         fd = os.open(str(pathlib.Path(directory, LOCK)), os.O_RDWR | os.O_CREAT, 0o600)
-        signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"{directory}/{LOCK} is locked all the time"))
-        signal.alarm(LOCK_TIMEOUT_S)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        signal.alarm(0)
         try:
+            self._hold(fd, f"{directory}/{LOCK}")
             yield
         finally:
             os.close(fd)
+
+    def _hold(self, fd, path):  # type: (int, str) -> None
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Fault("unavailable", path + " is locked all the time")  # noqa: B904 - that says it all
+                time.sleep(0.002)
+            else:
+                return
 
 
 class Server:
@@ -126,36 +137,55 @@ def target_of(text):  # type: (str) -> Wanted
 def answer(request, server, files):  # type: (dict[str, typing.Any], Server, Files) -> dict[str, typing.Any]
     """See the module."""
     directory = request["directory"]
+    if request["read"]:
+        return {"text": files.read(request["read"])}
     if request["observe"]:
         return {"texts": files.all(directory), "seen": server.observed()}
     with files.lock(directory):
-        wanted = dict.fromkeys(request["remove"])  # type: dict[str, typing.Optional[Wanted]]
-        if request["put_back"]:
-            # what lies on a pool that is not there must not hinder the others
-            every = [target_of(text) for text in files.all(directory).values()]
-            there = {lun["path"]: files.size_of(lun["path"]) for one in every for lun in one["luns"]}
-            wanted.update(
-                {one["iqn"]: one for one in every if all(there[lun["path"]] is not None for lun in one["luns"])}
-            )
         for file, (expected, _) in request["write"].items():
             if expected is not None and digest(files.read(file)) != expected:
                 return {"overtaken": file}
-        for file, (_, text) in request["write"].items():
-            if text is not None:
-                wanted[target_of(text)["iqn"]] = target_of(text)
-                if files.read(file) != text:
-                    files.replace(file, text)
-        changed = server.enforce(wanted)
-        for file, (_, text) in request["write"].items():
-            if text is None:  # only now, or a crash would leave a target that nobody knows to be ours
-                files.replace(file, None)
-    return {"changed": changed}
+        return {"changed": change(request, server, files)}
 
 
-def run(request, server):  # type: (dict[str, typing.Any], Server) -> None
-    """Answer the request on stdout."""
-    try:
-        found = answer(request, server, Files())
-    except Fault as fault:
-        found = {"fault": fault.kind, "message": fault.message}
-    json.dump(found, sys.stdout)
+def change(request, server, files):  # type: (dict[str, typing.Any], Server, Files) -> list[str]
+    """Have it saved and in force; what had to be changed for that."""
+    wanted = dict.fromkeys(request["remove"])  # type: dict[str, typing.Optional[Wanted]]
+    if request["put_back"]:
+        wanted.update(within_reach(files, request["directory"]))
+    for file, (_, text) in request["write"].items():
+        if text is not None:
+            wanted[target_of(text)["iqn"]] = target_of(text)
+            if files.read(file) != text:
+                files.replace(file, text)
+    changed = server.enforce(wanted)
+    for file, (_, text) in request["write"].items():
+        if text is None:  # only now, or a crash would leave a target that nobody knows to be ours
+            files.replace(file, None)
+    return changed
+
+
+def within_reach(files, directory):  # type: (Files, str) -> dict[str, Wanted]
+    """What our files say, by name, but for what lies on a pool that is not there: it must not hinder the others."""
+    every = [target_of(text) for text in files.all(directory).values()]
+    there = {lun["path"]: files.size_of(lun["path"]) for one in every for lun in one["luns"]}
+    return {one["iqn"]: one for one in every if all(there[lun["path"]] is not None for lun in one["luns"])}
+
+
+def serve(make):  # type: (typing.Callable[[Files], Server]) -> None
+    """Answer requests until the end of the input. A request that takes too long ends us, and so does a long silence."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    while True:
+        signal.alarm(IDLE_S)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        request = json.loads(line)
+        signal.alarm(request["limit_s"])
+        files = Files()
+        try:
+            found = answer(request, make(files), files)
+        except Fault as fault:
+            found = {"fault": fault.kind, "message": fault.message}
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()

@@ -381,7 +381,7 @@ class Tgt(target_agent.Server):
         return ""
 
 
-def main(request):  # type: (dict[str, typing.Any]) -> None
-    """``"settings": {"socket": path, "record": path}``."""
-    settings = request["settings"]
-    target_agent.run(request, Tgt(Daemon(settings["socket"]), target_agent.Files(), settings["record"]))
+def main(settings):  # type: (dict[str, str]) -> None
+    """``{"socket": path, "record": path}``."""
+    daemon = Daemon(settings["socket"])
+    target_agent.serve(lambda files: Tgt(daemon, files, settings["record"]))

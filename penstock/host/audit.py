@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from penstock.errors import Fault
+from penstock.host.kept_program import Program, ask
 from penstock.host.message_bus import BusAnswer, BusCall, BusHost, MessageBus
 from penstock.host.runner import Completed, Host
 from penstock.host.streaming import StreamHost
@@ -40,6 +41,16 @@ class AuditedHost:
         for done in both:
             self._tell(done)
         return both
+
+    def ask(self, program: Program, request: str, *, timeout_s: float, told: Sequence[str] = ()) -> Completed:
+        """See `kept_program.ask`; the log is told of each request as of a command."""
+        with self._fault_told(program=program.name, asked=list(told)):
+            done = ask(self._host, program, request, timeout_s=timeout_s, told=told)
+        COMMAND_SECONDS.labels(self.name, program.name).observe(done.seconds)
+        seconds = round(done.seconds, 4)
+        event = "host.program_asked"
+        self._log.info(event, program=program.name, asked=list(told), exit_code=done.exit_code, seconds=seconds)
+        return done
 
     @property
     def streams(self) -> StreamHost | None:

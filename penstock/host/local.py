@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 from penstock.errors import Unavailable, UnknownResult
 from penstock.host import files
+from penstock.host.idle import Idle
+from penstock.host.kept_program import KeptProgram, Program, answer
 from penstock.host.message_bus import SystemBus
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_pipeline, run_process
 from penstock.host.programs import check_killed, check_wrapped, not_started
@@ -24,6 +26,7 @@ from penstock.host.streaming import Launch, LoginFrom
 ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
 )
+PROGRAMS_KEPT = 2
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -44,6 +47,7 @@ class LocalHost:
         self.name = name
         self._prefix = prefix
         self._environment = {**ENVIRONMENT, **environment, "LC_ALL": "C"}
+        self._programs: Idle[KeptProgram] = Idle(PROGRAMS_KEPT)
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
         return completed(argv, self._execute(argv, (stdin or "").encode(), timeout_s=timeout_s))
@@ -62,6 +66,17 @@ class LocalHost:
         self._check_end(source, first)
         self._check_end(target, second)
         return completed(source, first), completed(target, second)
+
+    def ask(self, program: Program, request: str, *, timeout_s: float, told: Sequence[str] = ()) -> Completed:
+        """See KeepingHost."""
+
+        def begin() -> KeptProgram:
+            return KeptProgram(program, (*self._prefix, *program.argv), self._environment, program)
+
+        with self._faults_of(program.argv, timeout_s):
+            end = answer(lambda: self._programs.one(program, begin), request, timeout_s)
+        self._check_end(program.argv, end)
+        return completed((program.name, *told), end)
 
     @property
     def login(self) -> LoginFrom | None:
@@ -133,14 +148,19 @@ class LocalHost:
 
     def _execute(self, argv: Sequence[str], stdin: bytes, *, timeout_s: float) -> Ended:
         check_argv(argv)
-        try:
+        with self._faults_of(argv, timeout_s):
             end = run_process((*self._prefix, *argv), environment=self._environment, stdin=stdin, timeout_s=timeout_s)
+        self._check_end(argv, end)
+        return end
+
+    @contextlib.contextmanager
+    def _faults_of(self, argv: Sequence[str], timeout_s: float) -> Iterator[None]:
+        try:
+            yield
         except DeadlinePassed as late:
             raise UnknownResult(f"{self.name}: {argv[0]} took longer than {timeout_s:g} s") from late
         except OSError as err:
             raise not_started(self.name, err) from err
-        self._check_end(argv, end)
-        return end
 
     def _check_end(self, argv: Sequence[str], end: Ended) -> None:
         if self._prefix:

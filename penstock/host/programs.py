@@ -13,6 +13,7 @@ PACKAGE: dict[str, str] = {
     "exportfs": "nfs-kernel-server",
     "ganesha.nfsd": "nfs-ganesha nfs-ganesha-vfs",
     "nsenter": "util-linux",
+    "python3": "python3",
     "rpcbind": "rpcbind",
     "ssh": "openssh-client",
     "sudo": "sudo",

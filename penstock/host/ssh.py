@@ -10,13 +10,15 @@ from pathlib import Path
 
 from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.host import files
+from penstock.host.kept_process import KeptEnded
+from penstock.host.kept_program import KeptProgram, Program, answer
 from penstock.host.local import completed
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_process
 from penstock.host.programs import check_wrapped, not_started
 from penstock.host.runner import Completed
-from penstock.host.ssh_line import Answer, answer_of, command_line, kept_line, pipe_line, plain_line
+from penstock.host.ssh_line import Answer, answer_of, command_line, kept_line, pipe_line, plain_line, program_line
 from penstock.host.ssh_master import SshAccount, SshMaster, client_environment
-from penstock.host.ssh_shell import SESSIONS, Shell, ShellEnded, sessions_of
+from penstock.host.ssh_shell import SESSIONS, Identity, Shell, sessions_of
 from penstock.host.streaming import Launch, LoginFrom
 
 # these leave nothing running that could write into what a kept shell answers next
@@ -24,6 +26,7 @@ LEAVES_NOTHING = frozenset({"cat", "dbus-send", "exportfs", "zfs", "zpool"})
 # more input than that is not put into a shell's line
 MOST_KEPT_STDIN_BYTES = 256 * 1024
 
+LOST = 255  # ssh's own exit code
 # ssh's own words when the command was never handed over, so that trying again is safe
 NOT_HANDED_OVER = re.compile(
     rb"^(?:ssh: (?:connect to host|Could not resolve)|Permission denied|\S+@\S+: Permission denied"
@@ -80,6 +83,21 @@ class SshHost:
         first = Ended(answer.exit_codes[1], b"", answer.texts[1], end.seconds)
         check_wrapped(self.name, self._prefix, source, first)
         return completed(source, first), completed(target, second)
+
+    def ask(self, program: Program, request: str, *, timeout_s: float, told: Sequence[str] = ()) -> Completed:
+        """See KeepingHost."""
+        line = program_line((*self._prefix, *program.argv))
+        with self._connected(program.name, timeout_s) as connection:
+
+            def begin() -> KeptProgram:
+                key = (program, connection)
+                return KeptProgram(program, self._master.argv(line), client_environment(), key)
+
+            end = answer(lambda: self._sessions.program(program, connection, begin), request, timeout_s)
+            if end.exit_code == LOST:
+                raise self._lost(program.name, end.stderr, "the connection was closed")
+        check_wrapped(self.name, self._prefix, program.argv, end)
+        return completed((program.name, *told), end)
 
     def read_file(self, path: str) -> str | None:
         return files.read_text(self._file_command, path)
@@ -146,23 +164,30 @@ class SshHost:
 
     def _ask_shell(self, what: str, line: str, timeout_s: float) -> Ended:
         """The same as `_send`, by a shell that is kept."""
+        with self._connected(what, timeout_s) as connection:
 
-        def begin() -> Shell:
-            return Shell(self._master.argv("exec sh"), client_environment(), connection)
+            def begin() -> Shell:
+                return Shell(self._master.argv("exec sh"), client_environment(), connection)
 
+            try:
+                with self._sessions.shell(connection, begin) as shell:
+                    return shell.run(line, timeout_s)
+            except KeptEnded as ended:
+                raise self._lost(what, ended.stderr, "the shell ended", may_have_begun=ended.had_answered) from ended
+
+    @contextmanager
+    def _connected(self, what: str, timeout_s: float) -> Iterator[Identity]:
+        """A session of a connection that is there, for the block alone, which raises what `Ended` does not tell."""
         with self._sessions.one():
             self._master.ensure()
             connection = self._master.identity()
             try:
-                with self._sessions.shell(connection, begin) as shell:
-                    return shell.run(line, timeout_s)
+                yield connection
             except DeadlinePassed as late:
                 self._master.suspect()
                 raise UnknownResult(f"{self.name}: {what} took longer than {timeout_s:g} s") from late
             except OSError as err:
                 raise not_started(self.name, err) from err
-            except ShellEnded as ended:
-                raise self._lost(what, ended.stderr, "the shell ended", may_have_begun=ended.had_answered) from ended
 
     def _send(self, what: str, line: str, stdin: bytes, *, marks: int, timeout_s: float) -> tuple[Ended, Answer]:
         """Hand the line to the host's shell and wait. Raises Unavailable (not begun), UnknownResult (end not seen)."""

@@ -41,6 +41,11 @@ def plain_line(argv: Sequence[str]) -> str:
     return "LC_ALL=C exec " + shlex.join(argv)
 
 
+def program_line(argv: Sequence[str]) -> str:
+    """Shell line for a program that is kept: no deadline but its lifeline. env says what is missing in known words."""
+    return "exec env LC_ALL=C " + shlex.join(argv)
+
+
 def pipe_line(source: Sequence[str], target: Sequence[str], timeout_s: float) -> str:
     """Shell line for ``source | target``; stderr is the target's text and mark, then the source's text and mark.
 

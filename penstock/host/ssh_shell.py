@@ -8,44 +8,26 @@ stderr. Only for programs that leave nothing running: what they left could write
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
-import selectors
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from penstock.errors import BackendFault
-from penstock.host.process import (
-    CHUNK,
-    STDERR_LIMIT_BYTES,
-    STDOUT_LIMIT_BYTES,
-    DeadlinePassed,
-    Ended,
-    close,
-    kill_groups,
-    start,
-)
+from penstock.host.idle import Idle
+from penstock.host.kept_process import KeptProcess
+from penstock.host.kept_program import KeptProgram, Program
+from penstock.host.process import Ended
 
 # sshd's MaxSessions is 10; one is kept for checking whether the connection is alive
 SESSIONS = 8
 KEPT = 5
+PROGRAMS_KEPT = 2
 
 Identity = tuple[int, int]
 """Of a connection: its socket's inode and time."""
-
-
-class ShellEnded(Exception):
-    """It ended before it answered; `stderr` has what was said last. `had_answered` says whether an earlier line was."""
-
-    def __init__(self, stderr: bytes, *, had_answered: bool) -> None:
-        super().__init__(stderr)
-        self.stderr = stderr
-        self.had_answered = had_answered
 
 
 class Shell:
@@ -53,105 +35,53 @@ class Shell:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], connection: Identity) -> None:
         """Raises OSError when it cannot be started."""
-        self.connection = connection
-        self._has_answered = False
-        self._child = start(argv, environment, subprocess.PIPE)
-        self._selector = selectors.DefaultSelector()
-        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
-        self._input, self._output, self._errors = (
-            pipe.fileno() for pipe in (self._child.stdin, self._child.stdout, self._child.stderr) if pipe is not None
-        )
-        self._selector.register(self._output, selectors.EVENT_READ)
-        self._selector.register(self._errors, selectors.EVENT_READ)
+        self.key = connection
+        self._process = KeptProcess(argv, environment)
 
     @property
     def is_running(self) -> bool:
         """Has it not ended?"""
-        return self._child.poll() is None
+        return self._process.is_running
 
     def is_well(self) -> bool:
         """Does it run, and has nothing to say that nobody asked for?"""
-        return self.is_running and not self._selector.select(0)
+        return self._process.is_well()
 
     def run(self, line: str, timeout_s: float) -> Ended:
         """Run the line (see `kept_line`) to its end. After any exception: `close`.
 
-        Raises ShellEnded, DeadlinePassed, BackendFault (it floods us with output).
+        Raises KeptEnded, DeadlinePassed, BackendFault (it floods us with output).
         """
         started = time.monotonic()
         mark = secrets.token_hex(16)
         asked = f"{line}; code=$?; printf '\\n{mark}\\n'; printf '\\n{mark} %s\\n' \"$code\" >&2\n"
-        texts = {self._output: bytearray(), self._errors: bytearray()}
         out_end = f"\n{mark}\n".encode()
         err_end = re.compile(rf"\n{mark} (\d+)\n\Z".encode())
-        unsent = memoryview(asked.encode())
-        while True:
-            unsent = self._feed(unsent)
-            left_s = started + timeout_s - time.monotonic()
-            if left_s <= 0:
-                raise DeadlinePassed
-            for key, events in self._selector.select(left_s):
-                if events & selectors.EVENT_READ:
-                    self._read(key.fd, texts)
-            tail = err_end.search(texts[self._errors], max(0, len(texts[self._errors]) - 64))
-            if tail is not None and texts[self._output].endswith(out_end):
-                break
-        self._has_answered = True
-        stdout = bytes(texts[self._output][: -len(out_end)])
-        stderr = bytes(texts[self._errors][: tail.start()])
-        return Ended(int(tail[1]), stdout, stderr, time.monotonic() - started)
+
+        def is_answered(stdout: bytearray, stderr: bytearray) -> bool:
+            return stdout.endswith(out_end) and err_end.search(stderr, max(0, len(stderr) - 64)) is not None
+
+        stdout, stderr = self._process.converse(asked.encode(), is_answered, timeout_s)
+        told, _, code = stderr.rpartition(f"\n{mark} ".encode())
+        return Ended(int(code), stdout[: -len(out_end)], told, time.monotonic() - started)
 
     def close(self) -> None:
         """End it. What it runs is ended by its own deadline there."""
-        self._selector.close()
-        close(self._child.stdin)
-        kill_groups([self._child])
-        for pipe in (self._child.stdout, self._child.stderr):
-            close(pipe)
-
-    def _feed(self, unsent: memoryview) -> memoryview:
-        """Write what goes; wait for room only while there is more."""
-        if not unsent:
-            return unsent
-        try:
-            unsent = unsent[os.write(self._input, unsent[:CHUNK]) :]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:  # it has ended, which reading shows, with what it said
-            unsent = unsent[:0]
-        is_waited_for = self._input in self._selector.get_map()
-        if unsent and not is_waited_for:
-            self._selector.register(self._input, selectors.EVENT_WRITE)
-        elif not unsent and is_waited_for:
-            self._selector.unregister(self._input)
-        return unsent
-
-    def _read(self, fd: int, texts: Mapping[int, bytearray]) -> None:
-        data = os.read(fd, CHUNK)
-        texts[fd].extend(data)
-        if not data:
-            self._hear_out(texts)
-            raise ShellEnded(bytes(texts[self._errors]), had_answered=self._has_answered)
-        if len(texts[self._output]) > STDOUT_LIMIT_BYTES or len(texts[self._errors]) > STDERR_LIMIT_BYTES:
-            raise BackendFault("more output than anybody can want: the command was left alone")
-
-    def _hear_out(self, texts: Mapping[int, bytearray]) -> None:
-        """What it said on stderr before it ended."""
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._errors, CHUNK):
-                texts[self._errors].extend(data)
+        self._process.close()
 
 
 class Sessions:
-    """The sessions of one connection: those in use, each `one`, and idle shells, which give way. Threads share it."""
+    """The sessions of one connection: those in use, each `one`, and what is idle, which gives way. Threads share it.
+
+    Shells give way before programs, which take longer to begin.
+    """
 
     def __init__(self) -> None:
         self._free = threading.BoundedSemaphore(SESSIONS)
         self._lock = threading.Lock()  # for what follows
         self._in_use = 0
-        self._idle: list[Shell] = []
+        self._shells: Idle[Shell] = Idle(KEPT)
+        self._programs: Idle[KeptProgram] = Idle(PROGRAMS_KEPT)
 
     @contextlib.contextmanager
     def one(self) -> Iterator[None]:
@@ -159,48 +89,28 @@ class Sessions:
         with self._free:
             with self._lock:
                 self._in_use += 1
-                room = max(0, SESSIONS - self._in_use)
-                self._idle, given_up = self._idle[:room], self._idle[room:]
+                room = SESSIONS - self._in_use
+                self._shells.shrink(room - self._programs.shrink(room))
             try:
-                for shell in given_up:
-                    shell.close()
                 yield
             finally:
                 with self._lock:
                     self._in_use -= 1
 
-    @contextlib.contextmanager
-    def shell(self, connection: Identity, begin: Callable[[], Shell]) -> Iterator[Shell]:
+    def shell(self, connection: Identity, begin: Callable[[], Shell]) -> contextlib.AbstractContextManager[Shell]:
         """Within `one`: a kept shell of this connection, or a new one. It is kept unless the block raises."""
-        shell = self._kept(connection) or begin()
-        try:
-            yield shell
-        except BaseException:
-            shell.close()
-            raise
-        with self._lock:
-            is_kept = len(self._idle) < KEPT
-            if is_kept:
-                self._idle.append(shell)
-        if not is_kept:
-            shell.close()
+        return self._shells.one(connection, begin)
+
+    def program(
+        self, program: Program, connection: Identity, begin: Callable[[], KeptProgram]
+    ) -> contextlib.AbstractContextManager[KeptProgram]:
+        """Within `one`: the same for a program."""
+        return self._programs.one((program, connection), begin)
 
     def close(self) -> None:
         """End those that are idle."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for shell in idle:
-            shell.close()
-
-    def _kept(self, connection: Identity) -> Shell | None:
-        while True:
-            with self._lock:
-                if not self._idle:
-                    return None
-                shell = self._idle.pop()
-            if shell.connection == connection and shell.is_well():
-                return shell
-            shell.close()
+        self._shells.close()
+        self._programs.close()
 
 
 @cache

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from penstock.errors import Invalid, Unavailable, UnknownResult
+from penstock.host.kept_program import Program, ask
 from penstock.host.runner import Host
 
 AWKWARD = [
@@ -25,6 +26,23 @@ AWKWARD = [
     "tab\t",
     "; exit 9",
 ]
+
+
+# answers with its opening, the request and its own pid; does what requests say
+ECHO = """read -r opening
+while read -r line; do
+    case $line in
+    die) kill -9 $$;;
+    fail) echo "it is broken" >&2; exit 3;;
+    hang) sleep 4712;;
+    esac
+    echo "$opening $line $$"
+done
+"""
+
+
+def echo(opening: str) -> Program:
+    return Program("echo", ("sh", "-c", ECHO), opening)
 
 
 class SmallHostContract:
@@ -208,3 +226,60 @@ class HostContract(SmallHostContract):
     def test_file_path_must_be_absolute(self, host: Host, path: str) -> None:
         with pytest.raises(Invalid):
             host.read_file(path)
+
+
+class KeepingContract(HostContract):
+    """What a host that can keep programs does, too."""
+
+    def asked(self, host: Host, request: str, opening: str = "one", timeout_s: float = 20) -> list[str]:
+        done = ask(host, echo(opening), request, timeout_s=timeout_s)
+        assert done.exit_code == 0, done
+        return done.stdout.split()
+
+    def test_a_program_is_kept(self, host: Host) -> None:
+        first = self.asked(host, "a")
+        assert first[:2] == ["one", "a"]
+        assert self.asked(host, "b") == ["one", "b", first[2]]
+        assert self.asked(host, "x" * 200_000) == ["one", "x" * 200_000, first[2]]
+
+    def test_with_another_opening_it_is_another_program(self, host: Host) -> None:
+        assert self.asked(host, "a")[2] != self.asked(host, "a", "two")[2]
+        assert self.asked(host, "a", "two")[0] == "two"
+
+    def test_one_that_was_killed_is_begun_again(self, host: Host) -> None:
+        first = self.asked(host, "a")[2]
+        host.run(["kill", "-9", first], timeout_s=20)
+        again = self.asked(host, "b")
+        assert again[:2] == ["one", "b"]
+        assert again[2] != first
+
+    def test_one_that_dies_at_work_is_asked_anew_and_the_new_ones_end_is_the_answer(self, host: Host) -> None:
+        self.asked(host, "a")
+        done = ask(host, echo("one"), "fail", timeout_s=20)
+        assert (done.exit_code, done.stdout, done.stderr.strip()) == (3, "", "it is broken")
+        with pytest.raises(UnknownResult):
+            ask(host, echo("one"), "die", timeout_s=20)
+        assert self.asked(host, "b")[:2] == ["one", "b"]
+
+    def test_one_that_hangs_is_given_up(self, host: Host) -> None:
+        first = self.asked(host, "a")[2]
+        with pytest.raises(UnknownResult):
+            ask(host, echo("one"), "hang", timeout_s=0.5)
+        again = self.asked(host, "b")
+        assert again[:2] == ["one", "b"]
+        assert again[2] != first
+        host.run(["pkill", "-fx", "sleep 4712"], timeout_s=20)
+
+    def test_a_program_that_is_missing(self, host: Host) -> None:
+        with pytest.raises(Unavailable, match="no-such-program-here") as caught:
+            ask(host, Program("none", ("no-such-program-here",), ""), "a", timeout_s=20)
+        assert not isinstance(caught.value, UnknownResult)
+
+    def test_many_ask_at_once(self, host: Host) -> None:
+        with ThreadPoolExecutor(12) as pool:
+            said = list(pool.map(lambda n: self.asked(host, str(n)), range(36)))
+        assert [words[:2] for words in said] == [["one", str(n)] for n in range(36)]
+
+    def test_a_request_is_one_line(self, host: Host) -> None:
+        with pytest.raises(Invalid):
+            ask(host, echo("one"), "a\nb", timeout_s=20)

@@ -16,10 +16,11 @@ import structlog
 from lab.hosts import Lab
 from penstock.errors import Invalid, Unavailable, UnknownResult
 from penstock.host.audit import AuditedHost
+from penstock.host.kept_program import ask
 from penstock.host.local import LocalHost
 from penstock.host.runner import Host
 from penstock.host.ssh import SshHost
-from tests.contract.host_contract import HostContract, SmallHostContract
+from tests.contract.host_contract import KeepingContract, SmallHostContract, echo
 from tests.simulation.zfs_host import SimulatedHost
 
 
@@ -53,7 +54,7 @@ class TestSimulated(SmallHostContract):
         return SimulatedHost()
 
 
-class TestLocal(HostContract):
+class TestLocal(KeepingContract):
     @pytest.fixture
     def host(self, tmp_path: Path) -> Host:
         self.directory = str(tmp_path)
@@ -74,15 +75,21 @@ class TestLocal(HostContract):
             host.run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout_s=0.5)
         await_end(int(pid_file.read_text()))
 
+    def test_a_kept_program_ends_with_the_host(self, tmp_path: Path) -> None:
+        host = LocalHost("gone")
+        pid = int(ask(host, echo("one"), "a", timeout_s=20).stdout.split()[2])
+        del host
+        await_end(pid)
 
-class TestLocalWithPrefix(HostContract):
+
+class TestLocalWithPrefix(KeepingContract):
     @pytest.fixture
     def host(self, tmp_path: Path) -> Host:
         self.directory = str(tmp_path)
         return LocalHost("wrapped", prefix=("env", "WRAPPED=1"))
 
 
-class TestAudited(HostContract):
+class TestAudited(KeepingContract):
     @pytest.fixture
     def host(self, tmp_path: Path) -> Host:
         self.directory = str(tmp_path)
@@ -100,9 +107,19 @@ class TestAudited(HostContract):
         assert "secret" not in str(lines)
         assert (unanswered["event"], unanswered["fault"]) == ("host.no_answer", "UnknownResult")
 
+    def test_a_line_per_request_to_a_program(self, host: Host) -> None:
+        with structlog.testing.capture_logs() as lines:
+            ask(host, echo("secret"), "secret", timeout_s=20, told=["change", "it"])
+            with pytest.raises(UnknownResult):
+                ask(host, echo("secret"), "hang", timeout_s=0.2, told=["wait"])
+        (asked, unanswered) = lines
+        assert (asked["event"], asked["program"], asked["asked"]) == ("host.program_asked", "echo", ["change", "it"])
+        assert (unanswered["event"], unanswered["asked"]) == ("host.no_answer", ["wait"])
+        assert "secret" not in str(lines)
+
 
 @pytest.mark.lab
-class TestNamespace(HostContract):
+class TestNamespace(KeepingContract):
     @pytest.fixture
     def host(self, lab: Lab) -> Host:
         return lab.host("h1")
@@ -114,7 +131,7 @@ class TestNamespace(HostContract):
         assert lab.client("c1").run(banner, timeout_s=20).stdout == "SSH-"
 
 
-class SshContract(HostContract):
+class SshContract(KeepingContract):
     def test_shared_connection_is_renewed(self, host: SshHost) -> None:
         assert host.run(["true"], timeout_s=20).exit_code == 0
         host.close()
@@ -141,6 +158,21 @@ class SshContract(HostContract):
         with ThreadPoolExecutor(len(words)) as pool:
             ends = list(pool.map(lambda argv: host.run(argv, timeout_s=30), words))
         assert {end.exit_code for end in ends} == {0}
+
+    def test_kept_programs_leave_sessions_to_others(self, host: SshHost) -> None:
+        with ThreadPoolExecutor(16) as pool:
+            commands = [pool.submit(host.run, ["sh", "-c", "sleep 0.1"], timeout_s=30) for _ in range(16)]
+            answers = [pool.submit(ask, host, echo(str(n % 3)), "a", timeout_s=30) for n in range(16)]
+            assert {command.result().exit_code for command in commands} == {0}
+            assert {answer.result().exit_code for answer in answers} == {0}
+
+    def test_a_kept_program_ends_with_the_connection(self, host: SshHost) -> None:
+        pid = ask(host, echo("one"), "a", timeout_s=20).stdout.split()[2]
+        host.close()
+        deadline = time.monotonic() + 10
+        while host.run(["kill", "-0", pid], timeout_s=20).exit_code == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
     def test_remote_command_ends_soon_after_our_deadline(self, host: SshHost) -> None:
         with pytest.raises(UnknownResult):

@@ -6,7 +6,7 @@ import time
 
 from tests.product.running import Product
 
-ACTIONS = ("host.command", "host.file_written", "host.file_removed")
+ACTIONS = ("host.command", "host.file_written", "host.file_removed", "host.program_asked")
 WAIT_S = 10.0
 
 

@@ -211,8 +211,9 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
 
     def _python3(self, args: Sequence[str], stdin: str) -> Answer:
         assert list(args) == ["-I", "-S", "-c", LOADER], args
-        request = json.loads(stdin)
-        assert [name for name, _ in request["program"]] == ["target_agent", "tgt_agent"]
+        opening, line = stdin.splitlines()
+        assert [name for name, _ in json.loads(opening)["modules"]] == ["target_agent", "tgt_agent"]
+        request = json.loads(line)
         try:
             found = target_agent.answer(request, self._server, self)
         except target_agent.Fault as fault:

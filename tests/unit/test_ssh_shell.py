@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from penstock.host.kept_process import KeptEnded
 from penstock.host.process import DeadlinePassed
 from penstock.host.ssh_line import kept_line
-from penstock.host.ssh_shell import KEPT, SESSIONS, Sessions, Shell, ShellEnded
+from penstock.host.ssh_shell import KEPT, SESSIONS, Sessions, Shell
 
 HERE = (1, 1)
 
@@ -66,7 +67,7 @@ def test_past_the_deadline(shell: Shell) -> None:
 def test_a_shell_that_ends_tells_its_last_words(shell: Shell, had_answered: bool) -> None:
     if had_answered:
         shell.run("true", 5)
-    with pytest.raises(ShellEnded) as ended:
+    with pytest.raises(KeptEnded) as ended:
         shell.run("echo gone >&2; exit 3", 5)
     assert (ended.value.stderr, ended.value.had_answered) == (b"gone\n", had_answered)
     assert not shell.is_well()
