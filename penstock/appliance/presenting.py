@@ -88,7 +88,10 @@ def refresh(site: Site, *, without: frozenset[Dataset] = frozenset()) -> None:
         return
     visible = [lun for lun in shown(site) if lun.dataset not in without]
     rows = site.records.all(san.TARGET)
-    site.exports.apply([_target(site, iqn, row, visible) for iqn, row in rows.items() if _can_be_served(site, iqn)])
+    try:
+        site.exports.apply([_target(site, iqn, row, visible) for iqn, row in rows.items() if _can_be_served(site, iqn)])
+    except iscsi.OtherSecret as fault:  # kept so by another server: new ones are refused (san.py)
+        log.warning("appliance.initiator_left_out", why=fault.message)
 
 
 def _can_be_served(site: Site, iqn: str) -> bool:

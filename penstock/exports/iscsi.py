@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from penstock.errors import Invalid
+from penstock.errors import Conflict, Invalid
 from penstock.exports.model import check_path, normal_client
 
 # RFC 3722 leaves more; these are what tgt, LIO and file names all take.
@@ -24,6 +24,10 @@ BLOCK_SIZES = (512, 4096)
 MAX_LUN = 255
 DEFAULT_PORT = 3260
 ANYBODY = "*"
+
+
+class OtherSecret(Conflict):
+    """A CHAP user name has another secret elsewhere, and the server holds one. All else that was asked for is done."""
 
 
 def check_name(name: str) -> None:
@@ -207,9 +211,9 @@ class IscsiExports(Protocol):
         One command however many; sessions of targets that do not change go on, and those of initiators that stay
         allowed. An initiator that lost its leave is logged out at once. A LUN whose device or file has grown is served
         in its new size (sessions go on; the initiator sees it after a rescan). What a restarted server lost is put back
-        in force. Safe to repeat. Raises Unsupported, Conflict (a CHAP user name with another secret elsewhere),
-        Unavailable (server down: saved all the same; a backing path that is not there; a LUN too busy to be resized
-        now), BackendFault, UnknownResult.
+        in force. Safe to repeat. Raises Unsupported, OtherSecret (the name keeps the one it has; whoever should come
+        with another is not let in), Conflict (the serial number is another LUN's), Unavailable (server down: saved all
+        the same; a backing path that is not there; a LUN too busy to be resized now), BackendFault, UnknownResult.
         """
         ...
 
@@ -235,7 +239,8 @@ class IscsiExports(Protocol):
     def put_back(self) -> frozenset[str]:
         """Put in force what is configured and is not: after a restart of the server or the host. Says which those were.
 
-        Targets whose backing paths are not there wait for the next time. Safe to repeat. Raises as `apply`.
+        Targets whose backing paths are not there wait for the next time; what `apply` raises OtherSecret for is told to
+        the log. Safe to repeat. Raises as `apply`.
         """
         ...
 

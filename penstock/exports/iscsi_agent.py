@@ -15,9 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import structlog
+
 from penstock.errors import BackendFault, Conflict, Fault, Invalid, Unavailable, Unsupported
 from penstock.exports import target_agent
-from penstock.exports.iscsi import IscsiTarget, Observed, Session, target_from_json, target_to_json
+from penstock.exports.iscsi import IscsiTarget, Observed, OtherSecret, Session, target_from_json, target_to_json
 from penstock.host.files import digest
 from penstock.host.kept_program import Program, ask
 from penstock.host.runner import Host
@@ -42,6 +44,8 @@ KINDS: Mapping[str, type[Fault]] = {
     "unsupported": Unsupported,
     "backend": BackendFault,
 }
+
+log = structlog.get_logger(__name__)
 
 
 class AgentExports(ABC):
@@ -111,7 +115,10 @@ class AgentExports(ABC):
 
     def put_back(self) -> frozenset[str]:
         """See IscsiExports."""
-        return frozenset(self._ask(["put back"], put_back=True)["changed"])
+        answer = self._ask(["put back"], put_back=True)
+        for iqn, why in answer["left_out"].items():
+            log.warning("iscsi.left_out", target=iqn, why=why)
+        return frozenset(answer["changed"])
 
     def _file(self, iqn: str) -> str:
         return f"{self._directory}/penstock-{iqn}.conf"
@@ -127,7 +134,10 @@ class AgentExports(ABC):
         }
         gone = [iqn for iqn, target in wanted.items() if target is None]
         words = [f"{'remove' if target is None else 'change'} {iqn}" for iqn, target in wanted.items()]
-        return "overtaken" in self._ask(words, write=write, remove=gone)
+        answer = self._ask(words, write=write, remove=gone)
+        if answer.get("left_out"):
+            raise OtherSecret("; ".join(f"{iqn}: {why}" for iqn, why in sorted(answer["left_out"].items())))
+        return "overtaken" in answer
 
     def _read(self, iqn: str) -> str | None:
         text: str | None = self._ask([f"read {iqn}"], read=self._file(iqn))["text"]

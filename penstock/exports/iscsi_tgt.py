@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from penstock.errors import Unsupported
-from penstock.exports import tgt_agent
+from penstock.exports import tgt_agent, tgt_plan, tgt_shown
 from penstock.exports.iscsi import ANYBODY, IscsiTarget, target_to_json
 from penstock.exports.iscsi_agent import TIMEOUT_S, AgentExports
 from penstock.host.runner import Host
@@ -33,7 +33,13 @@ class TgtIscsi(AgentExports):
 
     def __init__(self, host: Host, socket: str = SOCKET, directory: str = DIRECTORY) -> None:
         settings = {"socket": socket, "record": RECORD}
-        super().__init__(host, (tgt_agent,), directory, settings, start="start it with: systemctl enable --now tgt")
+        super().__init__(
+            host,
+            (tgt_shown, tgt_plan, tgt_agent),
+            directory,
+            settings,
+            start="start it with: systemctl enable --now tgt",
+        )
 
     def check(self, target: IscsiTarget) -> None:
         """See AgentExports."""
@@ -54,10 +60,10 @@ class TgtIscsi(AgentExports):
         """See AgentExports. tgtd does not tell secrets."""
         if seen is None:
             return not target.initiators
-        accounts = tgt_agent.accounts(target_to_json(target))
+        accounts = tgt_plan.accounts(target_to_json(target))
         luns = {int(number): one for number, one in seen["luns"].items()}
         return (
-            sorted(seen["acl"]) == sorted(tgt_agent.wanted_acl(target_to_json(target)))
+            sorted(seen["acl"]) == sorted(tgt_plan.wanted_acl(target_to_json(target)))
             and all(sorted(user for user, _ in pairs) == sorted(seen[way]) for way, pairs in accounts.items())
             and luns.keys() == {lun.number for lun in target.luns}
             and all(
@@ -91,7 +97,7 @@ def _body(target: IscsiTarget) -> Iterable[str]:
         yield f"    incominguser {chap.username} {chap.secret}"
     if target.mutual:
         yield f"    outgoinguser {target.mutual.username} {target.mutual.secret}"
-    for allowed in tgt_agent.wanted_acl(target_to_json(target)):
-        yield f"    {tgt_agent.entry(allowed).replace('=', ' ')}"
+    for allowed in tgt_plan.wanted_acl(target_to_json(target)):
+        yield f"    {tgt_plan.entry(allowed).replace('=', ' ')}"
     if ANYBODY not in target.names:
-        yield f"    initiator-address {tgt_agent.NOBODY}"
+        yield f"    initiator-address {tgt_shown.NOBODY}"

@@ -6,8 +6,9 @@ nothing is remembered between two.
 
 Request: ``{"directory": str, "write": {file: [digest or null, text or null]}, "remove": [iqn], "put_back": bool,
 "observe": bool, "read": file or null, "limit_s": int}``; a file's first line is ``# penstock: `` and the target as
-JSON, a digest is of what the file must still be, no text removes it. Answer: ``{"changed": [iqn]}``, ``{"overtaken":
-file}``, ``{"texts": {file: text}, "seen": {...}}``, ``{"text": str or null}``, or ``{"fault": kind, "message": str}``.
+JSON, a digest is of what the file must still be, no text removes it. Answer: ``{"changed": [iqn], "left_out": {iqn:
+why}}``, ``{"overtaken": file}``, ``{"texts": {file: text}, "seen": {...}}``, ``{"text": str or null}``, or ``{"fault":
+kind, "message": str}``.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ DEVICE_TIMEOUT_S = 10.0  # udev makes the name of a new zvol some time after zfs
 
 if typing.TYPE_CHECKING:
     Wanted = dict[str, typing.Any]
+    Targets = dict[str, Wanted | None]
 
 
 class Fault(Exception):
@@ -116,8 +118,12 @@ class Server:
         """What it serves, by target name."""
         raise NotImplementedError
 
-    def enforce(self, wanted):  # type: (dict[str, typing.Optional[Wanted]]) -> list[str]
-        """Make it so (None: not served). Names of the targets that had to be changed."""
+    def servable(self, wanted):  # type: (Targets) -> tuple[Targets, dict[str, str]]
+        """`wanted` without what the server cannot hold beside the rest, and why, by the targets that lack something."""
+        return wanted, {}
+
+    def enforce(self, wanted):  # type: (Targets) -> list[str]
+        """Make it so (None: not served; else `servable`). Names of the targets that had to be changed."""
         raise NotImplementedError
 
 
@@ -145,31 +151,39 @@ def answer(request, server, files):  # type: (dict[str, typing.Any], Server, Fil
         for file, (expected, _) in request["write"].items():
             if expected is not None and digest(files.read(file)) != expected:
                 return {"overtaken": file}
-        return {"changed": change(request, server, files)}
+        return change(request, server, files)
 
 
-def change(request, server, files):  # type: (dict[str, typing.Any], Server, Files) -> list[str]
-    """Have it saved and in force; what had to be changed for that."""
-    wanted = dict.fromkeys(request["remove"])  # type: dict[str, typing.Optional[Wanted]]
+def change(request, server, files):  # type: (dict[str, typing.Any], Server, Files) -> dict[str, typing.Any]
+    """Have it saved and in force. A target that lacks something is not for the server's own start: see `beginning`."""
+    wanted = dict.fromkeys(request["remove"])  # type: Targets
+    texts = {file: text for file, (_, text) in request["write"].items() if text is not None}
     if request["put_back"]:
-        wanted.update(within_reach(files, request["directory"]))
-    for file, (_, text) in request["write"].items():
-        if text is not None:
-            wanted[target_of(text)["iqn"]] = target_of(text)
-            if files.read(file) != text:
-                files.replace(file, text)
+        texts = within_reach(files, request["directory"])
+    wanted.update({one["iqn"]: one for one in map(target_of, texts.values())})
+    wanted, left_out = server.servable(wanted)
+    for file, text in texts.items():
+        saved = beginning(text) if target_of(text)["iqn"] in left_out else text
+        if files.read(file) != saved:
+            files.replace(file, saved)
     changed = server.enforce(wanted)
     for file, (_, text) in request["write"].items():
         if text is None:  # only now, or a crash would leave a target that nobody knows to be ours
             files.replace(file, None)
-    return changed
+    return {"changed": changed, "left_out": left_out}
 
 
-def within_reach(files, directory):  # type: (Files, str) -> dict[str, Wanted]
-    """What our files say, by name, but for what lies on a pool that is not there: it must not hinder the others."""
-    every = [target_of(text) for text in files.all(directory).values()]
-    there = {lun["path"]: files.size_of(lun["path"]) for one in every for lun in one["luns"]}
-    return {one["iqn"]: one for one in every if all(there[lun["path"]] is not None for lun in one["luns"])}
+def beginning(text):  # type: (str) -> str
+    """The file without what is the server's: the target as JSON alone, for us to put back."""
+    return text.partition("\n")[0] + "\n"
+
+
+def within_reach(files, directory):  # type: (Files, str) -> dict[str, str]
+    """Our files, but of what lies on a pool that is not there: it must not hinder the others."""
+    texts = files.all(directory)
+    paths = {path: [lun["path"] for lun in target_of(text)["luns"]] for path, text in texts.items()}
+    there = {lun: files.size_of(lun) for luns in paths.values() for lun in luns}
+    return {path: text for path, text in texts.items() if all(there[lun] is not None for lun in paths[path])}
 
 
 def serve(make):  # type: (typing.Callable[[Files], Server]) -> None

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from penstock.appliance import presenting
+from penstock.errors import Conflict
+from penstock.exports.iscsi import OtherSecret
 from tests.contract.appliance_boxes import FLAVOURS, simulated_box
 from tests.contract.test_appliance_server import IQN, ISCSI, LUNS, Client, with_lun, with_target
 
@@ -87,6 +89,16 @@ def test_a_second_secret_of_a_user_is_refused_where_the_server_holds_one(unmaske
     assert unmasked.ask("POST", f"{ISCSI}/targets", target).status == 400
     unmasked.box.site.shows_some = True  # as LIO
     assert ask(2, "another-secret") == 201
+
+
+def test_a_second_secret_of_before_hinders_nothing(client: Client) -> None:
+    """Kept while LIO served; with tgt whoever has it is left out, and requests about others succeed."""
+    with_target(client)
+    client.box.exports.fault = OtherSecret("box has another secret")
+    with_lun(client, "a", targetgroup="t", initiatorgroup="g")
+    presenting.put_back(client.box.site)
+    client.box.exports.fault = Conflict("the serial number is another's")
+    assert client.ask("PUT", f"{LUNS}/a", {"initiatorgroup": "com.sun.ms.vss.hg.maskAll"}).status == 409
 
 
 def test_a_record_that_cannot_be_served_leaves_the_others_alone(client: Client) -> None:

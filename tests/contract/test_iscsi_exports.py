@@ -285,6 +285,31 @@ def test_one_user_name_has_one_secret(site: IscsiSite) -> None:
     assert site.login("c1", first.iqn, ALICE, chap=CHAP) == 16
 
 
+def test_two_secrets_of_one_user_name_hinder_nobody_else(site: IscsiSite) -> None:
+    other = Chap(CHAP.username, "other-Secret-12")
+    first, second, third = made(site, Initiator(ALICE, CHAP)), made(site, Initiator(BOB, other)), made(site)
+    holds_both, fault_text = False, ""
+    for target in (third, third.allowing(Initiator(BOB))):
+        try:
+            site.server.apply([first, second, target])
+            holds_both = True
+        except Conflict as fault:
+            fault_text = fault.message
+    assert holds_both or second.iqn in fault_text
+    assert site.login("c1", third.iqn, BOB) == 16
+    assert site.login("c1", first.iqn, ALICE, chap=CHAP) == 16
+    assert site.login("c1", second.iqn, BOB, chap=CHAP) is None
+    assert site.login("c1", second.iqn, BOB, chap=other) == (16 if holds_both else None)
+    assert site.server.put_back() == frozenset()
+    site.restart()
+    assert site.login("c1", first.iqn, ALICE, chap=CHAP) == 16
+    assert site.login("c1", second.iqn, BOB, chap=CHAP) is None
+    assert site.login("c1", second.iqn, BOB) is None
+    site.server.apply([], remove=[first.iqn])
+    site.server.apply([second])
+    assert site.login("c1", second.iqn, BOB, chap=other) == 16
+
+
 def test_another_portal(site: IscsiSite) -> None:
     target = made(site, Initiator(ALICE), portals=(Portal(site.address, 3261), Portal(site.address)))
     for _ in range(2):

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from penstock.exports import target_agent, tgt_agent
+from penstock.exports import target_agent, tgt_agent, tgt_plan
 from penstock.exports.iscsi_agent import LOADER
 from penstock.exports.iscsi_tgt import RECORD
 from penstock.exports.tgt_agent import (
@@ -73,7 +73,7 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
         if not targets:
             return None
         target = targets[0]
-        networks = [one for one in target["acl"] if "address" in tgt_agent.entry(one)]
+        networks = [one for one in target["acl"] if "address" in tgt_plan.entry(one)]
         place = ipaddress.ip_address(address)
         is_from = any(one == "ALL" or place in ipaddress.ip_network(one) for one in networks)
         if not is_from and initiator not in target["acl"]:
@@ -212,7 +212,12 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
     def _python3(self, args: Sequence[str], stdin: str) -> Answer:
         assert list(args) == ["-I", "-S", "-c", LOADER], args
         opening, line = stdin.splitlines()
-        assert [name for name, _ in json.loads(opening)["modules"]] == ["target_agent", "tgt_agent"]
+        assert [name for name, _ in json.loads(opening)["modules"]] == [
+            "target_agent",
+            "tgt_shown",
+            "tgt_plan",
+            "tgt_agent",
+        ]
         request = json.loads(line)
         try:
             found = target_agent.answer(request, self._server, self)

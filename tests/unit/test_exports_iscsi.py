@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import Invalid, Unsupported
-from penstock.exports import tgt_agent
+from penstock.exports import tgt_plan, tgt_shown
 from penstock.exports.iscsi import (
     ANYBODY,
     Chap,
@@ -83,20 +83,20 @@ def test_allowing_and_refusing() -> None:
 def steps(wanted: IscsiTarget | None, seen: dict[str, Any] | None, record: dict[str, str] | None = None) -> list[str]:
     """Each step's verb, with what it is about."""
     want = None if wanted is None else target_to_json(wanted)
-    found = tgt_agent.plan({IQN: want}, {} if seen is None else {IQN: seen}, record or {}, SIZES)
+    found = tgt_plan.plan({IQN: want}, {} if seen is None else {IQN: seen}, record or {}, SIZES)
     about = ("name", "entry", "user", "lun", "sid")
     return [" ".join(str(step[key]) for key in ("do", *about) if key in step) for step in found]
 
 
 def seen(**parts: Any) -> dict[str, Any]:
     lun = {"Backing store path": LUN.path, "SCSI SN": "serial-1", "SCSI ID": "serial-1", "megabytes": 1074}
-    return {**tgt_agent.unseen(4), "luns": {1: {**lun, "block_size": 512}}, **parts}
+    return {**tgt_shown.unseen(4), "luns": {1: {**lun, "block_size": 512}}, **parts}
 
 
 TGT = TgtIscsi(SimulatedHost("sim"))
 PLAIN = IscsiTarget(IQN, (LUN,), (Initiator(ALICE),))
 SECRET = IscsiTarget(IQN, (LUN,), (Initiator(ALICE, CHAP),))
-KNOWN = {"alice": tgt_agent.secret_digest("alice", CHAP.secret)}
+KNOWN = {"alice": tgt_plan.secret_digest("alice", CHAP.secret)}
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,53 @@ def test_a_secret_comes_before_who_needs_it_is_let_in_and_goes_after() -> None:
     ]
 
 
-def test_a_user_name_of_another_target_keeps_its_secret() -> None:
-    other = {**tgt_agent.unseen(5), "incoming": ["alice"]}
-    with pytest.raises(tgt_agent.Fault, match="another secret"):
-        tgt_agent.plan({IQN: target_to_json(SECRET)}, {"iqn.2026-11.org:o": other}, {"alice": "another"}, SIZES)
+ANOTHER = IscsiTarget("iqn.2026-11.org:o", (LUN,), (Initiator(ALICE, Chap("alice", "another-Secret-1")),))
+
+
+def served(
+    *wanted: IscsiTarget, bound: dict[str, str] | None = None, record: dict[str, str] | None = None
+) -> tuple[dict[str, list[str]], set[str]]:
+    """Who is let in by target, and the targets that lack somebody; `bound` are user names by target in tgtd."""
+    seen = {name: {**tgt_shown.unseen(5), "incoming": [user]} for name, user in (bound or {}).items()}
+    found, left_out = tgt_plan.servable({one.iqn: target_to_json(one) for one in wanted}, seen, record or {})
+    return {iqn: [one["name"] for one in want["initiators"]] for iqn, want in found.items() if want}, set(left_out)
+
+
+def test_a_user_name_keeps_the_secret_it_has() -> None:
+    one, other = {IQN: [ALICE]}, {ANOTHER.iqn: [ALICE]}
+    none = {IQN: [], ANOTHER.iqn: []}
+    assert served(SECRET, bound={ANOTHER.iqn: "alice"}, record={"alice": "x"}) == ({IQN: []}, {IQN})
+    assert served(SECRET, bound={ANOTHER.iqn: "alice"}) == ({IQN: []}, {IQN})  # and what it is nobody knows
+    assert served(SECRET, bound={ANOTHER.iqn: "alice"}, record=KNOWN) == (one, set())
+    assert served(SECRET, ANOTHER, bound={IQN: "alice"}, record=KNOWN) == (none | one, {ANOTHER.iqn})
+    its_own = {"alice": tgt_plan.secret_digest("alice", "another-Secret-1")}
+    assert served(SECRET, ANOTHER, bound={ANOTHER.iqn: "alice"}, record=its_own) == (none | other, {IQN})
+    assert served(SECRET, ANOTHER, record=its_own) == (none | one, {ANOTHER.iqn})  # forgotten with its account
+    assert served(SECRET, bound={IQN: "alice"}, record={"alice": "x"}) == (one, set())  # changed
+
+
+def test_two_secrets_of_one_name_within_a_target_and_of_its_own() -> None:
+    both = IscsiTarget(IQN, (LUN,), (Initiator(ALICE, CHAP), Initiator("iqn.2026-11.org:b", Chap("alice", "other"))))
+    assert served(both) == ({IQN: [ALICE]}, {IQN})
+    mutual = IscsiTarget(IQN, (LUN,), (Initiator(ALICE, Chap("bob", "s")),), mutual=Chap("alice", "its-own"))
+    assert served(ANOTHER, mutual) == ({IQN: [ALICE], ANOTHER.iqn: []}, {ANOTHER.iqn})
+    assert served(mutual, bound={ANOTHER.iqn: "alice"}) == ({IQN: []}, {IQN})
+
+
+def test_a_secret_of_several_targets_is_made_once_while_nobody_gets_in() -> None:
+    again = IscsiTarget(ANOTHER.iqn, (LUN,), (Initiator(ALICE, CHAP),))
+    want = {one.iqn: target_to_json(one) for one in (SECRET, again)}
+    have = {IQN: seen(acl=[ALICE], incoming=["alice"]), again.iqn: {**seen(acl=[ALICE], incoming=["alice"]), "tid": 5}}
+    made = [(step["do"], step.get("tid")) for step in tgt_plan.plan(want, have, {}, SIZES)]
+    assert made == [
+        ("refuse", 4),
+        ("refuse", 5),
+        ("make account", None),
+        ("bind account", 4),
+        ("allow", 4),
+        ("bind account", 5),
+        ("allow", 5),
+    ]
 
 
 def test_grown_and_moved_luns() -> None:
@@ -161,15 +204,15 @@ def test_grown_and_moved_luns() -> None:
 
 def test_only_a_lun_with_nothing_under_way_is_idle() -> None:
     head = "tgt lun sid rd_subm(bytes,cmds) rd_done(bytes,cmds) wr_subm(bytes,cmds) wr_done(bytes,cmds) errs\n"
-    assert tgt_agent.is_idle(head + "1 1 5 4096,1 4096,1 8192,2 8192,2 0\n", 1)
+    assert tgt_shown.is_idle(head + "1 1 5 4096,1 4096,1 8192,2 8192,2 0\n", 1)
     busy = head + "1 1 5 4096,1 4096,1 8192,2 4096,1 0\n"
-    assert not tgt_agent.is_idle(busy, 1)
-    assert tgt_agent.is_idle(busy, 2)
+    assert not tgt_shown.is_idle(busy, 1)
+    assert tgt_shown.is_idle(busy, 2)
 
 
 def test_portals_that_are_listened_on_are_not_added() -> None:
     wanted = [target_to_json(FULL), target_to_json(IscsiTarget(IQN, portals=(Portal("10.0.0.1", 3261),)))]
-    found = tgt_agent.plan_portals(wanted, "Portal: 0.0.0.0:3260,1\n")
+    found = tgt_plan.plan_portals(wanted, "Portal: 0.0.0.0:3260,1\n")
     assert [step["portal"] for step in found] == ["10.0.0.1:3261", "[fd00::1]:3260"]
 
 
@@ -182,5 +225,5 @@ def test_what_tgt_cannot_do() -> None:
 
 
 def test_tgt_admin_never_opens_a_target_of_names_to_everybody() -> None:
-    assert f"initiator-address {tgt_agent.NOBODY}" in TGT.render(PLAIN)
+    assert f"initiator-address {tgt_shown.NOBODY}" in TGT.render(PLAIN)
     assert "<target" not in TGT.render(PLAIN.refusing(ALICE))
