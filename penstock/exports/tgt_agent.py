@@ -52,7 +52,7 @@ class Daemon:
         except OSError as err:
             raise Fault("down", f"tgtd does not answer at {self._path}: {err}") from err
         if len(answer) < 8:
-            raise Fault("backend", "tgtd closed the connection without an answer")
+            raise Fault("down", "tgtd closed the connection without an answer")
         return struct.unpack("@I", answer[:4])[0], answer[8:].decode(errors="replace")
 
 

@@ -56,8 +56,6 @@ def update(backend: VolumeBackend, context: RequestContext, attachment_id: str) 
         if is_final(fault):
             _fail(backend, context, volume, attachment, AttachStatus.ERROR_ATTACHING, fault)
         raise
-    with backend.database.begin() as tx:
-        done_with(tx, "attachment_update")
 
 
 def initialize(backend: VolumeBackend, context: RequestContext, attachment_id: str) -> None:
@@ -167,6 +165,7 @@ def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attach
     info = connection_info(backend, attachment, model, answer)
     with backend.database.begin() as tx:
         attachments.update_attachment(tx, attachment.id, now=backend.now(), connection_info=info)
+        done_with(tx, "attachment_update")
 
 
 def connection_info(backend: VolumeBackend, attachment: Attachment, model: VolumeModel, answer: Any) -> dict[str, Any]:
