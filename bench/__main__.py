@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench import images, lag, operations, promotion, scale, timeline, transfer, volumes
+from bench import images, lag, operations, promotion, scale, timeline, transfer, volume_requests, volumes
 from bench.rows import Row
 from bench.stage import Stage, stage
 from lab.kernel import machines
@@ -27,6 +27,9 @@ PARTS = (
     "lists",
     "volume-lists",
     "volumes",
+    "volume-latency",
+    "volumes-together",
+    "volume-images",
     "idle",
     "copies",
     "copies-openzfs",
@@ -45,6 +48,7 @@ def main() -> int:
         "--restart-shares", type=int, default=900, help="shares at the restart; zfs-fuse mounts at most 1,000"
     )
     parser.add_argument("--exports", type=int, default=10_000, help="exports present when access rules are changed")
+    parser.add_argument("--volumes", type=int, default=1_000, help="volumes created by four clients at once")
     parser.add_argument("--replicas", type=int, default=100, help="lightly written shares with a replica")
     parser.add_argument("--lag-seconds", type=float, default=90, help="for how long their lag is watched")
     parser.add_argument("--explain", action="store_true", help="where the time of single operations goes")
@@ -95,6 +99,12 @@ def _rows(part: str, found: Stage, arguments: argparse.Namespace) -> Iterator[Ro
         yield from scale.volume_lists(found, api)
     elif part == "volumes":
         yield from volumes.single(found, api)
+    elif part == "volume-latency":
+        yield from volume_requests.latency(found, api)
+    elif part == "volumes-together":
+        yield from volume_requests.together(found, api, arguments.volumes)
+    elif part == "volume-images":
+        yield from volume_requests.from_image(found, api)
     elif part == "exports":
         yield from scale.exports(found, api, arguments.exports)
     elif part == "restart":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bench.http import Api
@@ -25,8 +25,8 @@ def latency(stage: Stage, api: Api) -> list[Row]:
         share_id = api.create(f"latency-{n}")
         api.until_share(share_id)
         ids.append(share_id)
-    accepted = {s: _time(api.call("GET", f"/shares/{s}")["share"]["created_at"]) for s in ids}
-    started = _first_commands(stage, ids)
+    accepted = {s: unix_time(api.call("GET", f"/shares/{s}")["share"]["created_at"]) for s in ids}
+    started = first_commands(stage, {f"share:{share_id}": share_id for share_id in ids})
     waits = [1000 * (started[s] - accepted[s]) for s in ids if s in started]
     for share_id in ids:
         api.call("DELETE", f"/shares/{share_id}")
@@ -210,19 +210,19 @@ def _update(n: int) -> str:
     return f"sed -i 's/10.89.0.102/{CLIENT}/' /etc/ganesha/floor{n}.conf\n{call}"
 
 
-def _time(text: str) -> float:
+def unix_time(text: str) -> float:
+    """Of a time that the product tells, which is UTC."""
     return datetime.fromisoformat(text + ("" if text.endswith("Z") else "+00:00")).timestamp()
 
 
-def _first_commands(stage: Stage, share_ids: list[str]) -> dict[str, float]:
-    """When the first command of each share's creation began, by share."""
-    wanted = {f"share:{share_id}": share_id for share_id in share_ids}
+def first_commands(stage: Stage, wanted: Mapping[str, str]) -> dict[str, float]:
+    """When the first command for each resource began, by what `wanted` calls the resources."""
     found: dict[str, float] = {}
     for line in stage.daemon.log.read_text().splitlines():
         if '"host.command"' not in line:
             continue
         entry = json.loads(line)
-        share_id = wanted.get(entry.get("resource", ""))
-        if share_id is not None and share_id not in found:
-            found[share_id] = _time(entry["timestamp"]) - entry["seconds"]
+        name = wanted.get(entry.get("resource", ""))
+        if name is not None and name not in found:
+            found[name] = unix_time(entry["timestamp"]) - entry["seconds"]
     return found

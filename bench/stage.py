@@ -75,10 +75,10 @@ class Stage:
         password = (self.work / "state" / "admin-password").read_text().strip()
         return Api.login(self.lab.address("h1"), PORT, password)
 
-    def ended(self, share_id: str) -> float:
-        """When the last operation on the share was finished (Unix time): by its row, not by asking again and again."""
+    def ended(self, resource_id: str, kind: str = "share") -> float:
+        """When the last operation on it was finished (Unix time): by its row, not by asking again and again."""
         query = "SELECT max(finished_at) FROM operations WHERE resource_key = ?"
-        ((text,),) = self.rows(query, (f"share:{share_id}",))
+        ((text,),) = self.rows(query, (f"{kind}:{resource_id}",))
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
     def settled(self, *share_ids: str) -> float:
@@ -147,6 +147,7 @@ def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stag
             "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver",
             f"zfs_zpool_list = {VOLUMES}",
             f"target_ip_address = {address}",
+            "image_volume_cache_enabled = True",
             "max_over_subscription_ratio = 10000",
         )
         daemon = LabDaemon(
