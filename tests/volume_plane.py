@@ -19,11 +19,11 @@ from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
 from penstock.store import operations, volume_types
 from penstock.store.database import Database
-from penstock.store.schema import metadata
 from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes
 from penstock.volume.manager import VolumeManager
 from penstock.volume_backend import Dispatch
+from tests.databases import in_memory
 
 OWNER = RequestContext("u1", "p1", ("member",))
 ADMIN = RequestContext("admin", "p0", ("admin",), True)
@@ -74,11 +74,7 @@ class VolumePlane:
         self.clock = clock or ManualClock()
         self.storage = DummyVolumes()
         self.retry = retry
-        if database is None:
-            database = Database("sqlite://")
-            with database.begin() as tx:
-                metadata.create_all(tx)
-        self.database = database
+        self.database = in_memory() if database is None else database
         self.add_type("default", {})
         self.restart()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,8 +22,7 @@ from penstock.images.choosing import image_service
 from penstock.operations.queue import OperationQueue
 from penstock.services.control_plane import ControlPlane
 from penstock.store import backends
-from penstock.store.database import Database
-from penstock.store.schema import metadata
+from tests.databases import in_memory
 
 ADMIN_PROJECT = "a" * 32
 PROJECT = "1" * 32
@@ -93,26 +91,12 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
-    """A database with the tables and nothing in them."""
-    path = tmp_path_factory.mktemp("empty") / "empty.sqlite"
-    database = Database(f"sqlite:///{path}")
-    metadata.create_all(database.engine)
-    database.close()
-    connection = sqlite3.connect(path)
-    yield connection
-    connection.close()
-
-
 @pytest.fixture
-def plane(clock: ManualClock, tmp_path: Path, empty: sqlite3.Connection) -> Iterator[ControlPlane]:
+def plane(clock: ManualClock, tmp_path: Path) -> Iterator[ControlPlane]:
     conf = load()
     conf.set_override("state_path", str(tmp_path))
     conf.set_override("host", "store1")
-    database = Database("sqlite://")
-    with database.engine.connect() as connection:
-        empty.backup(connection.connection.driver_connection)  # quicker than making 25 tables for each test
+    database = in_memory()
     yield ControlPlane(database, OperationQueue(clock), clock, conf, image_service(conf, clock))
     database.close()
 

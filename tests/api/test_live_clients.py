@@ -22,9 +22,8 @@ from penstock.identity.bootstrap import Account, bootstrap
 from penstock.operations.queue import OperationQueue
 from penstock.services.control_plane import ControlPlane
 from penstock.store import backends
-from penstock.store.database import Database
-from penstock.store.schema import metadata
 from tests.api.conftest import QUICK
+from tests.databases import in_file, in_memory
 
 ROOT = "root"
 
@@ -35,8 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("live")
     conf, clock = load(), SystemClock()
     conf.set_override("state_path", str(folder))
-    database = Database(f"sqlite:///{folder}/penstock.sqlite")
-    metadata.create_all(database.engine)
+    database = in_file(folder / "penstock.sqlite")
     bootstrap(
         database, clock, admin_password="root", accounts=[Account("ann", "one", ("member",), "secret")], passwords=QUICK
     )
@@ -156,8 +154,7 @@ def test_another_keystone(url: str, tmp_path: Path) -> None:
         "username = admin\npassword = root\nproject_name = admin\n"
         "user_domain_name = Default\nproject_domain_name = Default\nservice_token_roles_required = true\n"
     )
-    database = Database("sqlite://")
-    metadata.create_all(database.engine)
+    database = in_memory()
     plane = ControlPlane(database, OperationQueue(SystemClock()), SystemClock(), load([path]))
     http = TestClient(make_app(plane))
     token = login(f"{url}/v3", "ann", "secret", "one").get_token()

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from penstock.store.database import Database
-from penstock.store.schema import metadata
-from penstock.store.upgrade import upgrade
 from penstock.units import GIB
 from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.names import Dataset
 from tests.contract.zfs_machines import Machine, RealMachine, SimulatedMachine
+from tests.databases import in_file, in_memory, in_postgres
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 
 DATASET_NUMBERS = itertools.count()
@@ -24,19 +23,13 @@ DATASET_NUMBERS = itertools.count()
 @pytest.fixture(params=["memory", "file", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database(request: Any, tmp_path: Path) -> Iterator[Database]:
     """An empty database with the present schema."""
-    url = {
-        "memory": lambda: "sqlite://",
-        "file": lambda: f"sqlite:///{tmp_path}/penstock.db",
-        "postgres": lambda: request.getfixturevalue("postgres_url"),
-    }[request.param]()
-    found = Database(url)
-    upgrade(found)
-    yield found
     if request.param == "postgres":
-        with found.begin() as tx:
-            for table in reversed(metadata.sorted_tables):
-                tx.execute(table.delete())
-    found.close()
+        with in_postgres(request.getfixturevalue("postgres_url")) as found:
+            yield found
+    else:
+        found = in_memory() if request.param == "memory" else in_file(tmp_path / "penstock.db")
+        yield found
+        found.close()
 
 
 @pytest.fixture(

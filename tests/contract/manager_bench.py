@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from penstock.clock import ManualClock
 from penstock.config.backend import BackendConfiguration
@@ -24,13 +23,11 @@ from penstock.share.drivers.dummy import DummyDriver
 from penstock.share.manager import ShareManager
 from penstock.store import access, instances, messages, shares, snapshots
 from penstock.store.database import Database
-from penstock.store.schema import metadata
 from penstock.store.shares import Page
 from tests.factories import a_rule, a_share, a_snapshot
 
 CONTEXT = admin_context("req-1")
 POOL = "host@dummy#pool"
-D = TypeVar("D", bound=Database)
 
 
 class Moody(DummyDriver):
@@ -179,24 +176,6 @@ class Bench:
         self.driver.failing, self.driver.fault, self.driver.after = method, fault, after
         yield
         self.driver.fault = None
-
-
-@functools.cache
-def _schema() -> bytes:
-    """An empty database: made once, because making the tables takes longer than most tests."""
-    made = Database("sqlite://")
-    with made.begin() as tx:
-        metadata.create_all(tx)
-    with made.engine.connect() as connection:
-        return connection.connection.driver_connection.serialize()  # type: ignore[union-attr, no-any-return]
-
-
-def a_database(kind: type[D]) -> D:
-    """An empty database in memory."""
-    found = kind("sqlite://")
-    with found.engine.connect() as connection:
-        connection.connection.driver_connection.deserialize(_schema())  # type: ignore[union-attr]
-    return found
 
 
 def a_share_from_snapshot(bench: Bench) -> Share:

@@ -26,8 +26,7 @@ from penstock.share.manager import ShareManager
 from penstock.share.models import ShareModel
 from penstock.share_backend import Dispatch
 from penstock.store import access, instances, operations, share_migrations, shares, snapshots, types
-from penstock.store.database import Database
-from tests.contract.manager_bench import a_database
+from tests.databases import in_memory
 from tests.factories import a_rule, a_share, a_snapshot
 
 ADMIN = admin_context("req-migration")
@@ -60,7 +59,7 @@ class Bench:
         path.write_text(CONFIG.format(folder=folder, more=more, own=own))
         self.conf = load([path])
         self.clock = ManualClock()
-        self.database = a_database(Database)
+        self.database = in_memory()
         self.queue = OperationQueue(self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, self.conf)
         self.storage = DummyStorage()

@@ -38,7 +38,7 @@ from penstock.share.drivers.dummy import DummyDriver
 from penstock.store import backends, operations, quotas, shares
 from penstock.store.database import Database
 from penstock.store.quotas import QuotaScope
-from penstock.store.upgrade import upgrade
+from tests.databases import in_file
 
 OWNER = RequestContext("u1", "p1", ("member",))
 
@@ -266,8 +266,7 @@ def state_of(site: Site, operation_id: OperationId) -> OperationState:
 
 
 def test_a_backend_stopped_while_it_comes_up_leaves_the_work_of_others_alone(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/penstock.db")
-    upgrade(database)
+    database = in_file(tmp_path / "penstock.db")
     Slow.may_go_on.clear()
     site = Site(database, tmp_path, f"{__name__}.Slow")
     site.service.start()
@@ -283,8 +282,7 @@ def test_a_database_that_refuses_at_the_start_of_work_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_service, "RETRY_START_S", 0.05)
-    database = Database(f"sqlite:///{tmp_path}/penstock.db")
-    upgrade(database)
+    database = in_file(tmp_path / "penstock.db")
     site = Site(database, tmp_path)
     operation_id = interrupted(site)
     with database.begin() as tx:

@@ -26,9 +26,8 @@ from penstock.services.share_creation import NewShare
 from penstock.share.drivers.dummy import DummyDriver
 from penstock.store import operations as rows
 from penstock.store.database import Database
-from penstock.store.schema import metadata
-from penstock.store.upgrade import upgrade
 from tests.contract.test_backend_service import OWNER, Site, eventually
+from tests.databases import in_postgres
 
 pytestmark = pytest.mark.postgres
 BACKEND = "host@dummy"
@@ -39,13 +38,8 @@ CUT = (
 
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
-    found = Database(postgres_url)
-    upgrade(found)
-    yield found
-    with found.begin() as tx:
-        for table in reversed(metadata.sorted_tables):
-            tx.execute(table.delete())
-    found.close()
+    with in_postgres(postgres_url) as found:
+        yield found
 
 
 def cut(database: Database) -> None:

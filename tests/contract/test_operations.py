@@ -22,7 +22,7 @@ from penstock.operations.worker import Worker
 from penstock.store import backends
 from penstock.store import operations as rows
 from penstock.store.database import Database, Transaction
-from penstock.store.upgrade import upgrade
+from tests.databases import in_file
 
 BACKEND = "host@zfs"
 
@@ -301,8 +301,7 @@ def test_whatever_happens_to_the_dispatcher_it_goes_on(database) -> None:
 
 
 def test_an_end_that_could_not_be_written_is_made_good_in_the_same_process(tmp_path) -> None:
-    database = Forgetful(f"sqlite:///{tmp_path}/penstock.db")
-    upgrade(database)
+    database = in_file(tmp_path / "penstock.db", Forgetful)
     queue = OperationQueue(SystemClock())
     seen: list[int] = []
     again = threading.Event()

@@ -25,7 +25,6 @@ from penstock.store.database import Database
 from tests.contract.manager_bench import (
     CONTEXT,
     Bench,
-    a_database,
     a_managed_share,
     a_managed_snapshot,
     a_moved_snapshot,
@@ -33,12 +32,13 @@ from tests.contract.manager_bench import (
     a_share_from_snapshot,
     a_share_with_rule,
 )
+from tests.databases import in_memory
 
 
 @pytest.fixture
 def database() -> Database:
     """In memory: what differs between databases is the store's contract."""
-    return a_database(Database)
+    return in_memory()
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ class MortalDatabase(Database):
 @EVERY
 @pytest.mark.parametrize("spared", [0, 1])
 def test_it_ends_well_after_a_crash_before_any_write(tmp_path: Path, case: Case, spared: int) -> None:
-    database = a_database(MortalDatabase)
+    database = in_memory(MortalDatabase)
     bench = Bench(database, tmp_path)
     thing = case.prepare(bench)
     database.spared = spared

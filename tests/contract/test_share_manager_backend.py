@@ -28,16 +28,16 @@ from tests.contract.manager_bench import (
     Bench,
     Moody,
     OneByOne,
-    a_database,
     a_share_from_snapshot,
     a_share_with_rule,
 )
+from tests.databases import in_memory
 
 
 @pytest.fixture
 def database() -> Database:
     """In memory: what differs between databases is the store's contract."""
-    return a_database(Database)
+    return in_memory()
 
 
 @pytest.fixture

@@ -16,14 +16,13 @@ from penstock.domain.snapshots import SnapshotStatus
 from penstock.errors import BackendFault, Cancelled, InsufficientCapacity, Unavailable
 from penstock.share.replication import Role
 from penstock.store import access, operations, replicas, shares, snapshots
-from penstock.store.database import Database
-from tests.contract.manager_bench import a_database
 from tests.contract.replica_bench import CONTEXT, ReplicaBench
+from tests.databases import in_memory
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> ReplicaBench:
-    return ReplicaBench(a_database(Database), tmp_path)
+    return ReplicaBench(in_memory(), tmp_path)
 
 
 @pytest.fixture

@@ -26,17 +26,17 @@ from tests.contract.manager_bench import (
     CONTEXT,
     Bench,
     OneByOne,
-    a_database,
     a_managed_share,
     a_reverting_snapshot,
     a_share_with_rule,
 )
+from tests.databases import in_memory
 
 
 @pytest.fixture
 def database() -> Database:
     """In memory: what differs between databases is the store's contract."""
-    return a_database(Database)
+    return in_memory()
 
 
 @pytest.fixture

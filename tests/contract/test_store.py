@@ -28,6 +28,7 @@ from penstock.store.quotas import QuotaScope
 from penstock.store.shares import Page, ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from penstock.store.upgrade import check, head, upgrade
+from tests.databases import in_file
 from tests.factories import NOW, POOL, a_rule, a_share, a_snapshot
 
 
@@ -389,8 +390,7 @@ def as_fields(line: share_lines.ShareLine) -> dict[str, object]:
 
 
 def test_a_pool_of_connections_in_use_is_a_fault_that_may_pass(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/penstock.db")
-    upgrade(database)
+    database = in_file(tmp_path / "penstock.db")
     database.engine.pool._timeout = 0.01
     with ExitStack() as held:
         for _ in range(30):

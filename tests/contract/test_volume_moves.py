@@ -23,10 +23,10 @@ from penstock.store import volume_snapshots as snapshot_rows
 from penstock.store import volumes as volume_rows
 from penstock.store.database import Database
 from penstock.store.keyset import KeysetPage
-from penstock.store.schema import metadata
 from penstock.store.volumes import VolumeFilter
 from penstock.volume.drivers.dummy_records import SnapshotRecord, VolumeRecord
 from penstock.volume.manager.temporary import migration_target
+from tests.databases import in_memory
 from tests.local_files import GIB, LocalFiles
 from tests.simulation.trouble import Died, MortalDatabase
 from tests.simulation.volumes.test_every_step import OnceAt
@@ -385,9 +385,7 @@ def test_killed_at_any_commit_it_ends_as_if_nobody_had_died(tmp_path: Path, work
     for number in range(60):
         folder = tmp_path / str(number)
         folder.mkdir()
-        database = MortalDatabase("sqlite://")
-        with database.begin() as tx:
-            metadata.create_all(tx)
+        database = in_memory(MortalDatabase)
         files = FilesPlane(folder, database)
         files.add_type("red", {"color": "red"})
         files.add_type("blue", {"color": "blue"})
