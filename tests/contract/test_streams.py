@@ -29,7 +29,7 @@ COUNT = ("sh", "-c", "wc -c >&2")
 ENDLESS = ("sh", "-c", 'while :; do echo "$1"; sleep 0.05; done', "sh", "x" * 100)
 
 
-def awaited(is_true: Callable[[], bool], timeout_s: float = 10) -> None:
+def awaited(is_true: Callable[[], bool], timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline
@@ -127,7 +127,7 @@ class TestRoute:
         started = time.monotonic()
         with pytest.raises(UnknownResult):
             route.run([*ENDLESS, mark], ["sh", "-c", "cat >/dev/null", mark], timeout_s=2)
-        assert time.monotonic() - started < 7
+        assert time.monotonic() - started < 30
         awaited(lambda: not marked(mark))
 
     def test_cancelled_means_ended_at_both_ends(self, route):
@@ -138,7 +138,7 @@ class TestRoute:
             watching = Watching(on_source_line=lines.append, should_stop=lambda: bool(lines))
             route.run(source, ["sh", "-c", "cat >/dev/null", mark], timeout_s=60, watching=watching)
         assert lines[0] == "begun"
-        awaited(lambda: not marked(mark), 3)
+        awaited(lambda: not marked(mark))
 
     def test_progress_and_limit(self, route):
         moved: list[int] = []
@@ -146,7 +146,7 @@ class TestRoute:
         watching = Watching(moved.append, limit_bytes_per_s=2_000_000)
         done = route.run(["head", "-c", "6000000", "/dev/zero"], COUNT, timeout_s=60, watching=watching)
         assert done[1].stderr.strip() == "6000000"
-        assert 1.5 < time.monotonic() - started < 12
+        assert 1.5 < time.monotonic() - started < 45
         assert moved == sorted(moved)
         assert len(moved) >= 2
         assert moved[-1] == 6_000_000
@@ -195,11 +195,11 @@ def test_when_the_daemon_is_killed_both_ends_end(request, way):
         where = (lab.network.tag, str(lab.directory), lab.network.prefix)
     daemon = subprocess.Popen([sys.executable, "-c", DAEMON, kind, name, mark, *where])
     try:
-        awaited(lambda: len([pid for pid in marked(mark) if pid != daemon.pid]) >= 2, 30)
+        awaited(lambda: len([pid for pid in marked(mark) if pid != daemon.pid]) >= 2)
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
-    awaited(lambda: not marked(mark), 5)
+    awaited(lambda: not marked(mark))
 
 
 @pytest.mark.lab

@@ -20,13 +20,17 @@ class LogWatch:
     def forget(self) -> None:
         """Count from now on."""
         self._offset = self._path.stat().st_size
+        self._lines: list[str] = []
 
     def lines(self, *events: str) -> list[str]:
         """What was logged since, of these events."""
         with self._path.open("rb") as log:
             log.seek(self._offset)
-            text = log.read().decode(errors="replace")
-        return [line for line in text.splitlines() if any(event in line for event in events)]
+            whole = log.read().rpartition(b"\n")[0]
+        if whole:
+            self._offset += len(whole) + 1
+            self._lines += whole.decode(errors="replace").split("\n")
+        return [line for line in self._lines if any(event in line for event in events)]
 
     def await_actions(self, count: int, *, ends: tuple[str, ...] = ()) -> bool:
         """Wait for so many commands and file changes; False when an event of `ends`, or nothing, came first."""

@@ -170,7 +170,7 @@ def test_only_zfs_fuse_mounts_one_at_a_time(flavour, most):
             if any(word.startswith("canmount=") for word in words):  # what is made beside others, and mounts nothing
                 return None
             try:
-                together.wait(timeout=0.2 if most == 1 else 5)
+                together.wait(timeout=0.2 if most == 1 else 20)
                 at_once.append(2)
             except threading.BrokenBarrierError:
                 at_once.append(1)
