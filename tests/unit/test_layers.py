@@ -91,7 +91,7 @@ EDGES: dict[str, set[str]] = {
     "volume.listing": BASE | {"volume.driver", "volume.interface", "volume.inventory", "volume.models"},
     "volume.iscsi": {"volume.errors", "volume.models"},
     "volume.records": {"volume.interface", "volume.models"},
-    "volume.data_path": {"errors", "images"},
+    "volume.data_path": {"dotted_names", "errors", "images"},
     "volume.generic": BASE
     | {
         "config",

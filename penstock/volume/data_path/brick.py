@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import os_brick
-from os_brick import exception
+from os_brick import exception, privileged
 from os_brick.initiator import connector
 from oslo_concurrency import lockutils, processutils
 from oslo_config import cfg
@@ -28,6 +28,9 @@ def brick_connector(
     lockutils.set_defaults(lock_path)
     cfg.CONF([], project="penstock", default_config_files=[], default_config_dirs=[])
     os_brick.setup(cfg.CONF)
+    # We are root already. Else it looks for `sudo` and, on its path, for `privsep-helper`, which a .venv keeps for itself.
+    for context in (privileged.default, privileged.brick_privsep_hide_output):
+        context.set_client_mode(False)
     found = connector.InitiatorConnector.factory(
         protocol,
         ROOT_HELPER,

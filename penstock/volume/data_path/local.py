@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from penstock.dotted_names import import_module
 from penstock.errors import Unsupported
 from penstock.images.nodes import BlockNode, file_node
 from penstock.volume.data_path.connection import node_of
@@ -105,9 +106,8 @@ def connector_for(
     by_kernel = way == KERNEL or (way == AUTO and kernel_can(protocol))
     if by_kernel:
         # Only here: os-brick costs half a second to import, and a machine without a kernel initiator never needs it.
-        from penstock.volume.data_path.brick import brick_connector
-
-        return brick_connector(
+        connect: Callable[..., LocalConnector] = import_module("penstock.volume.data_path.brick").brick_connector
+        return connect(
             protocol,
             connection,
             use_multipath=use_multipath,
