@@ -14,6 +14,7 @@ from lab.kernel.machines import KernelLab
 from penstock.host.runner import Host
 from tests.cluster import newest_binaries, postgres_cluster
 from tests.places import Place, take_place
+from tests.product.sites import with_pool
 
 # A busy machine is no defect: no example of a property has a time limit.
 settings.register_profile("penstock", deadline=None)
@@ -83,14 +84,6 @@ def kernel_hosts(kernel_lab: KernelLab, kernel_host: Host) -> tuple[Host, Host]:
     """Machines k1 and k2, each with a pool tank; root of either may log in to the other."""
     kernel_lab.up("k1", "k2")
     return kernel_host, with_pool(kernel_lab.host("k2"))
-
-
-def with_pool(host: Host) -> Host:
-    """The kernel machine, with its pool tank."""
-    if host.run(["zpool", "list", "-H", "-o", "name", "tank"], timeout_s=20).exit_code != 0:
-        made = host.run(["zpool", "create", "tank", "/dev/ubdb"], timeout_s=60)
-        assert made.exit_code == 0, made.stderr
-    return host
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab.kernel import workplace
 from lab.network import LabError, Network, await_true
 from penstock.errors import Fault
 from penstock.host.ssh import SshHost
@@ -79,18 +80,31 @@ class KernelLab:
     def host(self, name: str) -> SshHost:
         """The machine, by ssh; stays valid over `kill` and `up`. `down` closes it."""
         if name not in self._hosts:
-            self._hosts[name] = SshHost(
-                name,
-                self.address(name),
-                user="root",
-                private_key_path=str(self.key_path),
-                known_hosts_path=str(self.known_hosts_path),
-                # all machines come from one image with one host key, made on this machine
-                is_new_host_accepted=True,
-                control_dir=self.directory / "ssh",
-                connect_timeout_s=5,
-            )
+            self._hosts[name] = self._reached(name, ())
         return self._hosts[name]
+
+    def workplace(self, name: str) -> SshHost:
+        """The running machine, with the programs of this one: see `workplace`. Not after a power cut."""
+        workplace.set_up(self.host(name), self.initiator(name))
+        return self._reached(name, workplace.PREFIX)
+
+    def initiator(self, name: str) -> str:
+        """The iSCSI name of a machine with a workplace."""
+        return f"iqn.2026-11.org.example:{name}"
+
+    def _reached(self, name: str, prefix: tuple[str, ...]) -> SshHost:
+        return SshHost(
+            name,
+            self.address(name),
+            user="root",
+            private_key_path=str(self.key_path),
+            known_hosts_path=str(self.known_hosts_path),
+            # all machines come from one image with one host key, made on this machine
+            is_new_host_accepted=True,
+            control_dir=self.directory / "ssh",
+            connect_timeout_s=5,
+            prefix=prefix,
+        )
 
     def up(self, *names: str) -> KernelLab:
         """Boot the machines that do not run, with their disks as they were, and wait until they serve."""

@@ -14,8 +14,8 @@ from penstock.exports.nfs import NfsServer
 from penstock.exports.nfs_ganesha import GaneshaNfs
 from penstock.exports.nfs_kernel import KernelNfs
 from penstock.host.runner import Host
-from tests.conftest import with_pool
 from tests.product.nfs_clients import LibnfsClient
+from tests.product.sites import with_pool
 
 PLAIN, OURS = "tank/plain", "tank/ours"  # one that ZFS mounts at boot, one that only we mount
 

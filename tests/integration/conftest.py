@@ -9,12 +9,13 @@ import pytest
 
 from lab import hosts as namespace_hosts
 from lab.hosts import Lab
-from lab.kernel import machines as kernel_machines
 from lab.kernel.machines import KernelLab
+from lab.kernel.machines import missing as kernel_machines_missing
 from tests.places import Place
 from tests.product.running import PORTS, Product, running
 from tests.product.sites import NESTED, SECOND_POOL, Site, kernel_site, namespace_site
 from tests.product.user import User
+from tests.product.volume_sites import VolumeSite, kernel_volumes, namespace_volumes
 
 POOL_MIB = 6144
 
@@ -37,16 +38,20 @@ def namespaces(spacious_lab: Lab) -> Site:
 
 
 @pytest.fixture(scope="session")
-def kernel(spacious_lab: Lab, place: Place) -> Iterator[Site]:
-    reason = kernel_machines.missing()
+def kernel_machines(place: Place) -> Iterator[KernelLab]:
+    """User-mode Linux machines on the bridge of `spacious_lab`; none booted yet."""
+    reason = kernel_machines_missing()
     if reason:
         pytest.skip(reason)
     machines = KernelLab(f"{place.tag}i", place.directory / "ik", f"10.180.{place.number}", disk_mib=POOL_MIB)
     machines.down()  # what a crashed run left here
-    try:
-        yield kernel_site(machines, spacious_lab)
-    finally:
-        machines.down()
+    yield machines
+    machines.down()
+
+
+@pytest.fixture(scope="session")
+def kernel(spacious_lab: Lab, kernel_machines: KernelLab) -> Site:
+    return kernel_site(kernel_machines, spacious_lab)
 
 
 @pytest.fixture(
@@ -56,6 +61,17 @@ def kernel(spacious_lab: Lab, place: Place) -> Iterator[Site]:
 def site(request: Any) -> Site:
     found: Site = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param("namespaces", marks=pytest.mark.lab), pytest.param("kernel", marks=pytest.mark.kernel)],
+)
+def volume_site(request: Any, spacious_lab: Lab) -> VolumeSite:
+    """Where volumes are; its datasets are for whoever asks to make."""
+    if request.param == "kernel":
+        return kernel_volumes(request.getfixturevalue("kernel_machines"), spacious_lab)
+    return namespace_volumes(spacious_lab)
 
 
 @pytest.fixture(scope="session")

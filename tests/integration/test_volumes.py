@@ -14,45 +14,31 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
-from lab.hosts import Lab
 from lab.initiator import Initiator
 from penstock.ids import new_id
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
+from tests.product.volume_sites import VolumeSite
 
 DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
 ROOT = "tank/blocks"
 MIB, GIB = 2**20, 2**30
-WAIT_S = 60.0
+WAIT_S = 120.0  # user-mode Linux takes its time
 
 
 @pytest.fixture(scope="module")
-def lab(spacious_lab: Lab) -> Lab:
-    lab = spacious_lab.up(1, 2)
-    host = lab.host("h1")
-    assert host.run(["zfs", "create", ROOT], timeout_s=60).exit_code == 0
-    return lab
-
-
-@pytest.fixture(scope="module")
-def daemon(lab: Lab, place: Place) -> Iterator[LabDaemon]:
-    address = lab.address("h1")
+def daemon(volume_site: VolumeSite, place: Place) -> Iterator[LabDaemon]:
+    volume_site.make(ROOT)
     section = (
         DRIVER,
         f"zfs_zpool_list = {ROOT}",
-        "zfs_use_ssh = True",
-        f"zfs_service_ip = {address}",
-        "zfs_ssh_username = root",
-        f"zfs_ssh_private_key_path = {lab.key_path}",
-        f"zfs_ssh_known_hosts_file = {lab.known_hosts_path}",
-        f"target_ip_address = {address}",
+        *volume_site.zfs_lines,
         "use_chap_auth = True",
         "volume_data_path = userspace",
     )
-    options = (f"my_ip = {lab.network.prefix}.1", "default_volume_type = plain", *QUICKLY)
-    daemon = LabDaemon(
-        place.directory / "volumes", {"blocks": section}, port=PORTS + 500 + place.number, options=options
-    )
+    options = (f"my_ip = {volume_site.here}", "default_volume_type = plain", *QUICKLY)
+    work = place.directory / f"volumes-{volume_site.name}"
+    daemon = LabDaemon(work, {"blocks": section}, port=PORTS + 500 + place.number, options=options)
     daemon.up()
     yield daemon
     daemon.down()
@@ -178,16 +164,6 @@ def asker(request: Any, login: session.Session) -> Asker:
     return asker
 
 
-@pytest.fixture
-def user(lab: Lab) -> Initiator:
-    return Initiator(lab.client("c1"), lab.address("c1"), "iqn.2026-11.lab.c1:user")
-
-
-@pytest.fixture
-def stranger(lab: Lab) -> Initiator:
-    return Initiator(lab.client("c2"), lab.address("c2"), "iqn.2026-11.lab.c2:stranger")
-
-
 def until(look: Callable[[], Any], status: str = "available") -> Any:
     """What `look` finds, once it has that status; it may be gone when that is ``deleted``."""
     deadline = time.monotonic() + WAIT_S
@@ -231,9 +207,11 @@ def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:
         until(lambda made=made: asker.show(made))
         own, seen = asker.attach(made, user.connector)
         assert user.holds(seen, pattern, 0, MIB)
+        user.release(seen)
         asker.detach(own)
         until(lambda made=made: asker.show(made))
 
+    user.release(info)
     asker.detach(attachment)
     until(lambda: asker.show(volume))
     assert not user.is_let_in(info)
@@ -243,12 +221,14 @@ def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:
     until(lambda: asker.show_snapshot(later))
     own, seen = asker.attach(clone, user.connector)
     user.write(seen, 0xA4, 0, MIB)
+    user.release(seen)
     asker.detach(own)
     until(lambda: asker.show(clone))
     asker.revert(clone, later)
     until(lambda: asker.show(clone))
     own, seen = asker.attach(clone, user.connector)
     assert user.holds(seen, 0xA2, 0, MIB)
+    user.release(seen)
     asker.detach(own)
     until(lambda: asker.show(clone))
     asker.delete_snapshot(later)
@@ -258,38 +238,30 @@ def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:
         until(lambda made=made: asker.show(made), "deleted")
 
 
-@pytest.mark.lab
-def test_the_life_of_a_volume(lab: Lab, asker: Asker, user: Initiator, stranger: Initiator) -> None:
-    live(asker, user, stranger)
-    left = lab.host("h1").run(["zfs", "list", "-H", "-r", "-t", "all", "-o", "name", ROOT], timeout_s=60)
-    assert left.stdout.split() == [ROOT]
-    targets = lab.host("h1").run(["tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show"], timeout_s=60)
-    assert targets.stdout.strip() == ""
+def test_the_life_of_a_volume(volume_site: VolumeSite, asker: Asker) -> None:
+    live(asker, volume_site.user, volume_site.stranger)
+    assert volume_site.datasets(ROOT) == [ROOT]
+    assert volume_site.targets().strip() == ""
 
 
-@pytest.mark.lab
 def test_a_target_daemon_that_died_serves_again(
-    lab: Lab, daemon: LabDaemon, login: session.Session, user: Initiator
+    volume_site: VolumeSite, daemon: LabDaemon, login: session.Session
 ) -> None:
-    asker = BySdk(login)
+    asker, user = BySdk(login), volume_site.user
     volume = asker.volume(1)
     until(lambda: asker.show(volume))
     attachment, info = asker.attach(volume, user.connector)
     user.write(info, 0xB1, 0, MIB)
-    host = lab.host("h1")
-    host.run(["sh", "-c", "kill -9 $(pidof tgtd); rm -f /run/tgtd/socket.0.lock"], timeout_s=60)
+    user.release(info)
     daemon.down()
-    deadline = time.monotonic() + WAIT_S
-    while host.run(["sh", "-c", "pidof tgtd || tgtd"], timeout_s=60).exit_code != 0:
-        assert time.monotonic() < deadline
-    show = ["tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show"]
-    while host.run(show, timeout_s=60).exit_code != 0:
-        assert time.monotonic() < deadline
+    volume_site.lose_targets()
     assert not user.is_let_in(info)
     daemon.up()
+    deadline = time.monotonic() + WAIT_S
     while not user.is_let_in(info):
         assert time.monotonic() < deadline
     assert user.holds(info, 0xB1, 0, MIB)
+    user.release(info)
     asker.detach(attachment)
     until(lambda: asker.show(volume))
     asker.delete(volume)

@@ -12,32 +12,24 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
-from lab.hosts import Lab
-from lab.initiator import Initiator
 from penstock.images.sidecar import id_of
 from tests.integration.test_volumes import Asker, ByCinder, BySdk, live, until
 from tests.places import Place
 from tests.product.running import PORTS, password
 from tests.product.sites import over_ssh
+from tests.product.volume_sites import VolumeSite
 
 DRIVER = "volume_driver = penstock.volume.drivers.nfs_appliance.driver.NfsApplianceDriver"
 ROOT = "tank/files"
 SECRET = "by-the-accounts-file"
 MIB = 2**20
-pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def lab(spacious_lab: Lab) -> Lab:
-    lab = spacious_lab.up(1, 2)
-    assert lab.host("h1").run(["zfs", "create", ROOT], timeout_s=60).exit_code == 0
-    return lab
-
-
-@pytest.fixture(scope="module")
-def daemon(lab: Lab, place: Place) -> Iterator[LabDaemon]:
-    work = place.directory / "nfs-volumes"
-    shares = over_ssh(lab.address("h1"), lab.key_path, lab.known_hosts_path, ROOT)
+def daemon(volume_site: VolumeSite, place: Place) -> Iterator[LabDaemon]:
+    volume_site.make(ROOT)
+    work = place.directory / f"nfs-volumes-{volume_site.name}"
+    shares = over_ssh(volume_site.address, volume_site.key_path, volume_site.known_hosts_path, ROOT)
     volumes = (
         DRIVER,
         "nas_user = admin",
@@ -46,7 +38,7 @@ def daemon(lab: Lab, place: Place) -> Iterator[LabDaemon]:
         "nas_timeout = 120",
     )
     options = (
-        f"my_ip = {lab.network.prefix}.1",
+        f"my_ip = {volume_site.here}",
         "default_volume_type = plain",
         "periodic_interval = 5",
         "[identity]",
@@ -78,28 +70,14 @@ def asker(request: Any, login: session.Session) -> Asker:
     return found
 
 
-@pytest.fixture
-def user(lab: Lab) -> Initiator:
-    return Initiator(lab.client("c1"), lab.address("c1"), "iqn.2026-11.lab.c1:user")
+def test_the_life_of_a_volume(volume_site: VolumeSite, asker: Asker) -> None:
+    live(asker, volume_site.user, volume_site.stranger)
+    assert volume_site.datasets(ROOT) == [ROOT]
 
 
-@pytest.fixture
-def stranger(lab: Lab) -> Initiator:
-    return Initiator(lab.client("c2"), lab.address("c2"), "iqn.2026-11.lab.c2:stranger")
-
-
-def datasets(lab: Lab) -> list[str]:
-    argv = ["zfs", "list", "-H", "-r", "-t", "all", "-o", "name", ROOT]
-    return lab.host("h1").run(argv, timeout_s=60).stdout.split()
-
-
-def test_the_life_of_a_volume(lab: Lab, asker: Asker, user: Initiator, stranger: Initiator) -> None:
-    live(asker, user, stranger)
-    assert datasets(lab) == [ROOT]
-
-
-def test_a_volume_of_an_image(lab: Lab, daemon: LabDaemon, login: session.Session, user: Initiator) -> None:
+def test_a_volume_of_an_image(volume_site: VolumeSite, daemon: LabDaemon, login: session.Session) -> None:
     """By openstacksdk, from a folder of images onto real NFS; and back into an image."""
+    user = volume_site.user
     folder = Path(daemon.config.parent, "state", "images")
     folder.mkdir(exist_ok=True)
     (folder / "system.raw").write_bytes(b"\xa7" * MIB + bytes(3 * MIB))
@@ -111,6 +89,7 @@ def test_a_volume_of_an_image(lab: Lab, daemon: LabDaemon, login: session.Sessio
     attachment, info = asker.attach(volume.id, user.connector)
     assert user.holds(info, 0xA7, 0, MIB)
     assert user.holds(info, 0, MIB, MIB)
+    user.release(info)
     asker.detach(attachment)
     until(lambda: api.get_volume(volume.id))
     made = api.upload_volume_to_image(volume.id, "copy", disk_format="qcow2", container_format="bare")
@@ -120,9 +99,10 @@ def test_a_volume_of_an_image(lab: Lab, daemon: LabDaemon, login: session.Sessio
     until(lambda: api.get_volume(again.id))
     attachment, info = asker.attach(again.id, user.connector)
     assert user.holds(info, 0xA7, 0, MIB)
+    user.release(info)
     asker.detach(attachment)
     for item in (volume, again):
         until(lambda item=item: api.get_volume(item.id))
         asker.delete(item.id)
         until(lambda item=item: api.get_volume(item.id), "deleted")
-    assert datasets(lab) == [ROOT]
+    assert volume_site.datasets(ROOT) == [ROOT]

@@ -20,29 +20,32 @@ from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
-from lab.hosts import ENTER, Lab
-from lab.initiator import Initiator
 from lab.network import await_true
 from tests.integration.test_volumes import GIB, MIB, Asker, ByCinder, BySdk, until
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
+from tests.product.volume_sites import VolumeSite
 
 ROOT = "tank/appliance"
 SECRET = "what the driver knows"
-IQN = "iqn.2026-11.lab.c1:user"
 
 
 @dataclass
 class LabAppliance:
-    """``penstock appliance serve`` inside a host of the lab."""
+    """``penstock appliance serve`` on the storage host of a site."""
 
-    lab: Lab
+    site: VolumeSite
     work: Path
-    process: subprocess.Popen[bytes] | None = None
+    pid: str = ""
 
     @property
     def config(self) -> Path:
         return self.work / "appliance.conf"
+
+    @property
+    def trusted(self) -> Path:
+        """The certificate it made for itself, for who asks it."""
+        return self.work / "trusted.pem"
 
     def prepare(self) -> None:
         self.work.mkdir(mode=0o700, parents=True)
@@ -51,8 +54,8 @@ class LabAppliance:
         users.touch(mode=0o600)
         users.write_text(line)
         self.config.write_text(
-            f"[DEFAULT]\nstate_path = {self.work}/state\n[appliance]\nlisten = {self.lab.address('h1')}\n"
-            f"name = h1\npools = {ROOT}\nusers_file = {users}\nexports_check_interval = 1\n"
+            f"[DEFAULT]\nstate_path = {self.work}/state\n[appliance]\nlisten = {self.site.address}\n"
+            f"name = box\npools = {ROOT}\nusers_file = {users}\nexports_check_interval = 1\n"
         )
 
     def ran(self, *words: str, feed: str = "") -> str:
@@ -60,22 +63,20 @@ class LabAppliance:
         return subprocess.run(argv, input=feed, capture_output=True, text=True, check=True, timeout=60).stdout
 
     def start(self) -> None:
-        words = ("-m", "penstock.cli", "--config", str(self.config), "appliance", "serve")
-        argv = (str(ENTER), str(self.lab.directory), "h1", sys.executable, *words)
-        with (self.work / "log").open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        await_true(f"the appliance (see {self.work}/log)", self.answers, timeout_s=60)
+        words = (sys.executable, "-m", "penstock.cli", "--config", str(self.config), "appliance", "serve")
+        script = 'log=$1; shift; cd /; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
+        started = self.site.programs.run(["sh", "-c", script, "sh", f"{self.work}/log", *words], timeout_s=60)
+        self.pid = started.stdout.strip()
+        await_true(f"the appliance (see {self.work}/log there)", self.answers, timeout_s=180)
+        self.trusted.write_text(self.site.programs.read_file(f"{self.work}/state/appliance/certificate.pem") or "")
 
     def kill(self) -> None:
-        assert self.process is not None
-        script = 'kill -9 $(pgrep -f "penstock.cli --config $1 appliance")'
-        self.lab.host("h1").run(["sh", "-c", script, "sh", str(self.config)], timeout_s=20)
-        self.process.wait(20)
+        self.site.programs.run(["kill", "-9", self.pid], timeout_s=20)
 
     def answers(self) -> bool:
         trusting = ssl.create_default_context()
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        url = f"https://{self.lab.address('h1')}:215/api/system/v1/version"
+        url = f"https://{self.site.address}:215/api/system/v1/version"
         try:
             urllib.request.urlopen(url, timeout=2, context=trusting)
         except urllib.error.HTTPError as refused:
@@ -86,13 +87,8 @@ class LabAppliance:
 
 
 @pytest.fixture(scope="module")
-def lab(spacious_lab: Lab) -> Lab:
-    return spacious_lab.up(1, 2)
-
-
-@pytest.fixture(scope="module")
-def appliance(lab: Lab, place: Place) -> Iterator[LabAppliance]:
-    found = LabAppliance(lab, lab.directory / "appliance")
+def appliance(volume_site: VolumeSite, place: Place) -> Iterator[LabAppliance]:
+    found = LabAppliance(volume_site, place.directory / f"appliance-{volume_site.name}")
     found.prepare()
     found.start()
     yield found
@@ -100,16 +96,16 @@ def appliance(lab: Lab, place: Place) -> Iterator[LabAppliance]:
 
 
 @pytest.fixture(scope="module")
-def daemon(lab: Lab, appliance: LabAppliance, place: Place) -> Iterator[LabDaemon]:
-    address = lab.address("h1")
-    groups = {"users": [{"iqn": IQN}]}
+def daemon(volume_site: VolumeSite, appliance: LabAppliance, place: Place) -> Iterator[LabDaemon]:
+    address = volume_site.address
+    groups = {"users": [{"iqn": volume_site.user.name}]}
     section = (
         "volume_driver = cinder.volume.drivers.zfssa.zfssaiscsi.ZFSSAISCSIDriver",
         f"san_ip = {address}",
         "san_login = cinder",
         f"san_password = {SECRET}",
         "driver_ssl_cert_verify = True",
-        f"driver_ssl_cert_path = {appliance.work}/state/appliance/certificate.pem",
+        f"driver_ssl_cert_path = {appliance.trusted}",
         "zfssa_pool = tank",
         "zfssa_project = volumes",
         "zfssa_lun_sparse = True",
@@ -119,8 +115,9 @@ def daemon(lab: Lab, appliance: LabAppliance, place: Place) -> Iterator[LabDaemo
         "zfssa_target_password = a-secret-of-ours",
         "volume_data_path = userspace",
     )
-    options = (f"my_ip = {lab.network.prefix}.1", "default_volume_type = plain", *QUICKLY)
-    daemon = LabDaemon(place.directory / "zfssa", {"box": section}, port=PORTS + 700 + place.number, options=options)
+    options = (f"my_ip = {volume_site.here}", "default_volume_type = plain", *QUICKLY)
+    work = place.directory / f"zfssa-{volume_site.name}"
+    daemon = LabDaemon(work, {"box": section}, port=PORTS + 700 + place.number, options=options)
     daemon.up()
     yield daemon
     daemon.down()
@@ -144,10 +141,8 @@ def asker(request: pytest.FixtureRequest, daemon: LabDaemon) -> Asker:
     return asker
 
 
-@pytest.mark.lab
-def test_the_life_of_a_volume_on_an_appliance(lab: Lab, appliance: LabAppliance, asker: Asker) -> None:
-    user = Initiator(lab.client("c1"), lab.address("c1"), IQN)
-    stranger = Initiator(lab.client("c2"), lab.address("c2"), "iqn.2026-11.lab.c2:stranger")
+def test_the_life_of_a_volume_on_an_appliance(volume_site: VolumeSite, appliance: LabAppliance, asker: Asker) -> None:
+    user, stranger = volume_site.user, volume_site.stranger
     volume = asker.volume(1)
     until(lambda: asker.show(volume))
     attachment, info = asker.attach(volume, user.connector)
@@ -176,9 +171,11 @@ def test_the_life_of_a_volume_on_an_appliance(lab: Lab, appliance: LabAppliance,
         until(lambda made=made: asker.show(made))
         own, seen = asker.attach(made, user.connector)
         assert user.holds(seen, pattern, 0, MIB)
+        user.release(seen)
         asker.detach(own)
         until(lambda made=made: asker.show(made))
 
+    user.release(info)
     asker.detach(attachment)
     until(lambda: asker.show(volume))
     assert not user.is_let_in(info)
@@ -189,6 +186,5 @@ def test_the_life_of_a_volume_on_an_appliance(lab: Lab, appliance: LabAppliance,
     until(lambda: asker.show_snapshot(snapshot), "deleted")
     asker.delete(volume)
     until(lambda: asker.show(volume), "deleted")
-    left = lab.host("h1").run(["zfs", "list", "-H", "-r", "-t", "all", "-o", "name", ROOT], timeout_s=60)
     kept = {ROOT, f"{ROOT}/.settings", f"{ROOT}/volumes", f"{ROOT}/os-cinder-cache"}
-    assert set(left.stdout.split()) == kept
+    assert set(volume_site.datasets(ROOT)) == kept

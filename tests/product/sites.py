@@ -97,8 +97,8 @@ def kernel_site(machines: KernelLab, clients: Lab) -> Site:
     clients.up(0, 2)
     machines.up("k1", "k2")
     host, first = machines.host("k1"), machines.address("k1")
+    with_pool(host)
     for command in (
-        ("zpool", "create", "tank", "/dev/ubdb"),
         ("zpool", "create", SECOND_POOL, "/dev/ubdc"),
         ("zfs", "create", "-p", NESTED),
         ("zfs", "create", SECOND),
@@ -113,3 +113,11 @@ def kernel_site(machines: KernelLab, clients: Lab) -> Site:
     return Site(
         "kernel", host, first, backends, friend, LibnfsClient(clients.client("c2"), clients.address("c2")), None
     )
+
+
+def with_pool(machine: Host) -> Host:
+    """The kernel machine, with its pool tank."""
+    if machine.run(["zpool", "list", "-H", "-o", "name", "tank"], timeout_s=20).exit_code != 0:
+        made = machine.run(["zpool", "create", "tank", "/dev/ubdb"], timeout_s=60)
+        assert made.exit_code == 0, made.stderr
+    return machine

@@ -28,7 +28,7 @@ def brick_connector(
     lockutils.set_defaults(lock_path)
     cfg.CONF([], project="penstock", default_config_files=[], default_config_dirs=[])
     os_brick.setup(cfg.CONF)
-    # We are root already. Else it looks for `sudo` and, on its path, for `privsep-helper`, which a .venv keeps for itself.
+    # We are root. Else it looks for `sudo` and, on its path, for `privsep-helper`, which a .venv keeps to itself.
     for context in (privileged.default, privileged.brick_privsep_hide_output):
         context.set_client_mode(False)
     found = connector.InitiatorConnector.factory(

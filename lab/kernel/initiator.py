@@ -1,0 +1,87 @@
+"""A machine that uses volumes by its own kernel: attached by os-brick, as on a compute host, and attached for long."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.initiator import Initiator
+from lab.network import LabError
+from penstock.host.runner import Completed
+
+PROGRAM = Path(__file__).resolve().with_name("brick_program.py")
+TIMEOUT_S = 240.0
+UMOUNT = 'for each in /run/brick-mounts/*; do [ ! -d "$each" ] || umount "$each"; done'
+
+
+@dataclass(frozen=True)
+class KernelInitiator(Initiator):
+    """`host` is a workplace of a kernel machine. A volume is attached at its first use, until `release`.
+
+    What is read comes from the volume and not from the kernel's memory.
+    """
+
+    _devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, info: Mapping[str, Any], pattern: int, offset: int, length: int) -> None:
+        done = self._on_device(info, f"write -P {pattern} {offset} {length}", "flush")
+        _check(done.exit_code == 0, done)
+
+    def holds(self, info: Mapping[str, Any], pattern: int, offset: int, length: int) -> bool:
+        done = self._on_device(info, f"read -P {pattern} {offset} {length}")
+        _check(done.exit_code == 0 or "verification failed" in done.stdout, done)
+        return done.exit_code == 0
+
+    def size_bytes(self, info: Mapping[str, Any]) -> int:
+        """After a look whether it grew, as a compute host takes when it is told so."""
+        path = self._path(info)
+        if info["driver_volume_type"] == "iscsi":
+            return int(self._brick("extend", info))
+        return int(self._ran("stat", "-c", "%s", path).stdout)
+
+    def release(self, info: Mapping[str, Any]) -> None:
+        device = self._devices.pop(_key(info), None)
+        if device is not None:
+            self._brick("disconnect", info, device)
+        if info["driver_volume_type"] == "nfs" and not self._devices:
+            self._ran("sh", "-c", UMOUNT)  # os-brick leaves that to the compute service
+
+    def left_over(self) -> str:
+        """Sessions and mounts that are there still."""
+        sessions = self.host.run(["sh", "-c", "ls /sys/class/iscsi_session"], timeout_s=TIMEOUT_S).stdout
+        mounts = self.host.run(["sh", "-c", "grep brick-mounts /proc/mounts"], timeout_s=TIMEOUT_S).stdout
+        return sessions + mounts
+
+    def _path(self, info: Mapping[str, Any]) -> str:
+        if _key(info) not in self._devices:
+            self._devices[_key(info)] = self._brick("connect", info)
+        return str(self._devices[_key(info)]["path"])
+
+    def _on_device(self, info: Mapping[str, Any], *commands: str) -> Completed:
+        words = [word for command in commands for word in ("-c", command)]
+        return self.host.run(["qemu-io", "-f", "raw", "-t", "none", *words, self._path(info)], timeout_s=TIMEOUT_S)
+
+    def _brick(self, verb: str, info: Mapping[str, Any], device: Mapping[str, Any] | None = None) -> Any:
+        asked = json.dumps({"verb": verb, "info": info, "device": device})
+        done = self.host.run([sys.executable, "-W", "ignore", str(PROGRAM)], timeout_s=TIMEOUT_S, stdin=asked)
+        _check(done.exit_code == 0, done)
+        return json.loads(done.stdout)
+
+    def _ran(self, *argv: str) -> Completed:
+        done = self.host.run(argv, timeout_s=TIMEOUT_S)
+        _check(done.exit_code == 0, done)
+        return done
+
+
+def _key(info: Mapping[str, Any]) -> str:
+    data = info.get("data", info)
+    return str(data.get("target_iqn") or data["export"]) + str(data.get("target_lun", ""))
+
+
+def _check(is_well: bool, done: Completed) -> None:
+    if not is_well:
+        raise LabError(f"{done.argv[0]}: {(done.stderr.strip() or done.stdout.strip())[-2000:]}")
