@@ -71,7 +71,7 @@ class LabDaemon:
         """SIGKILL, at whatever it is doing, and wait for its end. Safe to repeat."""
         pid = self.pid()
         if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+            self._signal(pid, signal.SIGKILL)
             await_true("the end of penstock", lambda: self.pid() is None, timeout_s=10)
 
     def down(self) -> None:
@@ -79,7 +79,7 @@ class LabDaemon:
         pid = self.pid()
         if pid is None:
             return
-        os.kill(pid, signal.SIGTERM)
+        self._signal(pid, signal.SIGTERM)
         try:
             await_true("the end of penstock", lambda: self.pid() is None, timeout_s=STOP_TIMEOUT_S)
         except LabError:
@@ -89,6 +89,13 @@ class LabDaemon:
         """openstacksdk, logged in as the administrator by the clouds.yaml."""
         config = OpenStackConfig(config_files=[str(self.clouds)], load_envvars=False)
         return Connection(config=config.get_one("penstock"))
+
+    def told(self) -> str:
+        """Its log."""
+        return self.log.read_text()
+
+    def _signal(self, pid: int, number: int) -> None:
+        os.kill(pid, number)
 
     def _launch(self) -> None:
         with self.log.open("ab") as log:
@@ -121,7 +128,7 @@ class LabDaemon:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not is_so():
             if self.pid() is None or time.monotonic() > deadline:
-                told = [line for line in self.log.read_text().splitlines() if "request " not in line]
+                told = [line for line in self.told().splitlines() if "request " not in line]
                 raise LabError("\n".join([f"penstock did not get ready; the end of {self.log}:", *told[-15:]]))
             time.sleep(0.05)
 

@@ -245,3 +245,18 @@ class LioSite(RealIscsiSite):
 
     def lose(self) -> None:
         self.ran("targetctl", "clear")
+
+
+class LioFilesSite(LioSite):
+    """Files of a kernel machine."""
+
+    def backing(self, size_mib: int) -> str:
+        path = f"/tank/backing{next(NUMBERS)}"
+        self.resize(path, size_mib)
+        return path
+
+    def resize(self, path: str, size_mib: int) -> None:
+        self.ran("truncate", "-s", f"{size_mib}M", path)
+
+    def remove(self, path: str) -> None:
+        self.ran("rm", path)

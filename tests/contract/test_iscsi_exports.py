@@ -12,7 +12,7 @@ from lab.hosts import Lab
 from penstock.errors import Conflict, Unavailable, Unsupported
 from penstock.exports.iscsi import ANYBODY, Chap, Initiator, IscsiTarget, Lun, Portal
 from penstock.host.runner import Host
-from tests.contract.iscsi_sites import IscsiSite, LioSite, SimulatedTgtSite, TgtSite
+from tests.contract.iscsi_sites import IscsiSite, LioFilesSite, LioSite, SimulatedTgtSite, TgtSite
 
 ALICE, BOB = "iqn.2026-11.lab.c1:alice", "iqn.2026-11.lab.c2:bob"
 CHAP = Chap("alice", "open-Sesame-1234")
@@ -27,9 +27,18 @@ def tgt_site(request: Any) -> TgtSite:
 
 @pytest.fixture(scope="module")
 def lio_site(request: Any) -> LioSite:
+    return on_the_kernel(request, LioSite)
+
+
+@pytest.fixture(scope="module")
+def lio_files_site(request: Any) -> LioSite:
+    return on_the_kernel(request, LioFilesSite)
+
+
+def on_the_kernel(request: Any, kind: type[LioSite]) -> LioSite:
     host, machines = request.getfixturevalue("kernel_host"), request.getfixturevalue("kernel_lab")
     request.getfixturevalue("lab_clients")
-    return LioSite(host, machines.address("k1"), *clients(request.getfixturevalue("lab_space")))
+    return kind(host, machines.address("k1"), *clients(request.getfixturevalue("lab_space")))
 
 
 def clients(lab: Lab) -> tuple[dict[str, Host], dict[str, str], dict[str, str]]:
@@ -47,6 +56,7 @@ def clients(lab: Lab) -> tuple[dict[str, Host], dict[str, str], dict[str, str]]:
         "simulated",
         pytest.param("tgt_site", marks=pytest.mark.lab),
         pytest.param("lio_site", marks=pytest.mark.kernel),
+        pytest.param("lio_files_site", marks=pytest.mark.kernel),
     ]
 )
 def site(request: Any) -> Iterator[IscsiSite]:

@@ -61,17 +61,32 @@ def driver_for(box: Box, lab: Lab | KernelLab, folder: Path, **options: str) -> 
     return set_up(found)
 
 
-@pytest.fixture(scope="module")
-def kernel_box(kernel_lab: KernelLab, kernel_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def box_with_lio(name: str, folder: Path, host: Host) -> Box:
+    """An appliance on a kernel machine."""
     script = "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config; "
     script += "modprobe -a target_core_mod iscsi_target_mod"
-    assert kernel_host.run(["sh", "-c", script], timeout_s=60).exit_code == 0
-    folder = tmp_path_factory.mktemp("kernel")
-    chosen = choose(kernel_host, "auto")
+    assert host.run(["sh", "-c", script], timeout_s=60).exit_code == 0
+    chosen = choose(host, "auto")
     assert chosen is not None
-    box = make_box("k1", folder, kernel_host, chosen.exports, shows_some=chosen.shows_some)
-    with listening(box, folder) as found:
+    return make_box(name, folder, host, chosen.exports, shows_some=chosen.shows_some)
+
+
+@pytest.fixture(scope="module")
+def kernel_box(kernel_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    folder = tmp_path_factory.mktemp("kernel")
+    with listening(box_with_lio("k1", folder, kernel_host), folder) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def kernel_boxes(
+    kernel_box: Box, kernel_hosts: tuple[Host, Host], kernel_lab: KernelLab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Box, Box]]:
+    folder = tmp_path_factory.mktemp("kernel2")
+    there = box_with_lio("k2", folder, kernel_hosts[1])
+    connect_boxes(kernel_box, there, f"{kernel_lab.address('k2')}:216", SshRoutes().between)
+    with listening(there, folder) as found:
+        yield kernel_box, found
 
 
 class TestData(VolumeDataContract):
@@ -90,19 +105,28 @@ class TestData(VolumeDataContract):
         return "host@h1#tank"
 
 
-@pytest.mark.lab
 class TestTwoAppliances(VolumeSteps):
-    def test_a_migrated_volume_has_its_data(self, boxes: tuple[Box, Box], lab: Lab, tmp_path: Path) -> None:
-        source, target = boxes
-        section = f"\n[h2]\nzfssa_rest_port = {target.port}\nsan_login = cinder\nsan_password = a password\n"
-        driver = driver_for(source, lab, tmp_path, more=section, backends="h1, h2")
-        there = driver_for(target, lab, tmp_path / "there", zfssa_replication_ip=lab.address("h2"))
+    @pytest.fixture(
+        params=[
+            pytest.param(("boxes", "lab"), id="tgt", marks=pytest.mark.lab),
+            pytest.param(("kernel_boxes", "kernel_lab"), id="lio", marks=pytest.mark.kernel),
+        ]
+    )
+    def two(self, request: Any) -> tuple[tuple[Box, Box], Lab | KernelLab]:
+        boxes, lab = (request.getfixturevalue(name) for name in request.param)
+        return boxes, lab
+
+    def test_a_migrated_volume_has_its_data(self, two: tuple[tuple[Box, Box], Lab | KernelLab], tmp_path: Path) -> None:
+        (source, target), lab = two
+        section = f"\n[{target.name}]\nzfssa_rest_port = {target.port}\nsan_login = cinder\nsan_password = a password\n"
+        driver = driver_for(source, lab, tmp_path, more=section, backends=f"{source.name}, {target.name}")
+        there = driver_for(target, lab, tmp_path / "there", zfssa_replication_ip=lab.address(target.name))
         driver.zfssa.clock = SystemClock()  # type: ignore[attr-defined]
-        volume = self.made(driver, self.new("host@h1#tank"))
+        volume = self.made(driver, self.new(f"host@{source.name}#tank"))
         data = VolumeData(driver)
         data.write(volume, 0xAB, 0, 4 * MIB)
         data.write(volume, 0xCD, 512 * MIB, MIB)
-        host = {"host": "host@h2#tank", "capabilities": there.get_volume_stats(refresh=True)}
+        host = {"host": f"host@{target.name}#tank", "capabilities": there.get_volume_stats(refresh=True)}
         assert driver.migrate_volume(None, volume, host) == (True, None)
         records: Any = there.db
         records.volumes[volume.id] = volume

@@ -70,8 +70,14 @@ def site(request: Any) -> Site:
 def volume_site(request: Any, spacious_lab: Lab) -> VolumeSite:
     """Where volumes are; its datasets are for whoever asks to make."""
     if request.param == "kernel":
-        return kernel_volumes(request.getfixturevalue("kernel_machines"), spacious_lab)
+        found: VolumeSite = request.getfixturevalue("kernel_volume_site")
+        return found
     return namespace_volumes(spacious_lab)
+
+
+@pytest.fixture(scope="session")
+def kernel_volume_site(spacious_lab: Lab, kernel_machines: KernelLab) -> VolumeSite:
+    return kernel_volumes(kernel_machines, spacious_lab)
 
 
 @pytest.fixture(scope="session")
