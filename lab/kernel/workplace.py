@@ -26,7 +26,7 @@ mkdir {TOP}/own/upper {TOP}/own/work
 echo "InitiatorName=$1" >/etc/iscsi/initiatorname.iscsi
 mkdir {ROOT}
 mount -t overlay overlay -o lowerdir=/:{TOP}/real,upperdir={TOP}/own/upper,workdir={TOP}/own/work {ROOT}
-for each in proc sys dev run tmp; do mount --rbind /$each {ROOT}/$each; done
+for each in proc sys dev run; do mount --rbind /$each {ROOT}/$each; done
 exec chroot {ROOT} iscsid
 """
 

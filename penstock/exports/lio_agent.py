@@ -190,13 +190,11 @@ class Lio(target_agent.Server):
             for name in self._configfs.names(f"core/{hba}") if plugin in PLUGINS else []:
                 if name.startswith(lio_plan.PREFIX):
                     path = f"core/{hba}/{name}"
-                    info = self._configfs.text(f"{path}/info")
-                    size = re.search(r"Size: (\d+)", info)
                     found[name] = {
                         "path": path,
                         "udev": self._configfs.text(f"{path}/udev_path"),
                         "is_device": plugin == "iblock",
-                        "size": int(size.group(1)) if size else 0,
+                        "size": lio_plan.size_told(self._configfs.text(f"{path}/info")),
                         "attributes": {
                             one: int(self._configfs.text(f"{path}/attrib/{one}") or 0)
                             for one in ("block_size", "emulate_tpu")

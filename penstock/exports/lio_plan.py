@@ -6,6 +6,7 @@ This file runs on the storage host, and here: see `target_agent`. Steps are ``("
 """
 
 import json
+import re
 import typing
 
 PREFIX = "penstock-"  # of our backstores' names; the rest is the LUN's serial number
@@ -65,6 +66,12 @@ def portals(wanted):  # type: (Wanted) -> list[str]
     """Names of the ``np`` directories."""
     found = wanted["portals"] or [EVERYWHERE]
     return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in found]
+
+
+def size_told(info):  # type: (str) -> int
+    """Bytes of a backstore of a file by its ``info``, 0 when it tells none (it also tells a ``SectorSize``)."""
+    found = re.search(r"\bSize: (\d+)", info)
+    return int(found.group(1)) if found else 0
 
 
 def plan_new_store(path, lun, size, is_device):  # type: (str, dict[str, typing.Any], int, bool) -> list[Step]

@@ -188,6 +188,7 @@ def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:
     until(lambda: asker.show(volume), "in-use")
     assert user.size_bytes(info) == GIB
     user.write(info, 0xA1, 0, MIB)
+    assert user.is_let_in(info)
     assert not stranger.is_let_in(info)
     if "auth_password" in info:
         assert not user.is_let_in({**info, "auth_password": "not-the-password"})
@@ -253,6 +254,7 @@ def test_a_target_daemon_that_died_serves_again(
     attachment, info = asker.attach(volume, user.connector)
     user.write(info, 0xB1, 0, MIB)
     user.release(info)
+    assert user.is_let_in(info)
     daemon.down()
     volume_site.lose_targets()
     assert not user.is_let_in(info)

@@ -87,8 +87,8 @@ class LabAppliance:
 
 
 @pytest.fixture(scope="module")
-def appliance(volume_site: VolumeSite, place: Place) -> Iterator[LabAppliance]:
-    found = LabAppliance(volume_site, place.directory / f"appliance-{volume_site.name}")
+def appliance(volume_site: VolumeSite) -> Iterator[LabAppliance]:
+    found = LabAppliance(volume_site, volume_site.folder / "appliance")
     found.prepare()
     found.start()
     yield found
@@ -149,6 +149,7 @@ def test_the_life_of_a_volume_on_an_appliance(volume_site: VolumeSite, appliance
     until(lambda: asker.show(volume), "in-use")
     assert user.size_bytes(info) == GIB
     user.write(info, 0xA1, 0, MIB)
+    assert user.is_let_in(info)
     assert not stranger.is_let_in(info)
     assert not user.is_let_in({**info, "auth_password": "not-the-password"})
 

@@ -26,12 +26,14 @@ SHOW_LIO = "cd /sys/kernel/config/target && ls iscsi 2>/dev/null | grep iqn; ls 
 class VolumeSite:
     """A storage host with a pool ``tank``. `user` and `stranger` are machines beside it, `here` is this one there.
 
-    `programs` is the storage host with this machine's programs; `target_lines` are options of backends.
+    `programs` is the storage host with this machine's programs, which see `folder`; `target_lines` are options of
+    backends.
     """
 
     name: str
     storage: Host
     programs: Host
+    folder: Path
     address: str
     here: str
     key_path: Path
@@ -81,6 +83,7 @@ def namespace_volumes(lab: Lab) -> VolumeSite:
         name="namespaces",
         storage=host,
         programs=host,
+        folder=lab.directory,
         address=lab.address("h1"),
         here=f"{lab.network.prefix}.1",
         key_path=lab.key_path,
@@ -103,6 +106,7 @@ def kernel_volumes(machines: KernelLab, clients: Lab) -> VolumeSite:
         name="kernel",
         storage=host,
         programs=machines.workplace("k1"),
+        folder=machines.directory,
         address=machines.address("k1"),
         here=f"{machines.network.prefix}.1",
         key_path=machines.key_path,

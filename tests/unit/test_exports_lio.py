@@ -102,3 +102,13 @@ def test_what_lio_cannot_do() -> None:
         server.check(IscsiTarget(IQN, (), (Initiator(ANYBODY),), ("10.0.0.1",)))
     with pytest.raises(Unsupported, match="two labels"):
         server.check(IscsiTarget(IQN, (), (Initiator("iqn.2026-11.lab:x"),)))
+
+
+def test_the_size_of_a_file_is_told_beside_that_of_its_sectors() -> None:
+    """As Linux 6.1 tells it (drivers/target: target_core_configfs.c, target_core_file.c)."""
+    status = "Status: ACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 16384\n"
+    assert (
+        lio_plan.size_told(f"{status}        TCM FILEIO ID: 0        File: /tank/v  Size: 16777216  Mode: O_DSYNC\n")
+        == 2**24
+    )
+    assert lio_plan.size_told(status) == 0
