@@ -12,10 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.kernel import workplace
-from lab.network import LabError, Network, await_true
+from lab.network import HERE as THIS
+from lab.network import NOBODY, LabError, Network, await_true, run
 from penstock.errors import Fault
 from penstock.host.ssh import SshHost
 
@@ -131,6 +134,37 @@ class KernelLab:
         if name in self._hosts:
             self._hosts.pop(name).close()
         shutil.rmtree(self.directory / "uml" / name, ignore_errors=True)
+
+    @contextmanager
+    def cut(self, *ways: tuple[str, str], aside: str) -> Iterator[None]:
+        """As `Lab.cut`, between machines and this one (`lab.network.HERE`).
+
+        `aside` is a namespace on the same bridge: from there the machines are told, because this one may be cut off.
+        What a machine forgets in a power cut is mended with that.
+        """
+        done: list[tuple[str, str]] = []
+        try:
+            for sender, receiver in ways:
+                address = f"{self.network.prefix}.1" if receiver == THIS else self.address(receiver)
+                if sender == THIS:
+                    self.network.cut(sender, address)
+                else:
+                    words = ("replace", address, "lladdr", NOBODY, "nud", "permanent", "dev", "eth0")
+                    self._tell_from(aside, sender, "ip", "neigh", *words)
+                done.append((sender, address))
+            yield
+        finally:
+            for sender, address in done:
+                if sender == THIS:
+                    self.network.mend(sender, address)
+                else:
+                    self._tell_from(aside, sender, "sh", "-c", f"'ip neigh del {address} dev eth0 || :'")
+
+    def _tell_from(self, namespace: str, name: str, *words: str) -> None:
+        settings = (f"UserKnownHostsFile={self.known_hosts_path}", "StrictHostKeyChecking=accept-new", "BatchMode=yes")
+        options = [word for setting in settings for word in ("-o", setting)]
+        login = (*options, "-i", str(self.key_path), f"root@{self.address(name)}")
+        run("ip", "netns", "exec", namespace, "ssh", *login, *words)
 
     def reset(self, name: str) -> None:
         """Cut the power and forget everything the machine wrote. Safe to repeat."""

@@ -7,12 +7,14 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lab.hosts import Lab
+from penstock.host.runner import Host
 from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, HOSTS, KIND, ROLE
+from penstock.share.drivers.zfsonlinux.replica_set import hold_tag
 from penstock.zfs.properties import Property, parse_get
 from tests.faults.acknowledged import Acknowledged
 from tests.faults.two_writers import TwoWritersWatch, writable_on
@@ -22,7 +24,6 @@ from tests.product.user import Row, User
 
 TYPE = "replicated"
 STRANGER = f"{ROOT}/theirs"  # of somebody else, among ours
-SETTLED_S = 90.0
 POLL_S = 0.2
 NONE = Property("-", "-")
 LOST_SINCE = re.compile(r"It goes on from (\S+ \S+) UTC; what was written in the (\d+) seconds since then")
@@ -30,18 +31,31 @@ LOST_SINCE = re.compile(r"It goes on from (\S+ \S+) UTC; what was written in the
 
 @dataclass
 class ReplicaPlace:
-    """The product, its hosts by name, and one client."""
+    """The product, its hosts by name, and one client.
+
+    `cut` is that of the lab; `cut_s` is longer than a command may take there, `settled_s` how long to wait for the end
+    of what was disturbed. `options` are the product's.
+    """
 
     product: Product
-    lab: Lab
     machines: dict[str, Machine]
     watch: TwoWritersWatch
+    client: Host
+    client_address: str
+    cut: Callable[..., AbstractContextManager[None]]
+    cut_s: float
+    settled_s: float
+    options: tuple[str, ...]
     theirs: dict[str, str] = field(default_factory=dict)
     own: list[Share] = field(default_factory=list)
 
     @property
     def user(self) -> User:
         return self.product.user
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.machines)
 
     def machine_of(self, host: str) -> Machine:
         """The machine that ``host@backend#pool`` is on."""
@@ -52,8 +66,8 @@ class ReplicaPlace:
         return next(name for name, machine in self.machines.items() if f"@{machine.backend}#" in host)
 
     def new_share(self) -> Share:
-        share = Share(self, self.user.share(1, share_type=TYPE), Acknowledged(self.lab.client("c1")))
-        self.user.allow(share.id, self.lab.address("c1"))
+        share = Share(self, self.user.share(1, share_type=TYPE), Acknowledged(self.client))
+        self.user.allow(share.id, self.client_address)
         self.own.append(share)
         return share
 
@@ -166,9 +180,7 @@ class Share:
 
     def files_of(self, row: Row) -> set[str]:
         """What a replica's dataset holds, on its host."""
-        path = f"/{self.dataset_of(row)}"  # which is not there for a moment while it is set aside
-        argv = ("find", path, "-type", "f", "-printf", "%f\\n")
-        return set(self.place.machine_of(row["host"]).host.run(argv, timeout_s=60).stdout.splitlines())
+        return files_at(self.place.machine_of(row["host"]), f"/{self.dataset_of(row)}")
 
     def messages(self) -> list[str]:
         return [text for row in [{"id": self.id}, *self.replicas()] for text in self.user.messages(row["id"])]
@@ -190,9 +202,11 @@ class Share:
 
     def until(self, fetch: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
         """As `User.until`, with the patience of who waits for a host to be back."""
-        deadline = time.monotonic() + SETTLED_S
+        deadline = time.monotonic() + self.place.settled_s
         while not is_so(found := fetch()):
-            assert time.monotonic() < deadline, f"not after {SETTLED_S:g} s: {json.dumps(found, default=str)}"
+            assert time.monotonic() < deadline, (
+                f"not after {self.place.settled_s:g} s: {json.dumps(found, default=str)}"
+            )
             time.sleep(POLL_S)
         return found
 
@@ -205,10 +219,12 @@ class Share:
         active = next((row for row in rows if row["replica_state"] == "active"), None)
         if active is None or len(rows) == 1:  # it has no replicas
             path = self.user.path(self.id)
-            find = "find", path, "-type", "f", "-printf", "%f\\n"  # its host may have come back just now
-            self.until(lambda: set(self.machine().ran(*find).splitlines()), lambda held: wanted <= held)
+            # its host may have come back just now, with nothing mounted yet
+            self.until(lambda: files_at(self.machine(), path), lambda held: wanted <= held)
             self.until(lambda: self._left_of_replication(path.lstrip("/")), lambda left: not left)
             return "settled"
+        ask = "zfs", "get", "-H", "-o", "value", "mounted", self.dataset_of(active)
+        self.until(lambda: self.place.machine_of(active["host"]).ran(*ask), lambda mounted: mounted == "yes")
         held = self.files_of(active)
         assert wanted <= held, f"{wanted - held} acknowledged and lost: {self.picture()}"
         for row in rows:
@@ -240,9 +256,18 @@ class Share:
         return marked | {name for name, one in found.items() if "@" in name and one.get(KIND, NONE).value == "sync"}
 
     def _account(self, rows: list[Row]) -> None:
-        """Each sync snapshot is of use to somebody: at most one for each replica that follows."""
+        """Each sync snapshot is of use to somebody, at most one for each replica that follows, and so is each hold."""
+        tags = {hold_tag(row["id"]) for row in rows}
         for row in rows:
+            self.until(lambda row=row: self._holds_on(row), lambda held: held <= tags)
             self.until(lambda row=row: self._syncs_on(row), lambda syncs: len(syncs) <= max(1, len(rows) - 1))
+
+    def _holds_on(self, row: Row) -> set[str]:
+        """The tags of all holds on its snapshots; zfs-fuse has none."""
+        machine, dataset = self.place.machine_of(row["host"]), self.dataset_of(row)
+        names = machine.ran("zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-r", dataset).split()
+        listed = machine.host.run(("zfs", "holds", "-H", *names), timeout_s=60).stdout
+        return {line.split("\t")[1] for line in listed.splitlines()}
 
     def _syncs_on(self, row: Row) -> list[str]:
         machine, dataset = self.place.machine_of(row["host"]), self.dataset_of(row)
@@ -251,6 +276,12 @@ class Share:
         needed = {found["origin"].value for found in listed.values() if "origin" in found}  # by what was set aside
         kinds = {name: found[KIND].value for name, found in listed.items() if name.startswith(f"{dataset}@")}
         return [name for name, kind in kinds.items() if kind == "sync" and name not in needed]
+
+
+def files_at(machine: Machine, path: str) -> set[str]:
+    """The names of all files there; none while nothing is mounted there, as while it is set aside or not yet back."""
+    argv = ("find", path, "-type", "f", "-printf", "%f\\n")
+    return set(machine.host.run(argv, timeout_s=60).stdout.splitlines())
 
 
 def dataset_at(location: str) -> str:

@@ -1,20 +1,22 @@
-"""Replicated shares on real hosts: zfs-fuse, NFS-Ganesha, ssh between them; and everything that can happen to those.
+"""Replicated shares on real hosts (zfs-fuse with NFS-Ganesha, OpenZFS with the kernel's server), ssh between them; and
+everything that can happen to those.
 
 By default a few of each; PENSTOCK_FAULTS=all injects them at many moments. A table of what was injected is printed.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from lab import hosts as namespace_hosts
 from lab.daemon import LabDaemon
-from lab.hosts import FOLDER, Lab
+from lab.hosts import FOLDER
 from lab.network import HERE, run
 from tests.faults.acknowledged import Acknowledged, Writing
 from tests.faults.conftest import ALL
@@ -25,64 +27,33 @@ from tests.faults.replica_operations import (
     check_all,
     prepare_all,
 )
-from tests.faults.replica_place import STRANGER, TYPE, ReplicaPlace, Share, dataset_at
+from tests.faults.replica_place import STRANGER, ReplicaPlace, Share, dataset_at
+from tests.faults.replica_sites import kernels, namespaces
 from tests.faults.tally import TALLY
-from tests.faults.two_writers import TwoWritersWatch
 from tests.places import Place
-from tests.product.pairs import DOMAIN, ROOT, namespace_machines
-from tests.product.running import PORTS, running
-from tests.product.sites import Site, over_ssh
+from tests.product.pairs import ROOT, Machine
+from tests.product.running import PORTS
 
-pytestmark = pytest.mark.lab
-NAMES = ("h1", "h2", "h3")
-OPTIONS = ("periodic_interval = 2", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1")
-COMMAND_TIMEOUT_S = 5
-HASTY = (
-    f"zfs_command_timeout = {COMMAND_TIMEOUT_S}",
-    "ssh_conn_timeout = 3",
-    "max_over_subscription_ratio = 100",
-)
-POOL_MIB = 1280
-CUT_S = COMMAND_TIMEOUT_S + 3.0
-SPECS = {
-    "driver_handles_share_servers": "false",
-    "replication_type": "readable",
-    "snapshot_support": "true",
-    "create_share_from_snapshot_support": "true",
-}
+SITES = {"namespaces": namespaces, "kernel": kernels}
+MARKS = {"namespaces": pytest.mark.lab, "kernel": pytest.mark.kernel}
+NUMBERS = range(3)
 
 
 @pytest.fixture(scope="module")
-def whole_place(place: Place) -> Iterator[ReplicaPlace]:
-    reason = namespace_hosts.missing()
-    if reason:
-        pytest.skip(reason)
-    lab = Lab(f"{place.tag}x", place.directory / "x", f"10.183.{place.number}", pool_mib=POOL_MIB)
-    lab.down()  # what a crashed run left here
-    lab.up(len(NAMES), 1)
-    try:
-        machines = dict(zip(NAMES, namespace_machines(lab, *NAMES), strict=True))
-        paths = lab.key_path, lab.known_hosts_path
-        backends = {
-            machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, *HASTY) for machine in machines.values()
-        }
-        first = machines["h1"]
-        client = None
-        site = Site("namespaces", first.host, first.address, backends, client, client, None)  # type: ignore[arg-type]
-        with running(site, place.directory / "daemon-replicas", PORTS + 800 + place.number, OPTIONS) as product:
-            product.user.caller.ok("POST", "/types", {"share_type": {"name": TYPE, "extra_specs": SPECS}})
-            watch = TwoWritersWatch(list(machines.values()))
-            found = ReplicaPlace(product, lab, machines, watch)
-            for machine in machines.values():
-                machine.ran("zfs", "create", STRANGER)
-                machine.ran("zfs", "snapshot", f"{STRANGER}@kept")
-            found.theirs = found.guids_of_theirs()
-            watch.start()
-            yield found
-            watch.end()
-            TALLY.add("(looks for two writers)", "all of these", "none seen", watch.looks)
-    finally:
-        lab.down()
+def whole_place(request: Any, place: Place) -> Iterator[ReplicaPlace]:
+    with SITES[request.param](place) as found:
+        yield found
+
+
+def _on(*names: str) -> pytest.MarkDecorator:
+    each = [pytest.param(name, marks=MARKS[name]) for name in names]
+    return pytest.mark.parametrize("whole_place", each, indirect=True, scope="module")
+
+
+on_each = _on("namespaces", "kernel")
+# machines take their time: there most of it is for who asks for all
+mostly_on_namespaces = on_each if ALL else _on("namespaces")
+on_openzfs = _on("kernel")
 
 
 @pytest.fixture
@@ -115,38 +86,47 @@ def disturb(
     hosts.check()
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("after_actions", range(0, 150, 15) if ALL else (20,))
 def test_daemon_killed(hosts: ReplicaPlace, after_actions: int) -> None:
     disturb(hosts, "daemon killed", hosts.product.daemon.kill, after_actions)
 
 
+@on_each
 @pytest.mark.parametrize("after_actions", (5, 40, 80) if ALL else (40,))
-@pytest.mark.parametrize("name", NAMES if ALL else NAMES[:1])
-def test_power_cut(hosts: ReplicaPlace, name: str, after_actions: int) -> None:
+@pytest.mark.parametrize("number", NUMBERS if ALL else (0,))
+def test_power_cut(hosts: ReplicaPlace, number: int, after_actions: int) -> None:
+    machine = hosts.machines[hosts.names[number]]
+
     def cut() -> None:
-        hosts.lab.kill(name)
-        hosts.lab.start(name)
+        machine.cut_power()
+        machine.boot()
 
     disturb(hosts, "power of a host cut", cut, after_actions)
 
 
-HOST, OTHERS = NAMES[0], NAMES[1:]
-WAYS = {
-    "control plane to host lost": ((HERE, HOST),),
-    "host to control plane lost": ((HOST, HERE),),
-    "control plane and host apart": ((HERE, HOST), (HOST, HERE)),
-    "host to other hosts lost": tuple((HOST, other) for other in OTHERS),
-    "other hosts to host lost": tuple((other, HOST) for other in OTHERS),
-    "hosts apart": tuple(way for other in OTHERS for way in ((HOST, other), (other, HOST))),
+ONE = 0  # the host that is cut off, of the three
+OTHERS = (1, 2)
+WAYS: dict[str, tuple[tuple[int | None, int | None], ...]] = {  # None is where the control plane is
+    "control plane to host lost": ((None, ONE),),
+    "host to control plane lost": ((ONE, None),),
+    "control plane and host apart": ((None, ONE), (ONE, None)),
+    "host to other hosts lost": tuple((ONE, other) for other in OTHERS),
+    "other hosts to host lost": tuple((other, ONE) for other in OTHERS),
+    "hosts apart": tuple(way for other in OTHERS for way in ((ONE, other), (other, ONE))),
 }
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("after_actions", (0, 50) if ALL else (30,))
 @pytest.mark.parametrize("way", WAYS if ALL else ("host to control plane lost",))
 def test_partition(hosts: ReplicaPlace, way: str, after_actions: int) -> None:
+    def name(end: int | None) -> str:
+        return HERE if end is None else hosts.names[end]
+
     def cut() -> None:
-        with hosts.lab.cut(*WAYS[way]):
-            threading.Event().wait(CUT_S)
+        with hosts.cut(*((name(sender), name(receiver)) for sender, receiver in WAYS[way])):
+            threading.Event().wait(hosts.cut_s)
 
     disturb(hosts, way, cut, after_actions)
 
@@ -162,6 +142,7 @@ def replicated(hosts: ReplicaPlace, replicas: int = 1) -> tuple[Share, list[str]
     return share, [share.add_replica() for _ in range(replicas)]
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("how", ["reserved", "written"] if ALL else ["reserved"])
 @pytest.mark.parametrize("side", ["source", "target"] if ALL else ["target"])
 def test_pool_full(hosts: ReplicaPlace, side: str, how: str) -> None:
@@ -189,6 +170,13 @@ def test_pool_full(hosts: ReplicaPlace, side: str, how: str) -> None:
     TALLY.add(f"pool of the {side} full", f"increment, then promotion ({how})", share.check())
 
 
+def let_go(machine: Machine, snapshot: str) -> None:
+    """Release every hold, as somebody who knows better. There are none on zfs-fuse, which does not know the command."""
+    for line in machine.host.run(("zfs", "holds", "-H", snapshot), timeout_s=60).stdout.splitlines():
+        machine.ran("zfs", "release", line.split("\t")[1], snapshot)
+
+
+@mostly_on_namespaces
 @pytest.mark.parametrize("side", ["source", "target"] if ALL else ["target"])
 def test_snapshot_missing(hosts: ReplicaPlace, side: str) -> None:
     """Somebody destroys what the next increment would start from."""
@@ -197,11 +185,13 @@ def test_snapshot_missing(hosts: ReplicaPlace, side: str) -> None:
     row = rows[side]
     machine, dataset = hosts.machine_of(row["host"]), share.dataset_of(row)
     for name in machine.ran("zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-r", dataset).split():
+        let_go(machine, name)
         machine.host.run(("zfs", "destroy", name), timeout_s=60)
     share.write("after that")
     TALLY.add(f"snapshot missing on the {side}", "increment", share.check())
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("repeat", range(2 if ALL else 0))
 def test_two_promotions_at_once(hosts: ReplicaPlace, repeat: int) -> None:
     """Of two replicas, by two administrators, while a client writes."""
@@ -216,6 +206,7 @@ def test_two_promotions_at_once(hosts: ReplicaPlace, repeat: int) -> None:
     assert share.active()["id"] in replicas
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("repeat", range(2 if ALL else 0))
 @pytest.mark.parametrize("then", ["promote", "delete"])
 def test_during_a_sync(hosts: ReplicaPlace, then: str, repeat: int) -> None:
@@ -237,6 +228,7 @@ def test_during_a_sync(hosts: ReplicaPlace, then: str, repeat: int) -> None:
     TALLY.add("another request during a sync", "promotion" if then == "promote" else "deletion of a replica", end)
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("repeat", range(2 if ALL else 1))
 @pytest.mark.parametrize(
     "is_cut_off", [False, True] if ALL else [False], ids=lambda is_cut: "cut off" if is_cut else "dead"
@@ -251,30 +243,31 @@ def test_back_from_the_dead(hosts: ReplicaPlace, is_cut_off: bool, repeat: int) 
     share.until(lambda: share.files_of(share.row(replica)), lambda found: "known to the replica" in found)
     writing = Writing(share.acknowledged, location)
     writing.start()
-    others = [HERE, *(other for other in NAMES if other != name)]
+    others = [HERE, *(other for other in hosts.names if other != name)]
     if is_cut_off:
-        with hosts.lab.cut(*((name, other) for other in others), *((other, name) for other in others)):
+        with hosts.cut(*((name, other) for other in others), *((other, name) for other in others)):
             share.act(replica, "promote")
             share.until(share.active, lambda row: row["id"] == replica and row["status"] == "available")
             assert share.acknowledged.write(hosts.user.location(share.id), "new reign")
-            ghost = Acknowledged(hosts.lab.client("c1"))
+            ghost = Acknowledged(hosts.client)
             assert ghost.write(location, "ghost")  # nobody can tell it to stop: see docs/explanation/replication.md
     else:
-        hosts.lab.kill(name)
+        hosts.machines[name].cut_power()
         share.act(replica, "promote")
         share.until(share.active, lambda row: row["id"] == replica and row["status"] == "available")
         assert share.acknowledged.write(hosts.user.location(share.id), "new reign")
-        hosts.lab.start(name)
+        hosts.machines[name].boot()
     writing.end()
     share.acknowledged.files.pop("ghost", None)
     end = share.check()
-    assert not Acknowledged(hosts.lab.client("c1")).write(location, "late")
+    assert not Acknowledged(hosts.client).write(location, "late")
     fault = "active cut off, then back" if is_cut_off else "active dead, then back"
     TALLY.add(fault, "unplanned promotion, return", end)
     assert end == "unplanned, told"
     assert {"known to the replica", "new reign"} <= share.files_of(share.row(old["id"]))
 
 
+@mostly_on_namespaces
 @pytest.mark.parametrize("repeat", range(2 if ALL else 1))
 def test_boot_while_nothing_of_ours_runs(hosts: ReplicaPlace, repeat: int) -> None:
     """An active's host loses power, its NFS server starts: nobody writes where nothing is mounted."""
@@ -284,7 +277,7 @@ def test_boot_while_nothing_of_ours_runs(hosts: ReplicaPlace, repeat: int) -> No
     hosts.product.daemon.kill()
     machine.cut_power()
     machine.boot()
-    lost = Acknowledged(hosts.lab.client("c1"))
+    lost = Acknowledged(hosts.client)
     assert not lost.write(location, "lost")
     assert machine.ran("find", f"/{dataset_at(location)}").count("\n") == 0
     hosts.product.daemon.up()
@@ -293,6 +286,55 @@ def test_boot_while_nothing_of_ours_runs(hosts: ReplicaPlace, repeat: int) -> No
     TALLY.add("power of the active cut while the daemon is down", "boot", share.check())
 
 
+LARGE_MIB = 200
+
+
+@on_openzfs
+@pytest.mark.parametrize(
+    "trouble",
+    ["power of the target", "power of the source", "hosts apart", "daemon killed"] if ALL else ["hosts apart"],
+)
+def test_a_large_first_copy_goes_on_where_it_was_cut(hosts: ReplicaPlace, trouble: str) -> None:
+    """What had arrived is not sent again: OpenZFS resumes a stream."""
+    share = hosts.new_share()
+    source, path = share.machine(), f"/{share.dataset_of(share.active())}"
+    source.ran("dd", "if=/dev/urandom", f"of={path}/large", "bs=1M", f"count={LARGE_MIB}", "conv=fsync")
+    share.write("small")
+    watch = LogWatch(hosts.product)
+    replica = share.ask_replica()
+    target = hosts.machine_of(share.until(lambda: share.row(replica), lambda row: bool(row["host"]))["host"])
+    share.until(lambda: used_mib(target), lambda mib: mib > LARGE_MIB / 4)
+    if trouble == "daemon killed":
+        hosts.product.daemon.kill()
+        hosts.product.daemon.up()
+    elif trouble == "hosts apart":
+        one, other = (hosts.name_of(f"lab@{machine.backend}#tank") for machine in (source, target))
+        with hosts.cut((one, other), (other, one)):
+            threading.Event().wait(hosts.cut_s)  # until ssh has noticed
+    else:
+        machine = target if trouble == "power of the target" else source
+        machine.cut_power()
+        machine.boot()
+    end = share.check()
+    resumed = [line for line in watch.lines("host.command") if RESUMING.search(line)]
+    assert resumed, "it began anew"
+    assert (
+        source.ran("sha256sum", f"{path}/large").split()[0]
+        == target.ran("sha256sum", f"/{share.dataset_of(share.row(replica))}/large").split()[0]
+    )
+    TALLY.add(f"{trouble}, midway", f"first copy of {LARGE_MIB} MiB, resumed", end)
+
+
+# without -n, which only asks
+RESUMING = re.compile(r"'zfs', 'send', ('-v', '-P', )?'-t'")
+
+
+def used_mib(machine: Machine) -> float:
+    """Of all shares on it."""
+    return int(machine.ran("zfs", "get", "-Hp", "-o", "value", "used", ROOT)) / 2**20
+
+
+@mostly_on_namespaces
 @pytest.mark.parametrize("shift_s", [-3600, 3600] if ALL else [])
 def test_clocks_apart(hosts: ReplicaPlace, place: Place, shift_s: int) -> None:
     """Ours is an hour from the hosts', and then it jumps: syncs and promotions go on, nothing is from the future."""
@@ -306,7 +348,7 @@ def test_clocks_apart(hosts: ReplicaPlace, place: Place, shift_s: int) -> None:
         product.work,
         product.site.backends,
         port=PORTS + 800 + place.number,
-        options=OPTIONS,
+        options=hosts.options,
         inside=("env", f"LD_PRELOAD={library}"),
     )
     shifted.up()

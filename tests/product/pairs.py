@@ -96,9 +96,9 @@ def namespace_pair(lab: Lab, *more: str) -> Pair:
     return Pair(site, (machines[0], machines[1]))
 
 
-def kernel_pair(lab: KernelLab, *more: str) -> Pair:
-    """OpenZFS and the kernel's NFS server on k1 and k2; the kernel's NFS client on k3."""
-    lab.up("k1", "k2", "k3")
+def kernel_machines_of(lab: KernelLab, *names: str) -> list[Machine]:
+    """Machines of the kernel lab, each with a pool and our place in it."""
+    lab.up(*names)
 
     def boot(name: str) -> None:
         lab.up(name)
@@ -106,11 +106,18 @@ def kernel_pair(lab: KernelLab, *more: str) -> Pair:
 
     machines = [
         Machine(f"on-{name}", lab.host(name), lab.address(name), partial(lab.kill, name), partial(boot, name))
-        for name in ("k1", "k2")
+        for name in names
     ]
     for machine in machines:
         machine.ran("zpool", "create", "tank", "/dev/ubdb")
         machine.ran("zfs", "create", ROOT)
+    return machines
+
+
+def kernel_pair(lab: KernelLab, *more: str) -> Pair:
+    """OpenZFS and the kernel's NFS server on k1 and k2; the kernel's NFS client on k3."""
+    lab.up("k1", "k2", "k3")
+    machines = kernel_machines_of(lab, "k1", "k2")
     paths = lab.key_path, lab.known_hosts_path
     backends = {
         machine.backend: over_ssh(machine.address, *paths, ROOT, DOMAIN, _zone(machine), *more) for machine in machines
