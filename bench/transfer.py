@@ -77,21 +77,30 @@ def copies() -> Iterator[Row]:
 
 
 def copies_on_openzfs() -> Iterator[Row]:
-    """First copy and increment between two machines of the kernel lab; nothing where that cannot run."""
+    """First copies and increment between two machines of the kernel lab; nothing where that cannot run.
+
+    Two first copies, because a machine of user-mode Linux takes 10 ms to start a process: by the size is told what our
+    looks and guards take, which are always the same, from what is lost of the throughput.
+    """
     if not machines.missing():
         with _two_machines() as between:
             yield _first(between, FIRST_MIB // 2, "OpenZFS, ")
             yield _increment(between, INCREMENT_MIB // 2, "OpenZFS, ")
+        with _two_machines() as between:
+            yield _first(between, FIRST_MIB * 2, "OpenZFS, ")
 
 
 def _first(between: Between, mib: int, where: str = "") -> Row:
     between.write("s0", mib)
     ours, bare = [], []
-    for _ in range(TURNS):
-        between.forget(OURS)
-        ours.append(between.ours("s0"))
-        between.forget(BARE)
-        bare.append(between.bare(f"zfs send {A}@s0"))
+    for turn in range(TURNS):
+        for is_ours in (True, False) if turn % 2 == 0 else (False, True):  # what is destroyed is freed during the next
+            if is_ours:
+                between.forget(OURS)
+                ours.append(between.ours("s0"))
+            else:
+                between.forget(BARE)
+                bare.append(between.bare(f"zfs send {A}@s0"))
     return Row(f"{where}first copy, {mib} MiB", median(ours), "s", MOST, median(bare), BY_HAND)
 
 
@@ -141,7 +150,7 @@ def _two_hosts() -> Iterator[Between]:
 @contextmanager
 def _two_machines() -> Iterator[Between]:
     with tempfile.TemporaryDirectory(prefix="penstock-bench") as folder:
-        lab = machines.KernelLab("benchk", Path(folder) / "lab", "10.89.2", disk_mib=2048)
+        lab = machines.KernelLab("benchk", Path(folder) / "lab", "10.89.2", disk_mib=4096)
         try:
             lab.up("k1", "k2")
             source, target = lab.host("k1"), lab.host("k2")

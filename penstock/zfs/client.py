@@ -37,6 +37,8 @@ class Zfs:
     ) -> None:
         self.host = host
         self.flavour = flavour
+        # what `streams.enabled_features` remembers: by pool, and until when
+        self.pool_features: dict[str, tuple[frozenset[str], float]] = {}
         self.commands = Commands(host, flavour, timeout_s=timeout_s, clock=clock or SystemClock())
 
     # --- looking -----------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ NOT_ENCRYPTED = frozenset({"off", "-"})
 _LARGE = "large_blocks"
 _EMBEDDED = "embedded_data"
 _COMPRESSIONS = frozenset({"lz4_compress", "zstd_compress"})
+_WANTED = frozenset({_LARGE, _EMBEDDED, ENCRYPTION}) | _COMPRESSIONS
+# a feature that is enabled stays so, but a pool may be made anew under the name of another
+FEATURES_FOR_S = 300.0
 _FEATURE = "feature@"
 _SIZE = re.compile(r"^size\t(\d+)$", re.MULTILINE)
 
@@ -60,7 +63,22 @@ def form_between(source: Zfs, target: Zfs, properties: Properties, target_pool: 
 
 
 def enabled_features(zfs: Zfs, pool: str) -> frozenset[str]:
-    """The features of an OpenZFS pool that may be used. Raises NotFound."""
+    """The features of an OpenZFS pool that may be used. Raises NotFound.
+
+    Remembered for `FEATURES_FOR_S` once it has all that streams ask for: most streams are short, and this would be one
+    command of five.
+    """
+    now = zfs.commands.clock.monotonic_s()
+    known, until = zfs.pool_features.get(pool, (frozenset[str](), now))
+    if now < until:
+        return known
+    features = _asked_features(zfs, pool)
+    if features >= _WANTED:
+        zfs.pool_features[pool] = features, now + FEATURES_FOR_S
+    return features
+
+
+def _asked_features(zfs: Zfs, pool: str) -> frozenset[str]:
     found = set()
     for line in zfs.commands.zpool("get", "-H", "-o", "property,value", "all", pool).splitlines():
         name, _, value = line.partition("\t")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.clock import ManualClock
 from penstock.errors import BackendFault, Unsupported
 from penstock.host import stream_scripts
 from penstock.host.runner import Completed
 from penstock.zfs import receiving, streams
+from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy, fault_of, fault_of_transfer
 from penstock.zfs.flavour import ZFS_FUSE, openzfs
 from penstock.zfs.incremental import Full, Increment, SnapshotPoint
 from penstock.zfs.names import Dataset
 from penstock.zfs.progress import Progress, complaints
 from penstock.zfs.properties import Property
+from tests.simulation.zfs_cli import Answer
+from tests.simulation.zfs_host import SimulatedHost
 
 NEW = openzfs("2.1.11")
 ALL = frozenset({"large_blocks", "embedded_data", "lz4_compress", "zstd_compress", "encryption"})
@@ -117,3 +121,37 @@ def test_receive_never_overwrites_nor_mounts():
         "-u",
         "tank/x",
     )
+
+
+class FewFeatures:
+    """The pool is an older one."""
+
+    is_old = True
+
+    def before(self, host, words):
+        is_asked = self.is_old and words[:2] == ("zpool", "get")
+        return Answer(0, "feature@lz4_compress\tactive\nfeature@large_blocks\tdisabled\n", "") if is_asked else None
+
+    def after(self, host, words, answer):
+        return answer
+
+
+def test_a_pools_features_are_asked_for_now_and_then():
+    clock = ManualClock()
+    host = SimulatedHost(clock=clock, pools={"tank": 1 << 30})
+    zfs = Zfs(host, host.flavour, clock=clock)
+    assert streams.enabled_features(zfs, "tank") == ALL
+    assert streams.enabled_features(zfs, "tank") == ALL
+    assert host.commands_run == 1
+    clock.advance(streams.FEATURES_FOR_S + 1)
+    assert streams.enabled_features(zfs, "tank") == ALL
+    assert host.commands_run == 2
+
+
+def test_what_a_pool_lacks_is_asked_for_again_and_may_be_enabled_meanwhile():
+    clock, hooks = ManualClock(), FewFeatures()
+    host = SimulatedHost(clock=clock, pools={"tank": 1 << 30}, hooks=hooks)
+    zfs = Zfs(host, host.flavour, clock=clock)
+    assert streams.enabled_features(zfs, "tank") == {"lz4_compress"}
+    hooks.is_old = False
+    assert streams.enabled_features(zfs, "tank") == ALL
