@@ -92,6 +92,7 @@ def copies_on_openzfs() -> Iterator[Row]:
 
 def _first(between: Between, mib: int, where: str = "") -> Row:
     between.write("s0", mib)
+    between.ours("s0")  # not measured: logins that are kept, and what is read for the first time
     ours, bare = [], []
     for turn in range(TURNS):
         for is_ours in (True, False) if turn % 2 == 0 else (False, True):  # what is destroyed is freed during the next

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from penstock.errors import UnknownResult
 from penstock.host.runner import Host
 
 PATIENCE_S = 4  # of one write; libnfs would wait for a dead server for ever
@@ -28,7 +29,10 @@ class Acknowledged:
             file.flush()
             url = f"nfs://{server}/{path}/{name}?version=3"
             argv = ("timeout", "-s", "KILL", str(PATIENCE_S), "nfs-cp", file.name, url)
-            is_done = self.client.run(argv, timeout_s=PATIENCE_S + 10).exit_code == 0
+            try:
+                is_done = self.client.run(argv, timeout_s=PATIENCE_S + 10).exit_code == 0
+            except UnknownResult:  # the server is dead, and the machine so busy that it was not killed in time
+                is_done = False
         if is_done:
             self.files[name] = datetime.now(UTC)
         return is_done
