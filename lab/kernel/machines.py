@@ -122,7 +122,10 @@ class KernelLab:
         fresh = {name: self._boot(name) for name in names if self._pid(name) is None}
         for name, machine in fresh.items():
             serves = functools.partial(self._serves, name, machine)
-            await_true(f"the boot of {name} (see {self._console(name)})", serves, timeout_s=BOOT_TIMEOUT_S)
+            try:
+                await_true(f"the boot of {name}", serves, timeout_s=BOOT_TIMEOUT_S)
+            except LabError as err:  # its console is gone before anybody can look
+                raise LabError(f"{err}; its console ends with {self.console(name)[-400:]!r}") from err
         return self
 
     def kill(self, name: str) -> None:
