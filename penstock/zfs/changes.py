@@ -39,13 +39,13 @@ def flush(zfs: Zfs, pool: str) -> None:
 
 
 def changes(zfs: Zfs, root: Dataset) -> dict[Dataset, Change]:
-    """Every filesystem directly below `root` with what was written since its newest snapshot: two commands."""
+    """Every filesystem and zvol directly below `root` with what was written since its newest snapshot: two commands."""
     below = root.path.count("/") + 1
     return {at: each for at, (each, _) in look_for_changes(zfs, root).items() if at.path.count("/") == below}
 
 
 def look_for_changes(zfs: Zfs, root: Dataset, names: Sequence[str] = ()) -> dict[Dataset, tuple[Change, Properties]]:
-    """`root` and all filesystems below it with what was written since the newest snapshot, and the named properties.
+    """`root` and all below it with what was written since the newest snapshot, and the named properties.
 
     Two commands. What a client had acknowledged before the call is seen. ``written`` says it on OpenZFS; zfs-fuse has
     no such property, but shows the same number as ``unique`` (``used`` of the newest snapshot does not do: it stays 0
@@ -54,7 +54,7 @@ def look_for_changes(zfs: Zfs, root: Dataset, names: Sequence[str] = ()) -> dict
     """
     flush(zfs, root.pool)
     written = "written" if zfs.flavour.has_written else "unique"
-    found = zfs.tree(root, ["guid", "createtxg", written, *names], kinds=("filesystem", "snapshot"))
+    found = zfs.tree(root, ["guid", "createtxg", written, *names], kinds=("filesystem", "volume", "snapshot"))
     newest: dict[str, SnapshotPoint] = {}
     for name, each in found.items():
         dataset, at, snapshot = name.partition("@")

@@ -12,10 +12,10 @@ from penstock.errors import Conflict, Fault, Unavailable
 from penstock.host.routes import SshRoutes
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import release_all
 from penstock.share.replication import Role
 from penstock.units import GIB, MIB
 from penstock.zfs.flavour import ZFS_FUSE
+from penstock.zfs.lines import release_all
 from penstock.zfs.names import Dataset
 from tests.contract.replica_sites import Replicated, Site, Sites
 from tests.contract.share_backends import CONTEXT, LAB_EXPORTS

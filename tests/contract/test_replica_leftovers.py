@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from penstock.share.drivers.zfsonlinux.identity import Kind
-from penstock.share.drivers.zfsonlinux.replica_set import observe_line
 from penstock.share.replication import Role
 from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.holds import hold, release
+from penstock.zfs.lines import observe_line
 from tests.contract.share_backends import CONTEXT
 from tests.simulation.replica_sites import Crash, DiesAt, SimulatedShare, SimulatedSites
 from tests.simulation.zfs_host import OPENZFS

@@ -9,6 +9,7 @@ from penstock.context import admin_context
 from penstock.host.runner import Host
 from penstock.units import GIB
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
+from penstock.volume.drivers.zfs.links import FOLDER
 from penstock.volume.drivers.zfs.media import FILE
 from penstock.zfs.flavour import Flavour
 from tests.simulation.tgt_host import SimulatedTgt
@@ -22,22 +23,38 @@ CONTEXT = admin_context("req-zfs-volumes")
 class VolumeFiles:
     """``sh`` and ``stat`` on a simulated host, as `media.Files` uses them: files with a length and no bytes.
 
-    A length is an empty block of the filesystem, so snapshots, clones, rollbacks and streams have it, too.
+    A length is an empty block of the filesystem, so snapshots, clones, rollbacks and streams have it, too. Links in
+    ``/run`` are files that say where they lead; `boot` forgets them, as a machine does.
     """
 
     def __init__(self, host: SimulatedHost) -> None:
         self._host = host
         host.programs["sh"] = self._shell
         host.programs["stat"] = self._stat
+        host.programs["rm"] = self._remove
+
+    def boot(self) -> None:
+        """The machine starts: nothing in ``/run`` is left."""
+        self._remove([path for path in self._host.state.files if path.startswith(FOLDER)], "")
 
     def size_of(self, path: str) -> int | None:
         """Bytes, None when it is not there."""
+        path = self._host.state.files.get(path, path) if path.startswith(FOLDER) else path
         filesystem = self._host.state.filesystems.get(path.strip("/").removesuffix(f"/{FILE}"))
         if filesystem is None or not filesystem.is_mounted:
             return None
         return max((block.content for block in filesystem.blocks.values() if block.size == 0), default=None)
 
+    def _remove(self, args: Sequence[str], stdin: str) -> tuple[int, str, str]:
+        for path in args:
+            self._host.state.files.pop(path, None)
+        return 0, "", ""
+
     def _shell(self, args: Sequence[str], stdin: str) -> tuple[int, str, str]:
+        if "ln -sfn" in args[1]:
+            folder, name, path = args[3:]
+            self._host.state.files[f"{folder}/{name}"] = path
+            return 0, "", ""
         if "truncate" not in args[1]:
             return 0, "", ""  # command -v
         size, path = int(args[3]), args[4]

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.host.runner import Host
-from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, HOSTS, KIND, ROLE
-from penstock.share.drivers.zfsonlinux.replica_set import hold_tag
+from penstock.share.drivers.zfsonlinux.identity import HOSTS, KIND, ROLE
 from penstock.zfs.properties import Property, parse_get
+from penstock.zfs.reigns import EPOCH, FENCED, hold_tag
 from tests.faults.acknowledged import Acknowledged
 from tests.faults.two_writers import TwoWritersWatch, writable_on
 from tests.product.pairs import ROOT, Machine

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock.errors import Fault
-from penstock.share.drivers.zfsonlinux.identity import EPOCH, SHARE_ID
+from penstock.share.drivers.zfsonlinux.identity import SHARE_ID
 from penstock.zfs.properties import parse_get
+from penstock.zfs.reigns import EPOCH
 from tests.product.pairs import ROOT, Machine
 
 PROPERTIES = ("mounted", "readonly", EPOCH, SHARE_ID)

@@ -58,7 +58,8 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
         for text in self.all(tgt_agent_directory()).values():
             wanted = target_agent.target_of(text)
             if wanted["initiators"]:
-                tgt_agent.Tgt(self, self, "/run/nothing").enforce({wanted["iqn"]: wanted})
+                with contextlib.suppress(target_agent.Fault):  # what it would serve is not there
+                    tgt_agent.Tgt(self, self, "/run/nothing").enforce({wanted["iqn"]: wanted})
         self._host.state.files.pop("/run/nothing", None)
 
     def stop(self) -> None:

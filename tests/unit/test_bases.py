@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.share.drivers.zfsonlinux.bases import surplus
 from penstock.share.drivers.zfsonlinux.identity import Kind
-from penstock.share.drivers.zfsonlinux.options import read_settings
-from penstock.share.drivers.zfsonlinux.replica_set import Line, Taken
+from penstock.share.drivers.zfsonlinux.options import naming_of, read_settings
+from penstock.zfs.bases import surplus
 from penstock.zfs.incremental import SnapshotPoint
+from penstock.zfs.lines import Line, Taken
 from penstock.zfs.names import Dataset
 from tests.driver_values import a_configuration
 
@@ -34,6 +34,6 @@ HERE, OTHER = 1, 2
     ],
 )
 def test_what_is_of_no_use(name: str, kind: Kind | None, carried: set[int], there: set[int], goes: bool) -> None:
-    settings = read_settings(a_configuration())
+    naming = naming_of(read_settings(a_configuration()))
     here = Line(Dataset("tank/a"), (Taken(SnapshotPoint(1, name, HERE), kind, None, frozenset()),), 0)
-    assert [taken.point.name for taken in surplus(here, carried, there, [settings])] == [name] * goes
+    assert [taken.point.name for taken in surplus(here, carried, there, [naming])] == [name] * goes

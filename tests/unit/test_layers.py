@@ -32,7 +32,7 @@ EDGES: dict[str, set[str]] = {
     "client": {"errors"},
     "api": BASE | {"services", "identity", "domain", "context", "config", "log", "metrics", "clock"},
     "host": {"errors", "log", "metrics", "clock"},
-    "zfs": {"host", "errors", "units", "clock"},
+    "zfs": {"host", "errors", "ids", "units", "clock"},
     "exports": {"host", "errors", "clock"},
     "appliance": BASE | {"secret_box", "zfs", "host", "exports", "identity", "config", "clock", "log"},
     "share.locks": set(),

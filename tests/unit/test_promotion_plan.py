@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from penstock.errors import Conflict, Unavailable
-from penstock.share.drivers.zfsonlinux.identity import Fence, Kind, ReplicaMarks, ShareIdentity
+from penstock.share.drivers.zfsonlinux.identity import Kind, ReplicaMarks, ShareIdentity
 from penstock.share.drivers.zfsonlinux.observe import SeenShare
 from penstock.share.drivers.zfsonlinux.peers import Peer
 from penstock.share.drivers.zfsonlinux.promotion_plan import Finish, Planned, Unplanned, decide
@@ -18,6 +18,7 @@ from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet
 from penstock.share.models import ShareModel
 from penstock.share.replication import PromotionKind, Role
 from penstock.zfs.names import Dataset
+from penstock.zfs.reigns import Fence
 from tests.driver_values import a_share
 
 THEN = datetime(2026, 1, 1)

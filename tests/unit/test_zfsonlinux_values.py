@@ -13,13 +13,7 @@ from penstock.share.drivers.zfsonlinux import stored_text
 from penstock.share.drivers.zfsonlinux.access import dump_rules, load_rules, understand
 from penstock.share.drivers.zfsonlinux.driver import ensure_share_server_not_provided, get_backend_configuration
 from penstock.share.drivers.zfsonlinux.exporting import export_locations, mountpoint_of
-from penstock.share.drivers.zfsonlinux.identity import (
-    KIND,
-    Kind,
-    ShareIdentity,
-    SnapshotIdentity,
-    kind_of,
-)
+from penstock.share.drivers.zfsonlinux.identity import KIND, Kind, ShareIdentity, SnapshotIdentity, kind_of
 from penstock.share.drivers.zfsonlinux.loading import helper_class
 from penstock.share.drivers.zfsonlinux.options import parse_creation_options, read_settings
 from penstock.share.drivers.zfsonlinux.spec import (

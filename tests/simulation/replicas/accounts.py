@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
-from penstock.share.drivers.zfsonlinux.identity import ID, KIND, OF, PREFIX, Kind
-from penstock.share.drivers.zfsonlinux.replica_set import hold_tag
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, PREFIX, Kind
+from penstock.zfs.reigns import OF, hold_tag
 from tests.simulation.zfs_host import SimulatedHost
 from tests.simulation.zfs_state import Filesystem, Snap
 

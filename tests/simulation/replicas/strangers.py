@@ -6,8 +6,9 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from random import Random
 
-from penstock.share.drivers.zfsonlinux.identity import ID, KIND, OF, Kind
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, Kind
 from penstock.units import MIB
+from penstock.zfs.reigns import OF
 from tests.simulation.zfs_host import SimulatedHost
 from tests.simulation.zfs_model import Refused
 from tests.simulation.zfs_state import Filesystem, Snap

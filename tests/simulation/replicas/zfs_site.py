@@ -12,7 +12,7 @@ from penstock.domain.pools import PoolRef
 from penstock.domain.shares import Share, ShareStatus
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
-from penstock.share.drivers.zfsonlinux.identity import EPOCH, ID, KIND, OF, PREFIX, ROLE, Kind
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, PREFIX, ROLE, Kind
 from penstock.share.drivers.zfsonlinux.options import read_settings, zfsonlinux_opts
 from penstock.share.drivers.zfsonlinux.peers import Peer
 from penstock.share.drivers.zfsonlinux.reporting import BOOT_ID
@@ -20,6 +20,7 @@ from penstock.share.drivers.zfsonlinux.storage import open_storage
 from penstock.share.replication import Role
 from penstock.units import GIB, MIB
 from penstock.zfs.flavour import ZFS_FUSE
+from penstock.zfs.reigns import EPOCH, OF
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.nfs_server import chmod
 from tests.simulation.replicas.accounts import check_accounts, check_nothing_left

@@ -19,17 +19,18 @@ from penstock.host.streaming import Routes
 from penstock.share.drivers.zfsonlinux import plan, spec
 from penstock.share.drivers.zfsonlinux.exporting import export_locations
 from penstock.share.drivers.zfsonlinux.first_copy import make_placeholder
-from penstock.share.drivers.zfsonlinux.identity import KIND, OF, PREFIX, Kind
+from penstock.share.drivers.zfsonlinux.identity import KIND, PREFIX, Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.replica_ending import destroy_placeholder
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, hold_tag, if_it_answers, observe, receiving
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, if_it_answers, observe, receiving
 from penstock.share.drivers.zfsonlinux.steps import Rename, SetProperties, carry_out, settle
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.units import gib_to_bytes
 from penstock.zfs.holds import hold, release
 from penstock.zfs.names import SnapshotName, parse_target
 from penstock.zfs.properties import bytes_of, local_value
+from penstock.zfs.reigns import OF, hold_tag
 from penstock.zfs.transfer import Transfer
 
 log = structlog.get_logger(__name__)

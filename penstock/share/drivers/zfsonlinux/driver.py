@@ -44,7 +44,6 @@ from penstock.share.drivers.zfsonlinux.observe import (
 )
 from penstock.share.drivers.zfsonlinux.options import read_settings, zfsonlinux_opts
 from penstock.share.drivers.zfsonlinux.peers import ConfiguredPeers, Peer, Peers, ways
-from penstock.share.drivers.zfsonlinux.replica_set import release_all
 from penstock.share.drivers.zfsonlinux.replication import ReplicationMethods
 from penstock.share.drivers.zfsonlinux.snapshots import Snapshots
 from penstock.share.drivers.zfsonlinux.steps import Rename, carry_out, settle
@@ -53,6 +52,7 @@ from penstock.share.drivers.zfsonlinux.upkeep import UpkeepMethods
 from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, host_executor
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 from penstock.zfs.faults import Busy, NewerSnapshots, TooSmall
+from penstock.zfs.lines import release_all
 from penstock.zfs.names import Dataset
 
 Locations = list[dict[str, Any]]

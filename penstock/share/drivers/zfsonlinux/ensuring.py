@@ -19,7 +19,7 @@ from penstock.share.drivers.zfsonlinux import plan, spec
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy
 from penstock.share.drivers.zfsonlinux.finding import Finder
-from penstock.share.drivers.zfsonlinux.identity import EPOCH, KIND, SHARE_ID, Fence, Kind, kind_of
+from penstock.share.drivers.zfsonlinux.identity import KIND, SHARE_ID, Kind, kind_of
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.replica_ending import end_replication
@@ -29,6 +29,7 @@ from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role
 from penstock.zfs.properties import local_value
+from penstock.zfs.reigns import EPOCH, Fence
 
 log = structlog.get_logger(__name__)
 

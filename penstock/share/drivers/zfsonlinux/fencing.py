@@ -10,7 +10,7 @@ import structlog
 
 from penstock.errors import BackendFault, Unavailable
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
-from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, PROMOTED, ROLE, Fence
+from penstock.share.drivers.zfsonlinux.identity import ROLE
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, if_it_answers
 from penstock.share.drivers.zfsonlinux.steps import (
@@ -26,6 +26,7 @@ from penstock.share.drivers.zfsonlinux.steps import (
 from penstock.share.replication import PromotionKind, Role
 from penstock.zfs.faults import Busy
 from penstock.zfs.flavour import Flavour
+from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, Fence
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import spec
-from penstock.share.drivers.zfsonlinux.identity import ID, KIND, OF, ROLE, SHARE_ID, Kind
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, ROLE, SHARE_ID, Kind
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, is_arriving, receiving
 from penstock.share.drivers.zfsonlinux.sending import Sending, native_options, transfer
 from penstock.share.drivers.zfsonlinux.steps import Forget, Pairs, Rename, SetProperties, carry_out
@@ -16,6 +16,7 @@ from penstock.share.replication import Role
 from penstock.units import gib_to_bytes
 from penstock.zfs.faults import Diverged
 from penstock.zfs.incremental import SnapshotPoint
+from penstock.zfs.reigns import OF
 
 log = structlog.get_logger(__name__)
 

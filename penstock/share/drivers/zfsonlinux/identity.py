@@ -48,21 +48,14 @@ from penstock.share.replication import PromotionKind, Role
 from penstock.zfs import marks
 from penstock.zfs.marks import Marks
 from penstock.zfs.properties import Property, local_value
+from penstock.zfs.reigns import FENCED, FIRST_EPOCH, OF, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
 
 PREFIX, KIND, ID = marks.PREFIX, marks.KIND, marks.ID
 RULES = f"{PREFIX}rules"
 DELETION = f"{PREFIX}deletion"
-EPOCH = f"{PREFIX}epoch"
 SHARE_ID = f"{PREFIX}share_id"
-OF = f"{PREFIX}of"
 ROLE = f"{PREFIX}role"
-FENCED = f"{PREFIX}fenced"
-SYNCED_AT = f"{PREFIX}synced_at"
-SYNCED_GUID = f"{PREFIX}synced_guid"
-PROMOTED = f"{PREFIX}promoted"
-REVERTED_TO = f"{PREFIX}reverted_to"
 HOSTS = f"{PREFIX}hosts"
-FIRST_EPOCH = 1
 
 
 class Kind(StrEnum):
@@ -144,26 +137,6 @@ class SnapshotIdentity(Marks):
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
-    """Why a copy must not serve: `epoch` is the reign it made way for, `successor` the instance that was to begin it.
-
-    `successor` is empty when it was found to be of an old reign.
-    """
-
-    epoch: int
-    successor: str
-
-    def __str__(self) -> str:
-        return f"{self.epoch}:{self.successor}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """What ``str`` wrote. Raises ValueError."""
-        epoch, _, successor = text.partition(":")
-        return cls(int(epoch), successor)
-
-
-@dataclass(frozen=True, slots=True)
 class ReplicaMarks:
     """What is written on a copy of a replicated share, beside its identity.
 
@@ -208,11 +181,6 @@ class ReplicaMarks:
             )
         except ValueError:
             return cls(role=Role.DEMOTED)
-
-
-def base_for(instance_id: str) -> str:
-    """The property of a sync snapshot that says: the replica's next increment starts from it."""
-    return f"{PREFIX}for_{instance_id}"
 
 
 def kind_of(properties: Mapping[str, Property]) -> Kind | None:

@@ -14,9 +14,10 @@ from penstock.share.drivers.zfsonlinux.fencing import serve_stored
 from penstock.share.drivers.zfsonlinux.identity import ID, Kind
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe
 from penstock.share.drivers.zfsonlinux.steps import SetProperties, carry_out, settle
 from penstock.share.models import ShareModel, SnapshotModel
+from penstock.zfs.lines import observe_line
 
 
 def is_possible(own: Peer, source: ShareModel, target: ShareModel) -> bool:

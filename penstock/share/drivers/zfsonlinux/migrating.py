@@ -15,17 +15,19 @@ import structlog
 from penstock.errors import BackendFault, Conflict, Fault, ShareResourceNotFound
 from penstock.share.drivers.zfsonlinux import plan
 from penstock.share.drivers.zfsonlinux.fencing import activate, fence_copy, is_seen_active, serve_stored
-from penstock.share.drivers.zfsonlinux.identity import Fence, Kind
+from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.replica_ending import destroy_copy, destroy_placeholder, end_replication
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import mark_arrived
 from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.steps import settle
 from penstock.share.drivers.zfsonlinux.syncing import bring
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.share.replication import UNWATCHED, PromotionKind, Role
+from penstock.zfs.lines import observe_line
+from penstock.zfs.reigns import Fence
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +126,7 @@ def _last_changes(
 def _drop_tombstones(source: Copy, target: Copy) -> None:
     """What its user deleted and only a clone at the source needs has no business here."""
     deleted = {
-        taken.point.guid for taken in observe_line(source.zfs, source.dataset, ()).taken if taken.kind is Kind.TOMBSTONE
+        taken.point.guid for taken in observe_line(source.zfs, source.dataset, ()).taken if taken.kind == Kind.TOMBSTONE
     }
     names = [
         taken.point.name for taken in observe_line(target.zfs, target.dataset, ()).taken if taken.point.guid in deleted

@@ -17,12 +17,13 @@ from penstock.share.drivers.zfsonlinux.exporting import export_locations
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, is_arriving, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, is_arriving
 from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.storage import Storage
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.share.replication import UNWATCHED, Watch
 from penstock.zfs.client import Zfs
+from penstock.zfs.lines import observe_line
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import bytes_of
 

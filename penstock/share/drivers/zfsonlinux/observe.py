@@ -12,7 +12,6 @@ from penstock.share.drivers.zfsonlinux.identity import (
     DELETION,
     ID,
     KIND,
-    OF,
     REPLICA_MARKS,
     RULES,
     SHARE_MARKS,
@@ -28,6 +27,7 @@ from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, Property, bytes_of, local_value
+from penstock.zfs.reigns import OF
 
 SPACE = ("refquota", "quota", "refreservation", "referenced")
 STATE = ("mounted", "mountpoint", "origin", "compression", "dedup", "readonly", "canmount")

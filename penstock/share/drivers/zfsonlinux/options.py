@@ -13,6 +13,7 @@ from penstock.config.zfs_host_options import OUR_ZFS_HOST, PUBLISHED_ZFS_HOST
 from penstock.errors import Invalid
 from penstock.exports.model import Squash
 from penstock.exports.nfs import Preference
+from penstock.zfs.bases import OUR_ID, Naming
 from penstock.zfs.names import Dataset
 from penstock.zfs.reach import Remote, is_sudo_used, parse_roots, remote_of
 
@@ -126,6 +127,11 @@ class Settings:
     def ip_versions(self) -> list[int]:
         """IP versions of the export addresses, ascending."""
         return sorted({ipaddress.ip_address(ip).version for ip in self.export_ips})
+
+
+def naming_of(settings: Settings) -> Naming:
+    """How the backend calls snapshots: those taken to move data, and its users'."""
+    return Naming(settings.replica_snapshot_prefix, re.escape(settings.snapshot_prefix) + OUR_ID)
 
 
 def read_settings(configuration: BackendConfiguration) -> Settings:

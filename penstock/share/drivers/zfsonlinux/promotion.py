@@ -18,24 +18,18 @@ from penstock.share.drivers.zfsonlinux.fencing import (
     is_seen_active,
     serve_stored,
 )
-from penstock.share.drivers.zfsonlinux.identity import (
-    EPOCH,
-    FENCED,
-    ROLE,
-    SYNCED_AT,
-    SYNCED_GUID,
-    Fence,
-    base_for,
-)
+from penstock.share.drivers.zfsonlinux.identity import ROLE
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.promotion_plan import Finish, Planned, decide
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet, hold_tag, if_it_answers, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet, if_it_answers
 from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
 from penstock.share.drivers.zfsonlinux.syncing import Brought, bring
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
 from penstock.zfs.holds import hold, release
+from penstock.zfs.lines import observe_line
+from penstock.zfs.reigns import EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
 
 log = structlog.get_logger(__name__)
 

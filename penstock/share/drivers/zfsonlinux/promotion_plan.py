@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from penstock.errors import Conflict, Unavailable
-from penstock.share.drivers.zfsonlinux.identity import Fence
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, CopySet
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
+from penstock.zfs.reigns import Fence
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from penstock.errors import Conflict
 from penstock.exports.model import ClientRule, Export, normal_client
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE
-from penstock.share.drivers.zfsonlinux.identity import KIND, OF, Kind
+from penstock.share.drivers.zfsonlinux.identity import KIND, Kind
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe_line, rehearsal
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, rehearsal
 from penstock.share.drivers.zfsonlinux.steps import Clone, Mount, carry_out
 from penstock.zfs.faults import Busy
+from penstock.zfs.lines import observe_line
+from penstock.zfs.reigns import OF
 
 
 def begin(copy: Copy, client: str) -> str:

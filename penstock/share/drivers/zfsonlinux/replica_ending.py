@@ -9,32 +9,10 @@ import structlog
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import lineage, rehearsing
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
-from penstock.share.drivers.zfsonlinux.identity import (
-    FENCED,
-    HOSTS,
-    PROMOTED,
-    REVERTED_TO,
-    ROLE,
-    SYNCED_AT,
-    SYNCED_GUID,
-    Fence,
-    base_for,
-)
+from penstock.share.drivers.zfsonlinux.identity import HOSTS, ROLE
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peers
-from penstock.share.drivers.zfsonlinux.replica_set import (
-    Copy,
-    Line,
-    Taken,
-    drop,
-    hold_tag,
-    if_it_answers,
-    is_arriving,
-    observe,
-    observe_line,
-    receiving,
-    release_all,
-)
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, if_it_answers, is_arriving, observe, receiving
 from penstock.share.drivers.zfsonlinux.setting_aside import diverged_of, finish_leaving, leave
 from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
 from penstock.share.models import ShareModel
@@ -44,7 +22,9 @@ from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy
 from penstock.zfs.holds import release
 from penstock.zfs.incremental import newest_common
+from penstock.zfs.lines import Line, Taken, drop, observe_line, release_all
 from penstock.zfs.receiving import abort
+from penstock.zfs.reigns import FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,9 @@ from penstock.clock import Clock
 from penstock.errors import Invalid, NotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.identity import (
-    EPOCH,
     ID,
     KIND,
-    OF,
     REPLICA_MARKS,
-    SYNCED_AT,
     Kind,
     ReplicaMarks,
     ShareIdentity,
@@ -30,6 +27,7 @@ from penstock.share.replication import ReplicaReport, Role
 from penstock.zfs.changes import Change, look_for_changes
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import Properties, local_value
+from penstock.zfs.reigns import EPOCH, OF, SYNCED_AT
 
 log = structlog.get_logger(__name__)
 

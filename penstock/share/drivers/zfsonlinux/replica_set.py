@@ -9,21 +9,19 @@ from penstock.clock import Clock
 from penstock.errors import Fault, NotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.finding import Finder
-from penstock.share.drivers.zfsonlinux.identity import ID, KIND, OF, Fence, Kind, base_for, kind_of, owner_id
+from penstock.share.drivers.zfsonlinux.identity import KIND, Kind
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
+from penstock.share.drivers.zfsonlinux.options import naming_of
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role
+from penstock.zfs.bases import End
 from penstock.zfs.client import Zfs
-from penstock.zfs.holds import holds, release
-from penstock.zfs.incremental import SnapshotPoint
-from penstock.zfs.names import Dataset, SnapshotName
-from penstock.zfs.properties import Properties, bytes_of, local_value
-from penstock.zfs.snapshots import point_of
+from penstock.zfs.names import Dataset
+from penstock.zfs.reigns import OF, Fence
 
 LOOKS = 3
 PAUSE_S = 2.0
-DEFERRED = "defer_destroy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,12 @@ class Copy:
     def highest_epoch(self) -> int:
         """The highest reign it knows of."""
         return max(self.epoch, self.fence.epoch if self.fence else 0)
+
+    @property
+    def end(self) -> End:
+        """As one end of a sync."""
+        synced_guid = self.seen.marks.synced_guid if self.seen is not None else None
+        return End(self.id, self.zfs, self.dataset, naming_of(self.peer.settings), synced_guid)
 
     def again(self) -> Copy:
         """Looked at once more."""
@@ -151,106 +155,6 @@ def if_it_answers(action: Callable[[], None]) -> Fault | None:
     except (Unavailable, NotFound) as fault:
         return fault
     return None
-
-
-# --- snapshots --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A snapshot. `owner` is the snapshot instance's id when it is a user's; `bases` the replicas that need it next.
-
-    One that was destroyed, and that a clone or a hold of somebody's keeps, is a tombstone, whatever its marks say.
-    """
-
-    point: SnapshotPoint
-    kind: Kind | None
-    owner: str | None
-    bases: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A dataset's snapshots, oldest first, and what was written since the newest."""
-
-    dataset: Dataset
-    taken: tuple[Taken, ...]
-    written_bytes: int
-
-    @property
-    def points(self) -> tuple[SnapshotPoint, ...]:
-        """As the transfer wants them."""
-        return tuple(taken.point for taken in self.taken)
-
-    @property
-    def newest(self) -> Taken | None:
-        """The last one taken."""
-        return self.taken[-1] if self.taken else None
-
-    @property
-    def syncs(self) -> tuple[Taken, ...]:
-        """Those taken to move data."""
-        return tuple(taken for taken in self.taken if taken.kind is Kind.SYNC)
-
-    def by_guid(self, guid: int | None) -> Taken | None:
-        """The snapshot with that GUID."""
-        return next((taken for taken in self.taken if taken.point.guid == guid), None)
-
-    def owned_by(self, snapshot_id: str) -> Taken | None:
-        """The snapshot of that snapshot instance."""
-        users = (Kind.SNAPSHOT, Kind.TOMBSTONE)
-        return next((taken for taken in self.taken if taken.kind in users and taken.owner == snapshot_id), None)
-
-    def name(self, taken: Taken) -> SnapshotName:
-        """Its full name."""
-        return self.dataset.snapshot(taken.point.name)
-
-
-def observe_line(zfs: Zfs, dataset: Dataset, replica_ids: Sequence[str]) -> Line:
-    """The snapshots, with what they are to these replicas; one command. Raises NotFound."""
-    written = "written" if zfs.flavour.has_written else "unique"
-    marks = {instance_id: base_for(instance_id) for instance_id in replica_ids}
-    names = ["guid", "createtxg", written, DEFERRED, KIND, ID, *marks.values()]
-    found = zfs.tree(dataset, names, kinds=("filesystem", "snapshot"), depth=1)
-    head = f"{dataset}@"
-    taken = [
-        _taken(name.removeprefix(head), properties, marks)
-        for name, properties in found.items()
-        if name.startswith(head)
-    ]
-    ordered = tuple(sorted(taken, key=lambda one: one.point))
-    return Line(dataset, ordered, bytes_of(found[str(dataset)], written))
-
-
-def _taken(name: str, properties: Properties, marks: Mapping[str, str]) -> Taken:
-    point, owner = point_of(name, properties), owner_id(properties)
-    if properties[DEFERRED].value == "on":
-        return Taken(point, Kind.TOMBSTONE, owner, frozenset())
-    bases = frozenset(i for i, mark in marks.items() if local_value(properties, mark))
-    return Taken(point, kind_of(properties), owner, bases)
-
-
-def hold_tag(instance_id: str) -> str:
-    """The tag of the holds that a replica's base has."""
-    return f"penstock:{instance_id}"
-
-
-def drop(zfs: Zfs, line: Line, taken: Taken) -> None:
-    """Destroy a sync snapshot with all holds of ours; what has a clone, or somebody else's hold, goes with the last."""
-    name = line.name(taken)
-    for tag in holds(zfs, [name]).get(name, ()):
-        if tag.startswith(hold_tag("")):
-            release(zfs, [name], tag)
-    zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
-
-
-def release_all(zfs: Zfs, dataset: Dataset) -> None:
-    """Let go of the dataset's snapshots that replication holds; other people's holds stay."""
-    line = observe_line(zfs, dataset, ())
-    for name, tags in holds(zfs, [line.name(taken) for taken in line.taken]).items():
-        for tag in tags:
-            if tag.startswith(hold_tag("")):
-                release(zfs, [name], tag)
 
 
 def roots_of(peer: Peer, model: ShareModel) -> Dataset:

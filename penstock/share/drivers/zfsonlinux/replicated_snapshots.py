@@ -10,10 +10,11 @@ from penstock.share.drivers.zfsonlinux import lineage, spec
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_snapshot
 from penstock.share.drivers.zfsonlinux.peers import Peers
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, Line, Taken, observe, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe
 from penstock.share.drivers.zfsonlinux.steps import SetProperties, carry_out
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.share.replication import Role
+from penstock.zfs.lines import Line, Taken, observe_line
 
 SnapshotPair = Mapping[str, SnapshotModel]
 AVAILABLE = "available"
@@ -29,7 +30,7 @@ def name_in(snapshot: SnapshotModel, copy: Copy) -> str:
 def marked(copy: Copy, line: Line, found: Taken, snapshot: SnapshotModel) -> dict[str, Any]:
     """Mark what arrived as this replica's instance of the snapshot; the updates that say so. Safe to repeat."""
     name = line.name(found)
-    if found.owner != snapshot["id"] or found.kind is not Kind.SNAPSHOT:
+    if found.owner != snapshot["id"] or found.kind != Kind.SNAPSHOT:
         identity = spec.snapshot_identity(snapshot, snapshot["share_size"])
         carry_out((SetProperties(name, tuple(identity.properties(Kind.SNAPSHOT).items())),), copy.zfs)
     return {"id": snapshot["id"], "status": AVAILABLE, "progress": "100%", "provider_location": str(name)}

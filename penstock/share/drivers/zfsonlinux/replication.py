@@ -26,13 +26,13 @@ from penstock.share.drivers.zfsonlinux.access import Understood, understand
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.first_copy import make_placeholder
-from penstock.share.drivers.zfsonlinux.identity import REVERTED_TO, Fence, Kind
+from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.lineage import observe_clones
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.peers import Peer, Peers
 from penstock.share.drivers.zfsonlinux.promotion import make_active
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, drop, observe, observe_all, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe, observe_all
 from penstock.share.drivers.zfsonlinux.replicated_snapshots import SnapshotPair
 from penstock.share.drivers.zfsonlinux.sending import Sending
 from penstock.share.drivers.zfsonlinux.steps import Mount, SetProperties, Step, Unmount, carry_out, settle
@@ -42,6 +42,8 @@ from penstock.share.drivers.zfsonlinux.utils import NFSviaZFSHelper
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
 from penstock.share.replication import PROMOTION, UNWATCHED, ReplicaReport, Role, Watch
 from penstock.zfs.faults import Busy
+from penstock.zfs.lines import drop, observe_line
+from penstock.zfs.reigns import REVERTED_TO, Fence
 
 log = structlog.get_logger(__name__)
 

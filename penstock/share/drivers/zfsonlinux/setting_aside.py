@@ -14,9 +14,9 @@ import structlog
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE, READ_ONLY, stop_serving
-from penstock.share.drivers.zfsonlinux.identity import EPOCH, FENCED, ID, KIND, OF, ROLE, Kind
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, ROLE, Kind
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe_line, release_all, roots_of
+from penstock.share.drivers.zfsonlinux.replica_set import Copy, roots_of
 from penstock.share.drivers.zfsonlinux.steps import (
     Clone,
     Forget,
@@ -31,8 +31,10 @@ from penstock.share.drivers.zfsonlinux.steps import (
 from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
 from penstock.zfs.incremental import SnapshotPoint, newest_common
+from penstock.zfs.lines import observe_line, release_all
 from penstock.zfs.names import Dataset
 from penstock.zfs.receiving import abort
+from penstock.zfs.reigns import EPOCH, FENCED, OF
 
 log = structlog.get_logger(__name__)
 

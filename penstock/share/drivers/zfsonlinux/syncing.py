@@ -11,32 +11,22 @@ import structlog
 from penstock.errors import BackendFault, Conflict, Unavailable
 from penstock.exports.model import Export
 from penstock.share.drivers.zfsonlinux import plan, spec
-from penstock.share.drivers.zfsonlinux.bases import move_base, snapshot_to_send
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE, READ_ONLY, fence_copy
 from penstock.share.drivers.zfsonlinux.first_copy import copy_first
-from penstock.share.drivers.zfsonlinux.identity import (
-    EPOCH,
-    FENCED,
-    HOSTS,
-    OF,
-    PROMOTED,
-    REVERTED_TO,
-    ROLE,
-    SYNCED_AT,
-    SYNCED_GUID,
-    Fence,
-    Kind,
-)
+from penstock.share.drivers.zfsonlinux.identity import HOSTS, ROLE, Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, drop, observe_line
+from penstock.share.drivers.zfsonlinux.replica_set import Copy
 from penstock.share.drivers.zfsonlinux.sending import Sending, transfer
 from penstock.share.drivers.zfsonlinux.setting_aside import set_aside
 from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry_out
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role
+from penstock.zfs.bases import move_base, snapshot_to_send
 from penstock.zfs.faults import Diverged, NewerSnapshots
 from penstock.zfs.incremental import SnapshotPoint
+from penstock.zfs.lines import drop, observe_line
+from penstock.zfs.reigns import EPOCH, FENCED, OF, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
 
 log = structlog.get_logger(__name__)
 
@@ -69,14 +59,14 @@ def bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sendin
     _prepare(source, replica_list)
     target = settle_place(source, target)
     looked_at = sending.clock.utc()
-    to, seen = snapshot_to_send(source, target, replica_ids, sending.clock)
+    to, seen = snapshot_to_send(source.end, target.end, replica_ids, sending.clock)
     target, sent_bytes = _send(source, target, to, replace(sending, seen=seen))
     line = observe_line(target.zfs, target.dataset, replica_ids)
     arrived = line.newest
     if arrived is None or arrived.point.guid != to.guid:
         raise BackendFault(f"{target.dataset} was brought to {to.name}, and does not end in it")
     _mark(source, target, to.guid, looked_at, replica_list)
-    move_base(source, target, arrived, line, replica_ids)
+    move_base(source.end, target.end, arrived, line, replica_ids)
     return Brought(target.again(), looked_at, arrived.point, sent_bytes)
 
 
@@ -178,7 +168,7 @@ def _follow_revert(source: Copy, target: Copy) -> Copy:
         return target
     known = {point.guid for point in observe_line(source.zfs, source.dataset, ()).points}
     newer = [taken for taken in line.taken if taken.point > to.point]
-    if any(taken.point.guid in known or taken.kind is not Kind.SYNC for taken in newer):
+    if any(taken.point.guid in known or taken.kind != Kind.SYNC for taken in newer):
         return target
     for taken in newer:
         drop(target.zfs, line, taken)

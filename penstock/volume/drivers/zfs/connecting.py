@@ -11,7 +11,9 @@ import structlog
 from penstock.exports.iscsi import Chap, Initiator, IscsiTarget, Lun
 from penstock.volume.driver import ISCSIDriver
 from penstock.volume.drivers.zfs.finding import Finder
+from penstock.volume.drivers.zfs.links import make_link
 from penstock.volume.drivers.zfs.options import Settings
+from penstock.volume.drivers.zfs.sides import Sides
 from penstock.volume.drivers.zfs.storage import Storage
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
 from penstock.volume.iscsi import iscsi_properties
@@ -26,12 +28,18 @@ LETTERS = string.ascii_letters + string.digits
 log = structlog.get_logger(__name__)
 
 
+def iqn_of(volume: VolumeModel, settings: Settings) -> str:
+    """The name of the volume's target."""
+    return f"{settings.target_prefix}{volume.name}".lower()
+
+
 class ConnectionMethods(ISCSIDriver):
     """Exports, connections, and their end. Safe to repeat, each of them."""
 
     settings: Settings
     storage: Storage
     finder: Finder
+    sides: Sides
 
     def create_export(self, context: Context, volume: VolumeModel, connector: Connector) -> Updates | None:
         """Only says where the target will be: `initialize_connection` makes it, in one command with who may log in."""
@@ -40,12 +48,15 @@ class ConnectionMethods(ISCSIDriver):
     def ensure_export(self, context: Context, volume: VolumeModel) -> Updates | None:
         """Put the target back in force as it is configured; made from the attachments where that was lost, too."""
         dataset, _ = self.finder.existing(volume)
-        lun = self._lun(volume, self.storage.medium.path(dataset))
+        direct = Lun(LUN, self.storage.medium.path(dataset), volume.id)
+        lun = self._lun(volume, direct.path)
 
         def whole(found: IscsiTarget | None) -> IscsiTarget:
             if found is not None:
+                # who is connected by the device itself would lose it for a moment: that was before there were links
+                luns = (direct,) if found.initiators and direct in found.luns else (lun,)
                 return IscsiTarget(
-                    found.iqn, (lun,), found.initiators, mutual=found.mutual, portals=self.settings.portals
+                    found.iqn, luns, found.initiators, mutual=found.mutual, portals=self.settings.portals
                 )
             names = {
                 str(one.connector["initiator"]) for one in volume.volume_attachment if one.connector.get("initiator")
@@ -106,7 +117,7 @@ class ConnectionMethods(ISCSIDriver):
     # --- how ----------------------------------------------------------------------------------------------------------
 
     def _iqn(self, volume: VolumeModel) -> str:
-        return f"{self.settings.target_prefix}{volume.name}".lower()
+        return iqn_of(volume, self.settings)
 
     def _location(self, volume: VolumeModel) -> str:
         return self._location_of(self._iqn(volume))
@@ -131,6 +142,9 @@ class ConnectionMethods(ISCSIDriver):
         return Initiator(name, Chap(user, secret))
 
     def _lun(self, volume: VolumeModel, path: str) -> Lun:
+        """Where another machine may take over, what is served is a link that a restart takes away: see `links`."""
+        if self.sides.targets:
+            path = make_link(self.storage.host, volume.name, path)
         return Lun(LUN, path, volume.id)
 
     def _target(self, volume: VolumeModel, lun: Lun, initiators: list[Initiator]) -> IscsiTarget:

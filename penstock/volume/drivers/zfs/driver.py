@@ -12,37 +12,43 @@ from typing import Any
 import structlog
 from oslo_config import cfg
 
-from penstock.clock import Clock
+from penstock.clock import Clock, SystemClock
 from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.exports.iscsi import IscsiExports
 from penstock.host.runner import Host
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, reporting, spec
-from penstock.volume.drivers.zfs.connecting import ConnectionMethods
-from penstock.volume.drivers.zfs.finding import Finder, is_volume
+from penstock.volume.drivers.zfs.finding import is_volume
 from penstock.volume.drivers.zfs.groups import GroupMethods
 from penstock.volume.drivers.zfs.identity import Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
 from penstock.volume.drivers.zfs.inventory import InventoryMethods
 from penstock.volume.drivers.zfs.migrating import MigrationMethods
 from penstock.volume.drivers.zfs.options import read_settings, zfs_volume_opts
-from penstock.volume.drivers.zfs.storage import open_storage
+from penstock.volume.drivers.zfs.replica_syncs import Syncs
+from penstock.volume.drivers.zfs.replicating import ENABLING, disabled_update
+from penstock.volume.drivers.zfs.replication_devices import HOME, read_devices
+from penstock.volume.drivers.zfs.sides import GivenHosts, Sides
 from penstock.volume.drivers.zfs.taking_over import TakingOver
 from penstock.volume.errors import VolumeIsBusy
 from penstock.volume.generic.capabilities import backend_name
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import SnapshotModel, VolumeModel, VolumeTypeModel
 from penstock.zfs.faults import Busy, HasClones
-from penstock.zfs.marks import ID, KIND
+from penstock.zfs.lines import release_all
+from penstock.zfs.marks import ID, KIND, PREFIX
 from penstock.zfs.names import Dataset, SnapshotName
+
+SYNC_THREADS = 4  # copies that are brought up to date at once
 
 log = structlog.get_logger(__name__)
 
 
-class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, InventoryMethods, ConnectionMethods):
-    """See the module. `storage_host`, `exports`, `clock` and `routes` replace the machine, its target server, the time
-    and the ways to other machines, for tests."""
+class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, InventoryMethods):
+    """See the module. `storage_host`, `exports`, `clock`, `routes` and `target_hosts` (by ``backend_id``) replace the
+    machine, its target server, the time, the ways to other machines and those of ``replication_device``, for tests;
+    without `sync_threads` copies are brought up to date in the caller's thread."""
 
     VERSION = "1.0"
     VENDOR = "Penstock"
@@ -55,6 +61,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         exports: IscsiExports | None = None,
         clock: Clock | None = None,
         routes: Routes | None = None,
+        target_hosts: Mapping[str, Host] | None = None,
+        sync_threads: int = SYNC_THREADS,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, host=host, **kwargs)
@@ -62,7 +70,10 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         self._storage_host = storage_host
         self._exports = exports
         self._clock = clock
+        self.clock = clock or SystemClock()
         self._routes = routes
+        self._target_hosts = dict(target_hosts or {})
+        self.syncs = Syncs(sync_threads)
 
     @staticmethod
     def get_driver_options() -> Sequence[cfg.Opt]:
@@ -71,16 +82,22 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     # --- setting up, reporting ----------------------------------------------------------------------------------------
 
     def do_setup(self, context: Context) -> None:
-        self.settings = read_settings(self.configuration)
-        timeout_s = int(self.configuration.safe_get("ssh_conn_timeout") or 60)
-        self.storage = open_storage(
-            self.settings,
-            connect_timeout_s=timeout_s,
-            host=self._storage_host,
-            exports=self._exports,
-            clock=self._clock,
+        """Raises Unavailable when the side that serves does not answer: `failover_host` can be called all the same."""
+        own = read_settings(self.configuration)
+        devices = read_devices(self.configuration.safe_get("replication_device") or (), own)
+        own_host = {} if self._storage_host is None else {HOME: self._storage_host}
+        own_exports = {} if self._exports is None else {HOME: self._exports}
+        self.sides = Sides(
+            own,
+            devices,
+            connect_timeout_s=int(self.configuration.safe_get("ssh_conn_timeout") or 60),
+            clock=self.clock,
+            given=GivenHosts({**own_host, **self._target_hosts}, own_exports),
         )
-        self.finder = Finder(self.storage.zfs, self.settings)
+        active = self.active_backend_id or HOME
+        if active not in self.sides.ids:
+            raise Invalid(f"the backend is failed over to '{active}', which replication_device does not name any more")
+        self.use(self.sides.reach(active))
 
     def check_for_setup_error(self) -> None:
         """Also puts back all targets that the host lost, by one command: `ensure_export` finds them in force."""
@@ -90,7 +107,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             log.warning("volume.targets_put_back", targets=sorted(lost))
 
     def get_pool(self, volume: VolumeModel) -> str | None:
-        return self.finder.existing(volume)[0].pool
+        return spec.pool_of(self.finder.existing(volume)[0], volume.host, self.settings)
 
     def _update_volume_stats(self) -> None:
         common = {
@@ -106,6 +123,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             "location_info": self.location_info,
             "filter_function": self.get_filter_function(),
             "goodness_function": self.get_goodness_function(),
+            **self.replication_stats,
         }
         self._stats = {
             "volume_backend_name": backend_name(self.configuration),
@@ -118,12 +136,14 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     # --- volumes ------------------------------------------------------------------------------------------------------
 
     def create_volume(self, volume: VolumeModel) -> Updates | None:
+        replication = self.replication_of_new(volume)
         want = self._spec(volume)
         medium = self.storage.medium
         properties = {**want.options, **want.fixed, **want.marks}
-        return self._made(
+        made = self._made(
             volume, want, lambda: medium.create(want.dataset, want.size_bytes, properties, is_thin=want.is_thin)
         )
+        return {**made, **replication}
 
     def create_volume_from_snapshot(self, volume: VolumeModel, snapshot: SnapshotModel) -> Updates | None:
         taken = self.finder.existing_snapshot(snapshot)
@@ -132,8 +152,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     def create_cloned_volume(self, volume: VolumeModel, src_vref: VolumeModel) -> Updates | None:
         """By a snapshot of the source that is nobody's, and goes with the clone."""
         if self.finder.volume(volume) is not None:
-            want = self._spec(volume)
-            return self._made(volume, want, None)
+            return {**self._made(volume, self._spec(volume), None), **self.replication_of_new(volume)}
         source, _ = self.finder.existing(src_vref)
         taken = source.snapshot(f"clone-{volume.name_id}")
         try:
@@ -153,16 +172,17 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         is_zvol = self.storage.medium.type == "volume"
         return spec.volume_spec(volume, self.settings, self.storage.flavour, is_zvol=is_zvol)
 
-    def _cloned(self, volume: VolumeModel, taken: SnapshotName, taken_gib: int) -> Updates | None:
+    def _cloned(self, volume: VolumeModel, taken: SnapshotName, taken_gib: int) -> Updates:
         """`taken_gib` is the size of what was frozen."""
+        replication = self.replication_of_new(volume)
         want = self._spec(volume)
         if taken.pool != want.dataset.pool:
-            return self._copied(volume, want, taken)
+            return {**self._copied(volume, want, taken), **replication}
         properties = {**want.options, **want.marks}
         update = self._made(volume, want, lambda: self.storage.medium.clone(taken, want.dataset, properties))
         if not (want.is_thin and volume.size == taken_gib):  # else it is as its origin was
             self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
-        return update
+        return {**update, **replication}
 
     def _made(self, volume: VolumeModel, want: spec.VolumeSpec, make: Callable[[], None] | None) -> Updates:
         """Make the dataset, or complete the one that an earlier call began. Raises Conflict: another's is there."""
@@ -178,6 +198,14 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         return {"provider_id": str(dataset)}
 
     def delete_volume(self, volume: VolumeModel) -> None:
+        if self.is_replicated(volume):
+            with self.syncs.paused(volume.id):
+                self.remove_copies(volume)
+                self._delete(volume)
+        else:
+            self._delete(volume)
+
+    def _delete(self, volume: VolumeModel) -> None:
         self._unexport(volume)
         if volume.source_volid is not None and volume.launched_at is None:
             self._forget_clone(volume, volume.source_volid)
@@ -185,6 +213,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if found is None:
             return
         dataset, properties = found
+        if self.is_replicated(volume):
+            release_all(self.storage.zfs, dataset)
         try:
             lineage.destroy_volume(self.storage.zfs, dataset)
         except Busy as err:
@@ -215,6 +245,17 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         self.storage.medium.settle(dataset, gib_to_bytes(new_size), is_thin=is_thin)
         self.resize_export(volume)
 
+    # --- taken over, and let go ---------------------------------------------------------------------------------------
+
+    def manage_existing(self, volume: VolumeModel, existing_ref: Mapping[str, Any]) -> Updates | None:
+        return {**(super().manage_existing(volume, existing_ref) or {}), **self.replication_of_new(volume)}
+
+    def unmanage(self, volume: VolumeModel) -> None:
+        if self.is_replicated(volume):
+            with self.syncs.paused(volume.id):
+                self.end_replication(volume)
+        super().unmanage(volume)
+
     # --- snapshots ----------------------------------------------------------------------------------------------------
 
     def create_snapshot(self, snapshot: SnapshotModel) -> Updates | None:
@@ -243,6 +284,13 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         """Roll back. Where a clone lives on something newer, which a rollback would have to destroy, the manager copies
         instead.
         """
+        if self.is_replicated(volume):
+            with self.syncs.paused(volume.id):
+                self._revert(volume, snapshot)
+        else:
+            self._revert(volume, snapshot)
+
+    def _revert(self, volume: VolumeModel, snapshot: SnapshotModel) -> None:
         taken = self.finder.existing_snapshot(snapshot)
         newer = self._newer(taken)
         theirs = [name for name, kind in newer if kind is None]
@@ -251,6 +299,9 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if any(kind is Kind.SNAPSHOT for _, kind in newer):
             names = ", ".join(str(name) for name, _ in newer)
             raise Invalid(f"Snapshot {snapshot.id} is not the latest of volume {volume.id}: {names} would be lost.")
+        if self.is_replicated(volume):
+            self.clear_for_revert(volume, taken, {name for name, _ in newer})
+            newer = self._newer(taken)
         try:
             self.storage.zfs.rollback(taken, destroy_newer=bool(newer))
         except HasClones as err:
@@ -292,5 +343,14 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if is_thin:
             self.storage.zfs.set(dataset, {"refreservation": "none"})
         self.storage.medium.settle(dataset, gib_to_bytes(volume.size), is_thin=is_thin)
-        self.storage.zfs.set(dataset, {f"{ID.rpartition(':')[0]}:type_id": new_type.id})
-        return True, None
+        self.storage.zfs.set(dataset, {f"{PREFIX}type_id": new_type.id})
+        return True, self._replication_retyped(volume, new)
+
+    def _replication_retyped(self, volume: VolumeModel, new: Mapping[str, str]) -> Updates | None:
+        """Switch replication on or off, as the new type says."""
+        was, will = self.is_replicated(volume), bool(self.sides.targets) and spec.claims_replication(new)
+        if was and not will:
+            with self.syncs.paused(volume.id):
+                self.end_replication(volume)
+            return disabled_update()
+        return {"replication_status": ENABLING} if will and not was else None

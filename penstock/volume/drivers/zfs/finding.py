@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.errors import Unavailable
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.options import Settings
@@ -28,13 +29,16 @@ class Finder:
     def volume(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties] | None:
         """The volume's dataset with its marks and `extra` properties; None when there is none.
 
-        What stands in its place and is not marked as it is nothing to us: we neither use nor destroy it.
+        What stands in its place and is not marked as it is nothing to us: we neither use nor destroy it. Raises
+        Unavailable when it is a copy that is not to be served: a failover is on its way.
         """
         place = spec.told_dataset(volume, self.settings)
         names = (*MARKS, *extra)
         found = self.zfs.get_many([place], names).get(str(place))
         if found is not None and _is_volume(found, volume):
             return place, found
+        if found is not None and kind_of(found) is Kind.REPLICA and id_of(found) == volume.name_id:
+            raise Unavailable(f"{place} made way for a copy of volume {volume.id} on another side.")
         return self._searched(volume, names)
 
     def existing(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties]:

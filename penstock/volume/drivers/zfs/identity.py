@@ -13,6 +13,11 @@ On a snapshot (``penstock:kind`` = ``volume_snapshot``): ``penstock:id`` its id,
 
 ``penstock:kind`` = ``volume_tombstone`` marks what its user deleted and a clone still needs; see `lineage`.
 ``volume_arriving``, with the volume's id, is a copy on its way to become the volume; see `migrating`.
+
+Of replication: ``volume_replica``, with the volume's id, is a copy that nobody may use: it follows the volume, or was
+the volume once and made way (``penstock:fenced``). ``volume_diverged`` is what was set aside of one, of the volume
+``penstock:of``. ``penstock:source`` on a replica is the GUID of the dataset that holds the volumes it was copied from.
+``sync`` is a snapshot taken to move data. The other marks are those of `penstock.zfs.reigns`.
 """
 
 from __future__ import annotations
@@ -22,8 +27,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from penstock.volume.models import TEMPORARY, SnapshotModel, VolumeModel
-from penstock.zfs.marks import ID, KIND, Marks
+from penstock.zfs.marks import ID, KIND, PREFIX, Marks
 from penstock.zfs.properties import Property, local_value
+from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID
 
 
 class Kind(StrEnum):
@@ -33,6 +39,9 @@ class Kind(StrEnum):
     SNAPSHOT = "volume_snapshot"
     TOMBSTONE = "volume_tombstone"
     ARRIVING = "volume_arriving"
+    REPLICA = "volume_replica"
+    DIVERGED = "volume_diverged"
+    SYNC = "sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +114,6 @@ def id_of(properties: Mapping[str, Property]) -> str | None:
 
 VOLUME_MARKS = tuple(f"penstock:{name}" for name in VolumeIdentity.__slots__)
 SNAPSHOT_MARKS = tuple(f"penstock:{name}" for name in SnapshotIdentity.__slots__)
-EVERY_MARK = tuple(dict.fromkeys((*VOLUME_MARKS, *SNAPSHOT_MARKS, KIND)))
+SOURCE = f"{PREFIX}source"
+REPLICA_MARKS = (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, PROMOTED, REVERTED_TO, SOURCE)
+EVERY_MARK = tuple(dict.fromkeys((*VOLUME_MARKS, *SNAPSHOT_MARKS, *REPLICA_MARKS, KIND)))

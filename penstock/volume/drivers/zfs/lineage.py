@@ -18,6 +18,7 @@ from penstock.zfs.names import Dataset, SnapshotName, Target, parse_target
 from penstock.zfs.snapshots import points
 
 MOST_HANDOVERS = 100
+HEIRS = (Kind.VOLUME, Kind.TOMBSTONE, Kind.REPLICA, Kind.DIVERGED)
 TOMB = {KIND: Kind.TOMBSTONE.value}
 
 
@@ -68,7 +69,7 @@ def sweep(zfs: Zfs, root: Dataset) -> None:
 def _hand_over(zfs: Zfs, dataset: Dataset) -> bool:
     """Promote a clone of ours, or make the volume a tombstone when there are only others'; False then."""
     clones = _clones(zfs, dataset)
-    ours = [clone for clone, kind in clones if kind in (Kind.VOLUME, Kind.TOMBSTONE)]
+    ours = [clone for clone, kind in clones if kind in HEIRS]
     if not ours:
         if clones:
             _bury(zfs, dataset)

@@ -48,6 +48,10 @@ class Medium(Protocol):
         """Have it at least that large, its space set aside unless thin. Safe to repeat. Raises NotFound."""
         ...
 
+    def reserve(self, dataset: Dataset, size_bytes: int) -> None:
+        """Set the space for it aside, also while it is read-only and nobody may open it. Safe to repeat."""
+        ...
+
     def path(self, dataset: Dataset) -> str:
         """The device or file. Raises NotFound."""
         ...
@@ -82,6 +86,10 @@ class Zvols:
         if not is_thin and bytes_of(found, "refreservation") < size_bytes:
             self.zfs.set(dataset, {"refreservation": "auto"})
 
+    def reserve(self, dataset: Dataset, size_bytes: int) -> None:
+        if bytes_of(self.zfs.get(dataset, ["refreservation"]), "refreservation") < size_bytes:
+            self.zfs.set(dataset, {"refreservation": "auto"})
+
     def path(self, dataset: Dataset) -> str:
         return f"/dev/zvol/{dataset}"
 
@@ -114,10 +122,16 @@ class Files:
         found = self.zfs.get(dataset, ["mounted", "mountpoint", "refreservation"])
         if found["mounted"].value != "yes":
             self.zfs.mount(dataset)
-        wanted = 0 if is_thin else _reserved(size_bytes)
-        if bytes_of(found, "refreservation") < wanted:
-            self.zfs.set(dataset, {"refreservation": str(wanted)})
+        if not is_thin:
+            self._reserve(dataset, found, size_bytes)
         self._grow(dataset, f"{found['mountpoint'].value}/{FILE}", size_bytes)
+
+    def reserve(self, dataset: Dataset, size_bytes: int) -> None:
+        self._reserve(dataset, self.zfs.get(dataset, ["refreservation"]), size_bytes)
+
+    def _reserve(self, dataset: Dataset, found: Mapping[str, Property], size_bytes: int) -> None:
+        if bytes_of(found, "refreservation") < _reserved(size_bytes):
+            self.zfs.set(dataset, {"refreservation": str(_reserved(size_bytes))})
 
     def path(self, dataset: Dataset) -> str:
         return self._inherited(dataset)

@@ -12,13 +12,12 @@ from penstock.config.backend import volume_backend
 from penstock.domain.pools import PoolRef
 from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.host.routes import SshRoutes
-from penstock.host.streaming import Routes
 from penstock.ids import new_id
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, spec
-from penstock.volume.drivers.zfs.connecting import ConnectionMethods
 from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of, marks_of_volume
 from penstock.volume.drivers.zfs.options import Settings, read_settings, zfs_volume_opts
+from penstock.volume.drivers.zfs.replicating import ENABLING, ReplicationMethods
 from penstock.volume.drivers.zfs.storage import Storage, open_storage
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import VolumeModel
@@ -33,11 +32,10 @@ KIND_OF_LOCATION = "ZFSVolumeDriver"
 log = structlog.get_logger(__name__)
 
 
-class MigrationMethods(ConnectionMethods):
+class MigrationMethods(ReplicationMethods):
     """Moves that no data path is needed for."""
 
     _clock: Clock | None = None
-    _routes: Routes | None = None
 
     @property
     def location_info(self) -> str:
@@ -58,11 +56,17 @@ class MigrationMethods(ConnectionMethods):
         if found is not None and found[0] != into:
             if self._has_snapshots(found[0]):
                 return False, None
-            self._move(volume, found[0], storage, into)
+            with self.syncs.paused(volume.id):
+                if self.is_replicated(volume):
+                    self.end_replication(volume)  # what follows a volume is in places named after its pool
+                self._move(volume, found[0], storage, into)
         elif found is None and not self._arrived(volume, storage, into):
             self.finder.existing(volume)
         self._discard_snapshots(volume, storage, into)
-        return True, {"provider_id": str(into), "provider_location": None, "provider_auth": None}
+        update: dict[str, Any] = {"provider_id": str(into), "provider_location": None, "provider_auth": None}
+        if spec.is_replicated(volume):
+            update |= {"replication_status": ENABLING, "replication_driver_data": None}
+        return True, update
 
     def _side(self, to: PoolRef) -> tuple[Storage, Settings]:
         """The destination's host, reached by its own section. Raises Invalid when that is not in our configuration."""
@@ -156,7 +160,7 @@ class MigrationMethods(ConnectionMethods):
         transfer.run()
         storage.medium.settle(into, gib_to_bytes(volume.size), is_thin=spec.is_thin(specs, self.settings))
 
-    def _copied(self, volume: VolumeModel, want: spec.VolumeSpec, taken: SnapshotName) -> Updates | None:
+    def _copied(self, volume: VolumeModel, want: spec.VolumeSpec, taken: SnapshotName) -> Updates:
         """A volume on another pool from a snapshot: nothing is shared. Safe to repeat."""
         zfs, arrived = self.storage.zfs, want.dataset.snapshot(taken.name)
         seen = zfs.get_many([want.dataset, arrived], (ID, KIND, *([TOKEN] if zfs.flavour.can_resume else [])))

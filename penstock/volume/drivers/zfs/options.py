@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
@@ -41,6 +42,13 @@ OUR_OWN = (
         help="New volumes take the space that is written; off: their whole size is set aside. A volume type decides "
         "for its volumes with the extra spec thin_provisioning.",
     ),
+    cfg.IntOpt(
+        "zfs_volume_replication_rpo_seconds",
+        default=300,
+        min=1,
+        help="Recovery point objective of replicated volumes: by how many seconds a replica may lag. A volume type "
+        "decides for its volumes with the extra spec replication_rpo_seconds.",
+    ),
 )
 zfs_volume_opts: tuple[cfg.Opt, ...] = (*ZFS_HOST_OPTIONS, *OUR_OWN)
 
@@ -68,6 +76,7 @@ class Settings:
     chap_username: str
     chap_password: str
     tells_discard: bool
+    rpo_s: int
 
 
 def read_settings(configuration: BackendConfiguration) -> Settings:
@@ -95,11 +104,14 @@ def read_settings(configuration: BackendConfiguration) -> Settings:
         is_thin=configuration.zfs_volume_thin,
         server=SERVERS[configuration.target_helper],
         target_prefix=configuration.target_prefix,
-        portals=_portals(configuration),
+        portals=portals_of(
+            [configuration.target_ip_address, *configuration.iscsi_secondary_ip_addresses], configuration.target_port
+        ),
         use_chap=configuration.use_chap_auth,
         chap_username=configuration.chap_username,
         chap_password=configuration.chap_password,
         tells_discard=configuration.report_discard_supported,
+        rpo_s=configuration.zfs_volume_replication_rpo_seconds,
     )
 
 
@@ -114,11 +126,10 @@ def parse_block_size(name: str, text: str) -> int | None:
     return size
 
 
-def _portals(configuration: BackendConfiguration) -> tuple[Portal, ...]:
-    """Addresses by which volumes are reached, the first preferred."""
-    texts = [configuration.target_ip_address, *configuration.iscsi_secondary_ip_addresses]
+def portals_of(texts: Sequence[str], port: int) -> tuple[Portal, ...]:
+    """Addresses by which volumes are reached, the first preferred. Raises Invalid."""
     try:
         addresses = dict.fromkeys(str(ipaddress.ip_address(text.strip().strip("[]"))) for text in texts)
     except ValueError as err:
         raise Invalid(f"target_ip_address or iscsi_secondary_ip_addresses: {err}.") from err
-    return tuple(Portal(address, configuration.target_port) for address in addresses)
+    return tuple(Portal(address, port) for address in addresses)

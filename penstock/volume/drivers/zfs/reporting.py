@@ -23,7 +23,7 @@ def pool_stats(settings: Settings, storage: Storage, common: dict[str, Any]) -> 
         {
             "pool_name": pool,
             **_capacity(storage, root, spaces.get(root)),
-            "backend_state": "up" if states.get(pool) in SERVING and root in spaces else "down",
+            "backend_state": "up" if states.get(root.pool) in SERVING and root in spaces else "down",
             **common,
         }
         for pool, root in sorted(settings.roots.items())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from penstock.domain.replication import objective_s
 from penstock.domain.types import parse_claim
+from penstock.domain.volume_types import REPLICATION_SPEC
 from penstock.errors import Invalid, Unsupported
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs.identity import marks_of_volume
@@ -59,6 +61,22 @@ def said(specs: Mapping[str, str], name: str) -> str | None:
     return specs.get(name, specs.get(f"capabilities:{name}"))
 
 
+def is_replicated(volume: VolumeModel) -> bool:
+    """Does its type want it to be replicated?"""
+    return claims_replication(extra_specs(volume))
+
+
+def claims_replication(specs: Mapping[str, str]) -> bool:
+    """The extra spec ``replication_enabled``. Raises Invalid when it is no boolean."""
+    text = said(specs, REPLICATION_SPEC)
+    return text is not None and parse_claim(REPLICATION_SPEC, text)
+
+
+def rpo_s(volume: VolumeModel, settings: Settings) -> int:
+    """By how many seconds its replicas may lag."""
+    return objective_s({}, extra_specs(volume), settings.rpo_s)
+
+
 def is_thin(specs: Mapping[str, str], settings: Settings) -> bool:
     """Shall it take only what is written? Raises Invalid when the extra spec is no boolean."""
     text = said(specs, THIN)
@@ -99,6 +117,15 @@ def root_of(host: str, settings: Settings) -> Dataset:
         raise Invalid(f"the pool of '{host}' is not one of this backend's: {names}") from None
 
 
+def pool_of(dataset: Dataset, host: str, settings: Settings) -> str | None:
+    """What the backend calls the pool that a volume's dataset is in; `host` is where it is said to be.
+
+    Where volumes are served from another place, that need not be the zpool's name, and one may stand for several.
+    """
+    found = [pool for pool, root in settings.roots.items() if root.pool == dataset.pool]
+    return pool_name(host) if pool_name(host) in found else next(iter(found), None)
+
+
 def new_dataset(volume: VolumeModel, settings: Settings) -> Dataset:
     """Where a new volume goes."""
     return root_of(volume.host, settings).child(volume.name)
@@ -107,7 +134,7 @@ def new_dataset(volume: VolumeModel, settings: Settings) -> Dataset:
 def told_dataset(volume: VolumeModel, settings: Settings) -> Dataset:
     """Where the volume was last known to be: what the driver called it, if that is in one of our pools."""
     told = _told(volume.provider_id)
-    if isinstance(told, Dataset) and told.pool in settings.roots:
+    if isinstance(told, Dataset) and any(told.pool == root.pool for root in settings.roots.values()):
         return told
     return new_dataset(volume, settings)
 

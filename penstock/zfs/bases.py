@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from penstock.clock import Clock
 from penstock.errors import NotFound
 from penstock.ids import new_id
-from penstock.share.drivers.zfsonlinux.identity import KIND, Kind, base_for
-from penstock.share.drivers.zfsonlinux.options import Settings
-from penstock.share.drivers.zfsonlinux.replica_set import Copy, Line, Taken, drop, hold_tag, observe_line
-from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, TakeSnapshot, carry_out
 from penstock.zfs.changes import flush
 from penstock.zfs.client import Zfs
 from penstock.zfs.holds import hold, holds, release
 from penstock.zfs.incremental import SnapshotPoint
-from penstock.zfs.names import SnapshotName
+from penstock.zfs.lines import SYNC, TOMBSTONE, Line, Taken, drop, observe_line
+from penstock.zfs.marks import KIND
+from penstock.zfs.names import Dataset, SnapshotName
+from penstock.zfs.reigns import base_for, hold_tag
 from penstock.zfs.snapshots import Side
 from penstock.zfs.transfer import look_at_source
 
@@ -29,32 +29,57 @@ OUR_ID = "[0-9a-f]{8}(_[0-9a-f]{4}){3}_[0-9a-f]{12}"
 STAMP = "_[0-9]{8}T[0-9]{6}_[0-9a-f]{8}"  # as `snapshot_to_send` makes it
 
 
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How one backend calls snapshots: `sync_prefix` begins the names of those taken to move data, `others` is a
+    pattern of all other names that it gives."""
+
+    sync_prefix: str
+    others: str
+
+    @property
+    def syncs(self) -> str:
+        """A pattern of the names of those taken to move data."""
+        return re.escape(self.sync_prefix) + OUR_ID + STAMP
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a sync: the copy `id` (a UUID). `synced_guid` is what it was last brought to, None when unknown."""
+
+    id: str
+    zfs: Zfs
+    dataset: Dataset
+    naming: Naming
+    synced_guid: int | None = None
+
+
 # --- what to send ---------------------------------------------------------------------------------------------------
 
 
 def snapshot_to_send(
-    source: Copy, target: Copy, replica_ids: Sequence[str], clock: Clock
+    source: End, target: End, copy_ids: Sequence[str], clock: Clock
 ) -> tuple[SnapshotPoint, Side | None]:
     """The source's present state as a snapshot marked and held as the target's next base. Raises NotFound.
 
     With it the source as it was seen after a new snapshot.
     """
     zfs = source.zfs
-    line = _adopted(source, target, observe_line(zfs, source.dataset, replica_ids), replica_ids)
+    line = _adopted(source, target, observe_line(zfs, source.dataset, copy_ids), copy_ids)
     if _ends_in_sync(line):  # as far as is counted; a snapshot would have what is not counted yet
         flush(zfs, source.dataset.pool)
-        line = observe_line(zfs, source.dataset, replica_ids)
+        line = observe_line(zfs, source.dataset, copy_ids)
     newest = line.newest
     if newest is not None and _ends_in_sync(line):
         if target.id not in newest.bases:
-            carry_out((SetProperties(line.name(newest), ((base_for(target.id), "yes"),)),), zfs)
+            zfs.set(line.name(newest), {base_for(target.id): "yes"})
         hold(zfs, [line.name(newest)], hold_tag(target.id))
         return newest.point, None
     _forget_unsent(zfs, line, target)
-    prefix = source.peer.settings.replica_snapshot_prefix
+    prefix = source.naming.sync_prefix
     stamp = clock.utc().strftime("%Y%m%dT%H%M%S")
     name = source.dataset.snapshot(f"{prefix}{target.id.replace('-', '_')}_{stamp}_{new_id()[:8]}")
-    carry_out((TakeSnapshot(name, ((base_for(target.id), "yes"), (KIND, Kind.SYNC.value))),), zfs)
+    zfs.snapshot([name], {base_for(target.id): "yes", KIND: SYNC})
     hold(zfs, [name], hold_tag(target.id))
     side = look_at_source(zfs, source.dataset)
     point = side.point(name.name)
@@ -63,24 +88,24 @@ def snapshot_to_send(
     return point, side
 
 
-def _adopted(source: Copy, target: Copy, line: Line, replica_ids: Sequence[str]) -> Line:
+def _adopted(source: End, target: End, line: Line, copy_ids: Sequence[str]) -> Line:
     """Snapshots of syncs that the source received, and became the source before anybody marked them, are marked."""
-    ours = sync_names([source.peer.settings, target.peer.settings])
+    ours = re.compile("|".join(one.naming.syncs for one in (source, target)))
     unmarked = [line.name(taken) for taken in line.taken if taken.kind is None and ours.fullmatch(taken.point.name)]
     if not unmarked:
         return line
-    source.zfs.set_each(unmarked, {KIND: Kind.SYNC.value})
-    return observe_line(source.zfs, source.dataset, replica_ids)
+    source.zfs.set_each(unmarked, {KIND: SYNC})
+    return observe_line(source.zfs, source.dataset, copy_ids)
 
 
 def _ends_in_sync(line: Line) -> bool:
     """Was nothing written since a snapshot of ours?"""
-    return line.newest is not None and line.newest.kind is Kind.SYNC and line.written_bytes == 0
+    return line.newest is not None and line.newest.kind == SYNC and line.written_bytes == 0
 
 
-def _forget_unsent(zfs: Zfs, line: Line, target: Copy) -> None:
+def _forget_unsent(zfs: Zfs, line: Line, target: End) -> None:
     """Of syncs that did not end, all snapshots but the first go: that one may be on its way, to be gone on with."""
-    base = line.by_guid(target.seen.marks.synced_guid) if target.seen is not None else None
+    base = line.by_guid(target.synced_guid)
     unsent = [t for t in line.syncs if target.id in t.bases and (base is None or t.point > base.point)]
     for taken in unsent[1:]:
         if taken.bases == {target.id}:
@@ -90,7 +115,7 @@ def _forget_unsent(zfs: Zfs, line: Line, target: Copy) -> None:
 # --- afterwards -----------------------------------------------------------------------------------------------------
 
 
-def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_ids: Sequence[str]) -> None:
+def move_base(source: End, target: End, arrived: Taken, line: Line, copy_ids: Sequence[str]) -> None:
     """From now on increments start from `arrived`; older bases that nobody needs go, on either side.
 
     `line` is the target as it is now. It is put in order first: should this end between the two, the source still has
@@ -98,27 +123,27 @@ def move_base(source: Copy, target: Copy, arrived: Taken, line: Line, replica_id
     """
     hold(target.zfs, [line.name(arrived)], hold_tag(target.id))
     if target.id.replace("-", "_") not in arrived.point.name:  # made for another replica
-        followers = {hold_tag(replica_id) for replica_id in replica_ids if replica_id != source.id}
+        followers = {hold_tag(copy_id) for copy_id in copy_ids if copy_id != source.id}
         for copy in (source, target):
             _trim(copy.zfs, copy.dataset.snapshot(arrived.point.name), followers)
-    theirs = observe_line(source.zfs, source.dataset, replica_ids)
-    gone = removable(theirs, source.id, target.id, arrived.point.guid, replica_ids)
+    theirs = observe_line(source.zfs, source.dataset, copy_ids)
+    gone = removable(theirs, source.id, target.id, arrived.point.guid, copy_ids)
     carried = {taken.point.guid for taken in theirs.syncs if taken not in gone}
     unmarked = [line.name(taken) for taken in line.taken if taken.kind is None and taken.point.guid in carried]
-    target.zfs.set_each(unmarked, {KIND: Kind.SYNC.value})
-    there = {taken.point.guid for taken in theirs.taken if taken not in gone and taken.kind is not Kind.TOMBSTONE}
-    for taken in surplus(line, carried, there, [source.peer.settings, target.peer.settings]):
+    target.zfs.set_each(unmarked, {KIND: SYNC})
+    there = {taken.point.guid for taken in theirs.taken if taken not in gone and taken.kind != TOMBSTONE}
+    for taken in surplus(line, carried, there, [source.naming, target.naming]):
         drop(target.zfs, line, taken)
     _clean_source(source, target, theirs, arrived.point.guid, gone)
 
 
-def removable(line: Line, source_id: str, target_id: str, base_guid: int, replica_ids: Sequence[str]) -> list[Taken]:
+def removable(line: Line, source_id: str, target_id: str, base_guid: int, copy_ids: Sequence[str]) -> list[Taken]:
     """The source's sync snapshots that no replica's next increment starts from. Pure.
 
     Those without a known need may be what a replica that has no base here yet starts from (after a promotion), so
     they stay until each replica has one.
     """
-    followers = [replica_id for replica_id in replica_ids if replica_id != source_id]
+    followers = [copy_id for copy_id in copy_ids if copy_id != source_id]
     bases = {i for taken in line.syncs for i in taken.bases}
     is_settled = all(follower in bases for follower in followers)
     gone = []
@@ -130,30 +155,20 @@ def removable(line: Line, source_id: str, target_id: str, base_guid: int, replic
     return gone
 
 
-def surplus(line: Line, carried: set[int], there: set[int], settings: Sequence[Settings]) -> list[Taken]:
+def surplus(line: Line, carried: set[int], there: set[int], namings: Sequence[Naming]) -> list[Taken]:
     """What is on the target and of no use: syncs the source has no more, and what came and was deleted there before
     anybody marked it here. Pure.
 
     `carried` are the GUIDs of the source's syncs that stay, `there` of all its snapshots that do. Nobody would ever
     ask for these again. What is unmarked and called otherwise than we call ours is somebody else's.
     """
-    ours = re.compile(f"{sync_names(settings).pattern}|{snapshot_names(settings).pattern}")
+    ours = re.compile("|".join(f"{one.syncs}|{one.others}" for one in namings))
     return [
         taken
         for taken in line.taken
-        if (taken.kind is Kind.SYNC and taken.point.guid not in carried)
+        if (taken.kind == SYNC and taken.point.guid not in carried)
         or (taken.kind is None and taken.point.guid not in there and ours.fullmatch(taken.point.name))
     ]
-
-
-def sync_names(settings: Sequence[Settings]) -> re.Pattern[str]:
-    """How these backends call snapshots taken to move data."""
-    return re.compile("|".join(re.escape(one.replica_snapshot_prefix) + OUR_ID + STAMP for one in settings))
-
-
-def snapshot_names(settings: Sequence[Settings]) -> re.Pattern[str]:
-    """How these backends call snapshots of users."""
-    return re.compile("|".join(re.escape(one.snapshot_prefix) + OUR_ID for one in settings))
 
 
 def _trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
@@ -163,11 +178,11 @@ def _trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
             release(zfs, [name], tag)
 
 
-def _clean_source(source: Copy, target: Copy, line: Line, base_guid: int, gone: Sequence[Taken]) -> None:
+def _clean_source(source: End, target: End, line: Line, base_guid: int, gone: Sequence[Taken]) -> None:
     """Let go of the target's older bases there, and of what is `gone`."""
     for taken in line.syncs:
         if target.id in taken.bases and taken.point.guid != base_guid and taken not in gone:
             release(source.zfs, [line.name(taken)], hold_tag(target.id))
-            carry_out((Forget(line.name(taken), (base_for(target.id),)),), source.zfs)
+            source.zfs.inherit(line.name(taken), base_for(target.id))
     for taken in gone:
         drop(source.zfs, line, taken)

@@ -1,0 +1,277 @@
+"""Serving volumes from another side, step by step; each looks before it acts, so that the same call goes on after a
+crash.
+
+The truth is with the copy of the highest reign, the *head*: the one that is served, or the one that made way for a
+failover that has not ended. Where its side answers the failover is planned, for all volumes together: catch up while
+clients still write; fence all; their last changes; then make the others active. Until the last step nothing is decided,
+and a fault lifts the fences. Where it does not, each volume starts from what its replica holds, and says from when
+that is. At no time do two sides serve a volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from penstock.errors import Conflict, Fault, Unavailable
+from penstock.volume.drivers.zfs import spec
+from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy, observe_copy
+from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
+from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
+from penstock.volume.drivers.zfs.sides import Side
+from penstock.volume.errors import UnableToFailOver
+from penstock.volume.models import VolumeModel
+from penstock.zfs.holds import hold, release
+from penstock.zfs.incremental import SnapshotPoint
+from penstock.zfs.lines import observe_line
+from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
+
+CATCH_UPS = 3
+
+log = structlog.get_logger(__name__)
+
+SendingOf = Callable[[VolumeModel], Sending]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went with one volume. `copy` is the one that is to be served now, None when there is none: `reason`.
+
+    `recovery_point` is the time whose state it starts from, when it was not planned: what was written later is not
+    in it. `reign` is what its row keeps.
+    """
+
+    volume: VolumeModel
+    copy: VolumeCopy | None
+    reign: Reign
+    recovery_point: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A volume's copy on the side that is to serve it, and on the one that does; `old` is None when that is away."""
+
+    new: VolumeCopy
+    old: VolumeCopy | None
+
+    @property
+    def row_epoch(self) -> int:
+        return Reign.of(self.new.volume).epoch
+
+    @property
+    def next_epoch(self) -> int:
+        """Of the reign that begins now: higher than all that are known."""
+        known = [self.row_epoch, self.new.highest_epoch, self.old.highest_epoch if self.old is not None else 0]
+        return max(known) + 1
+
+    @property
+    def is_done(self) -> bool:
+        """Did an earlier call get as far as making the new one active?"""
+        is_older = self.old is None or not self.old.is_active or self.old.epoch < self.new.epoch
+        return self.new.is_active and self.new.epoch >= self.row_epoch and is_older
+
+
+def fail_over(
+    volumes: Sequence[VolumeModel], old: Side | None, new: Side, why: str, sending_of: SendingOf
+) -> list[Outcome]:
+    """Serve the volumes from `new`; `old` is the side that did, None when it is away (`why`).
+
+    Raises UnableToFailOver (nothing was changed: what was fenced serves on), Unavailable (`new` does not answer any
+    more; go on by the same call).
+    """
+    pairs = [_pair(volume, old, new) for volume in volumes]
+    begun = [pair for pair in pairs if pair.is_done]
+    for pair in begun:
+        if pair.old is not None and pair.old.is_active:
+            fence_copy(pair.old, Fence(pair.old.epoch, ""))
+    left = [pair for pair in pairs if not pair.is_done]
+    planned = [_undone(pair) for pair in left if pair.old is not None and pair.old.was_active]
+    rest = [pair for pair in left if pair.old is None or not pair.old.was_active]
+    return [
+        *(_again(pair) for pair in begun),
+        *(_planned(planned, sending_of, is_begun=bool(begun)) if planned else ()),
+        *(_unplanned(pair, why or "the side that served it has nothing of it") for pair in rest),
+    ]
+
+
+def _pair(volume: VolumeModel, old: Side | None, new: Side) -> Pair:
+    there = observe_copy(volume, new, is_served=False)
+    try:
+        return Pair(there, observe_copy(volume, old, is_served=True) if old is not None else None)
+    except Conflict as fault:
+        log.warning("volume.not_where_it_was", volume=volume.id, reason=fault.message)
+        return Pair(there, None)
+
+
+def _undone(pair: Pair) -> Pair:
+    """Where ZFS takes properties one at a time, an activation may have got half way: it was never served, and can still
+    be brought to what the head holds."""
+    seen = pair.new.seen
+    is_half = seen is not None and seen.kind is Kind.REPLICA and seen.fence is None and seen.promoted is not None
+    if not is_half:
+        return pair
+    pair.new.zfs.set(pair.new.dataset, {EPOCH: "0", "readonly": "on"})
+    pair.new.zfs.inherit(pair.new.dataset, PROMOTED)
+    return replace(pair, new=pair.new.again())
+
+
+def _again(pair: Pair) -> Outcome:
+    """What an earlier call began: it answers as that one would have."""
+    settle(pair.new)
+    seen = pair.new.seen
+    is_planned = seen is None or seen.promoted != UNPLANNED
+    return _outcome(pair, pair.new, None if is_planned else seen.synced_at if seen is not None else None)
+
+
+def _outcome(pair: Pair, copy: VolumeCopy, recovery_point: datetime | None = None, reason: str = "") -> Outcome:
+    places = dict(Reign.of(copy.volume).places)
+    for one in (copy, pair.old):
+        if one is None:
+            continue
+        places.pop(one.side.id, None)
+        if one.dataset != spec.new_dataset(one.volume, one.side.settings):
+            places[one.side.id] = str(one.dataset)
+    return Outcome(copy.volume, copy, Reign(copy.epoch, places), recovery_point, reason)
+
+
+# --- planned --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """A volume whose last changes have arrived. `base` is the snapshot both sides end in."""
+
+    pair: Pair
+    new: VolumeCopy
+    base: SnapshotPoint
+
+
+def _planned(pairs: Sequence[Pair], sending_of: SendingOf, *, is_begun: bool) -> list[Outcome]:
+    fenced: list[tuple[Pair, Fence]] = []
+    handed: list[_Handed] = []
+    try:
+        for pair in pairs:
+            _catch_up(pair, sending_of)
+        for pair in pairs:
+            fence = Fence(pair.next_epoch, pair.new.id)
+            fenced.append((pair, fence))
+            _fence(pair, fence)
+        for pair, _ in fenced:
+            handed.append(_last_changes(pair, sending_of))
+    except Fault as fault:
+        if is_begun:  # some volumes are served from there already: forward is the only way
+            raise
+        for pair, fence in fenced:
+            _lift(pair, fence)
+        if fault.retryable:
+            raise
+        raise UnableToFailOver(f"Nothing was failed over: {fault.message}") from fault
+    return [_hand_over(one, sending_of) for one in handed]
+
+
+def _catch_up(pair: Pair, sending_of: SendingOf) -> None:
+    """Bring most of it while clients still write, so that they are refused only for the last short delta."""
+    if pair.old is None or not pair.old.is_active:
+        return  # it made way already
+    sending = sending_of(pair.new.volume)
+    new = pair.new
+    for _ in range(CATCH_UPS):
+        brought = bring(pair.old, new, sending)
+        new = brought.copy
+        if brought.sent_bytes <= 4 * 2**20:
+            return
+
+
+def _fence(pair: Pair, fence: Fence) -> None:
+    """Also one that made way for another failover: that one is over."""
+    if pair.old is not None:
+        fence_copy(pair.old, fence)
+
+
+def _last_changes(pair: Pair, sending_of: SendingOf) -> _Handed:
+    old = pair.old.again() if pair.old is not None else None
+    if old is None:
+        raise Conflict(f"volume {pair.new.volume.id} has nobody to give its last changes")
+    brought = bring(old, pair.new.again(), sending_of(pair.new.volume))
+    return _Handed(replace(pair, old=old), brought.copy, brought.base)
+
+
+def _hand_over(one: _Handed, sending_of: SendingOf) -> Outcome:
+    old, epoch = one.pair.old, one.pair.next_epoch
+    if old is None or old.again().fence != old.fence:
+        raise Conflict(f"another failover of volume {one.new.volume.id} has begun; this one ends here")
+    new = activate(one.new, max(epoch, old.fence.epoch if old.fence is not None else 0), PLANNED)
+    try:
+        _reverse(old, new, one.base, sending_of(new.volume))
+    except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
+        log.warning("volume.reversed_later", volume=new.volume.id, side=old.side.id, reason=fault.message)
+    return _outcome(one.pair, new)
+
+
+def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sending) -> None:
+    """The old one follows the new one: both end in the snapshot of the last changes, which is its base now."""
+    for copy in (new, old):
+        line = observe_line(copy.zfs, copy.dataset, ())
+        taken = line.by_guid(base.guid)
+        if taken is None:
+            raise Conflict(f"{copy.dataset} has lost {base.name}")
+        hold(copy.zfs, [line.name(taken)], hold_tag(old.id))
+        release(copy.zfs, [line.name(taken)], hold_tag(new.id))
+        copy.zfs.set(line.name(taken), {base_for(old.id): "yes"})
+    marks = {EPOCH: str(new.epoch), SYNCED_GUID: str(base.guid), SYNCED_AT: sending.clock.utc().isoformat()}
+    old.zfs.set(old.dataset, marks)
+    old.zfs.inherit(old.dataset, FENCED)
+
+
+def _lift(pair: Pair, fence: Fence) -> None:
+    """Make the old one the volume again, under a reign of its own: who still believes in the failover finds it over.
+
+    Only before the new one was made active, by us or by a process that took over from us. Its targets are made again by
+    whoever exports.
+    """
+    old = pair.old
+    if old is None:
+        return
+    try:
+        if pair.new.again().is_active:
+            log.warning("volume.fence_stays", volume=old.volume.id, fence=str(fence))
+            return
+        now = old.again()
+        if now.fence == fence:
+            activate(now, fence.epoch + 1, PLANNED)
+            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=fence.epoch + 1)
+    except Unavailable as fault:  # a host that is away is asked by the next call
+        log.warning("volume.fence_not_lifted", volume=old.volume.id, side=old.side.id, reason=fault.message)
+
+
+# --- unplanned ------------------------------------------------------------------------------------------------------
+
+
+def _unplanned(pair: Pair, why: str) -> Outcome:
+    new, seen = pair.new, pair.new.seen
+    if new.fence is not None and new.epoch >= pair.row_epoch and new.epoch > 0:
+        # it made way for a reign that never began: nobody has later data
+        return _outcome(pair, activate(new, pair.next_epoch, PLANNED))
+    if seen is None or seen.kind is not Kind.REPLICA or seen.fence is not None or seen.synced_at is None:
+        is_absent = seen is None
+        reason = "its first copy has not ended" if is_absent else f"it is not in line with reign {pair.row_epoch}"
+        return Outcome(new.volume, None, Reign.of(new.volume), reason=f"{new.side.id} cannot serve it: {reason}")
+    _drop_old(pair)
+    log.warning("volume.failed_over_unplanned", volume=new.volume.id, to=new.side.id, reason=why)
+    return _outcome(pair, activate(new, pair.next_epoch, UNPLANNED), seen.synced_at, why)
+
+
+def _drop_old(pair: Pair) -> None:
+    """A side that answers, and has no copy to be believed, serves nothing of the volume."""
+    if pair.old is not None:
+        stop_serving(pair.old.side, [pair.old.volume])
+
+
+def unserved(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+    """The reasons of those that no side can serve, by volume id."""
+    return {one.volume.id: one.reason for one in outcomes if one.copy is None}

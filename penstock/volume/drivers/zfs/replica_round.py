@@ -1,0 +1,188 @@
+"""One look at all copies of all volumes on all sides: few commands for each side however many there are; and syncs
+begun of those whose time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from penstock.clock import Clock
+from penstock.errors import Fault, Unavailable
+from penstock.volume.drivers.zfs import spec
+from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, observe_copy, seen_of
+from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
+from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
+from penstock.volume.drivers.zfs.replica_syncs import Syncs
+from penstock.volume.drivers.zfs.sides import Side, Sides
+from penstock.volume.models import VolumeModel
+from penstock.volume.replication import ReplicaReport
+from penstock.zfs.changes import Change, look_for_changes
+from penstock.zfs.lines import release_all
+from penstock.zfs.names import Dataset
+from penstock.zfs.properties import Properties, local_value
+from penstock.zfs.reigns import OF, SYNCED_AT
+
+log = structlog.get_logger(__name__)
+
+
+class SendingOf(Protocol):
+    def __call__(self, volume: VolumeModel, should_stop: Callable[[], bool] = ...) -> Sending: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that is below a side's roots. `changes` are empty where nobody asked what was written."""
+
+    side: Side
+    properties: Mapping[str, Properties]
+    changes: Mapping[Dataset, Change]
+
+    def copy_of(self, volume: VolumeModel, *, is_served: bool) -> VolumeCopy:
+        """The volume's copy there. Raises Conflict when something else is in its place."""
+        dataset = self.side.place(volume, Reign.of(volume).places, is_served=is_served)
+        found = self.properties.get(str(dataset))
+        seen = None if found is None else seen_of(volume, self.side.id, dataset, found)
+        return VolumeCopy(volume, self.side, dataset, seen)
+
+    def of_kind(self, kind: Kind) -> Iterable[tuple[Dataset, Properties]]:
+        return [(Dataset(name), found) for name, found in self.properties.items() if kind_of(found) is kind]
+
+    @property
+    def root_guids(self) -> frozenset[str]:
+        """What tells its roots from others of the same names."""
+        return frozenset(self.properties[str(root)]["guid"].value for root in self.side.settings.roots.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """`active` is the side whose volumes are served."""
+
+    sides: Sides
+    active: Side
+    clock: Clock
+    syncs: Syncs
+    sending_of: SendingOf
+
+    def run(self, volumes: Sequence[VolumeModel], known: set[str]) -> list[ReplicaReport]:
+        """See `HasReplicas.replicate`; `known` are the ids of all volumes that rows know of."""
+        looked_at = self.clock.utc()
+        try:
+            source: Sight | str = _look_with_changes(self.active)
+        except Unavailable as fault:
+            source = f"{self.active.id} does not answer: {fault.message}"
+        reports: list[ReplicaReport] = []
+        for side in self.sides.ids:
+            if side == self.active.id:
+                continue
+            try:
+                target = _look(self.sides.reach(side))
+            except Fault as fault:
+                why = f"{side} cannot be looked at: {fault.message}"
+                reports += [ReplicaReport(volume.id, side, fault=why) for volume in volumes]
+                continue
+            aside: dict[str, list[str]] = {}
+            for dataset, found in target.of_kind(Kind.DIVERGED):
+                aside.setdefault(local_value(found, OF) or "", []).append(str(dataset))
+            unwritten: list[VolumeCopy] = []
+            for volume in volumes:
+                diverged = tuple(aside.get(volume.name_id, ()))
+                reports.append(self._one(volume, source, target, unwritten, diverged))
+            if unwritten:  # a look at what was not written since is as good as a copy
+                places = [copy.dataset for copy in unwritten]
+                target.side.storage.zfs.set_each(places, {SYNCED_AT: looked_at.isoformat()})
+            if isinstance(source, Sight):
+                _destroy_orphans(source, target, known)
+        return reports
+
+    def _one(
+        self,
+        volume: VolumeModel,
+        source: Sight | str,
+        target: Sight,
+        unwritten: list[VolumeCopy],
+        diverged: tuple[str, ...],
+    ) -> ReplicaReport:
+        side = target.side.id
+        try:
+            copy = target.copy_of(volume, is_served=False)
+            of = source if isinstance(source, str) else source.copy_of(volume, is_served=True)
+        except Fault as fault:
+            return ReplicaReport(volume.id, side, fault=fault.message, diverged=diverged)
+        synced_at = copy.seen.synced_at if copy.seen is not None and not copy.was_active else None
+        if isinstance(of, str) or isinstance(source, str):
+            return ReplicaReport(volume.id, side, synced_at, of if isinstance(of, str) else None, diverged)
+        if not of.is_active:
+            why = f"{of.dataset} on {of.side.id} is not served, so nothing is copied from it"
+            return ReplicaReport(volume.id, side, synced_at, why, diverged)
+        if _is_unwritten(of, copy, source.changes.get(of.dataset)):
+            unwritten.append(copy)
+            synced_at = self.clock.utc()
+        elif self._is_due(volume, of, copy):
+            self.syncs.start(volume.id, side, self._sync(volume, target.side))
+        return ReplicaReport(volume.id, side, synced_at, self.syncs.fault_of(volume.id, side), diverged)
+
+    def _is_due(self, volume: VolumeModel, source: VolumeCopy, copy: VolumeCopy) -> bool:
+        """A sync begins when half of the objective has passed, so that it has time to end within the other half."""
+        seen = copy.seen
+        if seen is None or copy.was_active or seen.synced_at is None or copy.epoch != source.epoch:
+            return True
+        objective_s = spec.rpo_s(volume, self.active.settings)
+        return self.clock.utc() - seen.synced_at >= timedelta(seconds=objective_s / 2)
+
+    def _sync(self, volume: VolumeModel, side: Side) -> Callable[[Callable[[], bool]], None]:
+        def sync(should_stop: Callable[[], bool]) -> None:
+            source = observe_copy(volume, self.active, is_served=True)
+            target = observe_copy(volume, side, is_served=False)
+            if source.is_active:
+                bring(source, target, self.sending_of(volume, should_stop))
+
+        return sync
+
+
+def _is_unwritten(source: VolumeCopy, copy: VolumeCopy, change: Change | None) -> bool:
+    """Does the copy hold exactly what the volume holds?"""
+    seen = copy.seen
+    if seen is None or change is None or copy.was_active or seen.synced_at is None or seen.synced_guid is None:
+        return False
+    return copy.epoch == source.epoch and change.is_unwritten_since(seen.synced_guid)
+
+
+def _look(side: Side) -> Sight:
+    found: dict[str, Properties] = {}
+    for root in dict.fromkeys(side.settings.roots.values()):
+        found |= side.storage.zfs.tree(root, LOOKED_AT, kinds=("filesystem", "volume"))
+    return Sight(side, found, {})
+
+
+def _look_with_changes(side: Side) -> Sight:
+    found: dict[str, Properties] = {}
+    changes: dict[Dataset, Change] = {}
+    for root in dict.fromkeys(side.settings.roots.values()):
+        for dataset, (change, properties) in look_for_changes(side.storage.zfs, root, LOOKED_AT).items():
+            found[str(dataset)] = properties
+            changes[dataset] = change
+    return Sight(side, found, changes)
+
+
+def _destroy_orphans(source: Sight, target: Sight, known: set[str]) -> None:
+    """Copies of volumes that were deleted while their side was away.
+
+    Only what no row knows, what is not on the active side as anything, and what was copied from this very side: a
+    database put back from a backup, or a pool made anew under an old name, must not cost anybody the last copy.
+    """
+    there = {id_of(found) for found in source.properties.values()}
+    for dataset, found in target.of_kind(Kind.REPLICA):
+        name_id = id_of(found)
+        if name_id in known or name_id in there or local_value(found, SOURCE) not in source.root_guids:
+            continue
+        log.info("volume.replica_of_nobody", dataset=str(dataset), side=target.side.id, volume=name_id)
+        try:
+            release_all(target.side.storage.zfs, dataset)
+            target.side.storage.zfs.destroy(dataset, recursive=True)
+        except Fault as fault:
+            log.warning("volume.replica_stays", dataset=str(dataset), reason=fault.message)

@@ -1,0 +1,284 @@
+"""Replication of volumes to the backend's other sides, and serving them from there: what the manager asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import structlog
+
+from penstock.clock import Clock
+from penstock.errors import Fault, NotFound, Unavailable
+from penstock.host.routes import SshRoutes
+from penstock.host.streaming import Routes
+from penstock.volume.drivers.zfs import failing_over, lineage, setting_aside, spec
+from penstock.volume.drivers.zfs.connecting import ConnectionMethods
+from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
+from penstock.volume.drivers.zfs.finding import Finder
+from penstock.volume.drivers.zfs.identity import REPLICA_MARKS, Kind
+from penstock.volume.drivers.zfs.replica_round import Round
+from penstock.volume.drivers.zfs.replica_syncing import Sending
+from penstock.volume.drivers.zfs.replica_syncs import Syncs
+from penstock.volume.drivers.zfs.replication_devices import HOME
+from penstock.volume.drivers.zfs.sides import Side, Sides
+from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
+from penstock.volume.interface.replication import Failover
+from penstock.volume.interface.values import Context
+from penstock.volume.models import GroupModel, VolumeModel
+from penstock.volume.replication import REASON, RECOVERY_POINT, ReplicaReport
+from penstock.zfs.lines import SYNC, drop, observe_line, release_all
+from penstock.zfs.marks import KIND
+from penstock.zfs.names import SnapshotName
+from penstock.zfs.properties import local_value
+from penstock.zfs.reigns import REVERTED_TO
+
+ENABLED, ENABLING, ERROR, FAILED_OVER = "enabled", "enabling", "error", "failed-over"
+LOOKS, PAUSE_S = 3, 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class ReplicationMethods(ConnectionMethods):
+    """`sides` are all places, `active` the one whose volumes are served."""
+
+    sides: Sides
+    active: Side
+    syncs: Syncs
+    clock: Clock
+    _routes: Routes | None = None
+
+    def use(self, side: Side) -> None:
+        """Serve the volumes from there."""
+        self.active = side
+        self.settings, self.storage = side.settings, side.storage
+        self.finder = Finder(side.storage.zfs, side.settings)
+
+    @property
+    def replication_stats(self) -> dict[str, Any]:
+        """What the scheduler and clients are told."""
+        targets = list(self.sides.targets)
+        return {
+            "replication_enabled": bool(targets),
+            "replication_type": ["async"] if targets else [],
+            "replication_count": len(targets),
+            "replication_targets": targets,
+        }
+
+    def is_replicated(self, volume: VolumeModel) -> bool:
+        """Does it have copies elsewhere, or will it?"""
+        return bool(self.sides.targets) and spec.is_replicated(volume)
+
+    def replication_of_new(self, volume: VolumeModel) -> dict[str, Any]:
+        """What a new volume's row says: its first copy follows. Raises UnableToFailOver while another side serves, and
+        it would be lost when that ends."""
+        if self.is_replicated(volume):
+            return {"replication_status": ENABLING}
+        if self.active.id != HOME:
+            raise UnableToFailOver(
+                f"The backend is failed over to {self.active.id}; until it is back only replicated volumes can be made."
+            )
+        return {}
+
+    # --- copies up to date --------------------------------------------------------------------------------------------
+
+    def objective_s(self, volume: VolumeModel) -> int:
+        """See `HasReplicas`."""
+        return spec.rpo_s(volume, self.settings)
+
+    def replicate(self, context: Context, volumes: Sequence[VolumeModel]) -> list[ReplicaReport]:
+        """See `HasReplicas`. What belonged to volumes that are gone is destroyed on the other sides, too."""
+        if not self.sides.targets:
+            return []
+        replicated = [volume for volume in volumes if self.is_replicated(volume)]
+        known = {volume.name_id for volume in volumes}
+        one_round = Round(self.sides, self.active, self.clock, self.syncs, self._sending)
+        return one_round.run(replicated, known)
+
+    def stop_replicating(self) -> None:
+        """See `HasReplicas`."""
+        if hasattr(self, "syncs"):
+            self.syncs.stop()
+
+    def _sending(self, volume: VolumeModel, should_stop: Callable[[], bool] = lambda: False) -> Sending:
+        ids = [copy_id(volume, side) for side in self.sides.ids]
+        root = spec.root_of(volume.host, self.active.settings)
+        guid = self.active.storage.zfs.get(root, ["guid"])["guid"].value
+        return Sending(self._routes or SshRoutes(direct=True), self.clock, ids, guid, should_stop)
+
+    # --- the end of it ------------------------------------------------------------------------------------------------
+
+    def end_replication(self, volume: VolumeModel) -> None:
+        """The volume is replicated no more: its copies go, and what was kept for them. Safe to repeat.
+
+        Copies on a side that does not answer go when it does (`replicate`).
+        """
+        self.remove_copies(volume)
+        found = self.finder.volume(volume, REPLICA_MARKS)
+        if found is None:
+            return
+        dataset, properties = found
+        zfs = self.storage.zfs
+        release_all(zfs, dataset)
+        line = observe_line(zfs, dataset, ())
+        zfs.destroy_snapshots(dataset, [taken.point.name for taken in line.syncs], deferred=True)
+        for name in REPLICA_MARKS:
+            if local_value(properties, name) is not None:
+                zfs.inherit(dataset, name)
+
+    def remove_copies(self, volume: VolumeModel) -> None:
+        """Destroy the volume's copies on the other sides; one that has data of its own is set aside."""
+        for side in self.sides.ids:
+            if side == self.active.id:
+                continue
+            try:
+                copy = observe_copy(volume, self.sides.reach(side), is_served=False)
+                remove_copy(copy)
+            except Unavailable as fault:
+                log.warning("volume.replica_left", volume=volume.id, side=side, reason=fault.message)
+
+    def clear_for_revert(self, volume: VolumeModel, to: SnapshotName, newer: Collection[str]) -> None:
+        """Let go of the syncs between the volume and the snapshot it goes back to; its copies will go back, too."""
+        zfs = self.storage.zfs
+        line = observe_line(zfs, to.dataset, ())
+        guid = next((taken.point.guid for taken in line.taken if line.name(taken) == to), None)
+        if guid is None:
+            return
+        log.info("volume.reverted", volume=volume.id, to=str(to))
+        zfs.set(to.dataset, {REVERTED_TO: str(guid)})
+        for taken in line.taken:
+            if taken.kind == SYNC and str(line.name(taken)) in newer:
+                drop(zfs, line, taken)
+
+    # --- failing over -------------------------------------------------------------------------------------------------
+
+    def failover_host(
+        self,
+        context: Context,
+        volumes: Sequence[VolumeModel],
+        secondary_id: str | None = None,
+        groups: Sequence[GroupModel] | None = None,
+    ) -> Failover:
+        """See `ReplicationInterface`. Safe to repeat: it goes on where an earlier call ended.
+
+        None is the first target that answers. Planned where the side that serves answers: nothing is lost then.
+        """
+        new = self._chosen(secondary_id)
+        with self.syncs.paused():
+            old, why = (None, "") if new.id == self._active_id else self._old()
+            replicated = [volume for volume in volumes if spec.is_replicated(volume)]
+            try:
+                outcomes = failing_over.fail_over(replicated, old, new, why, self._sending)
+            except Fault:
+                self._serve_again(context, volumes)
+                raise
+            self.use(new)
+            self.active_backend_id = None if new.id == HOME else new.id
+        served = {one.volume.id for one in outcomes if one.copy is not None}
+        updates = [{"volume_id": one.volume.id, "updates": self._update(one)} for one in outcomes]
+        updates += [
+            {"volume_id": volume.id, "updates": {"status": "error", "replication_status": ERROR}}
+            for volume in volumes
+            if volume not in replicated and volume.id not in served
+        ]
+        return new.id, updates, []
+
+    def failover_completed(self, context: Context, active_backend_id: str | None = None) -> None:
+        """Another process failed over; serve from there, too."""
+        side = active_backend_id or HOME
+        if side not in self.sides.ids:
+            raise InvalidReplicationTarget(f"There is no replication target '{side}'.")
+        self.use(self.sides.reach(side))
+        self.active_backend_id = active_backend_id
+
+    @property
+    def _active_id(self) -> str:
+        """Also before the active side could be reached."""
+        return str(self.active_backend_id or HOME)
+
+    def _chosen(self, secondary_id: str | None) -> Side:
+        """Raises InvalidReplicationTarget: nothing was changed."""
+        others = [side for side in self.sides.targets if side != self._active_id]
+        wanted = others if secondary_id is None else [secondary_id]
+        if not wanted or any(side not in self.sides.ids for side in wanted):
+            known = ", ".join(self.sides.ids)
+            raise InvalidReplicationTarget(f"There is no replication target '{secondary_id or ''}'; there are {known}.")
+        faults: list[str] = []
+        for look in range(LOOKS):
+            if look:
+                self.clock.sleep(PAUSE_S)
+            for side in wanted:
+                try:
+                    reached = self.sides.reach(side)
+                    reached.storage.zfs.get_many(list(reached.settings.roots.values()), (KIND,))
+                except Unavailable as fault:
+                    faults.append(f"{side} does not answer: {fault.message}")
+                else:
+                    return reached
+        raise InvalidReplicationTarget(faults[-1])
+
+    def _old(self) -> tuple[Side | None, str]:
+        """The side that serves now, None with the reason when it does not answer: it is asked three times, because a
+        moment's trouble must not make the failover an unplanned one."""
+        reason = ""
+        for look in range(LOOKS):
+            if look:
+                self.clock.sleep(PAUSE_S)
+            try:
+                side = self.sides.reach(self._active_id)
+                roots = list(side.settings.roots.values())
+                found = side.storage.zfs.get_many(roots, (KIND,))
+            except Unavailable as fault:
+                reason = f"{self._active_id} does not answer: {fault.message}"
+                continue
+            missing = [str(root) for root in roots if str(root) not in found]
+            if not missing:
+                return side, ""
+            reason = f"{self._active_id} has no {', '.join(missing)}"
+        return None, reason
+
+    def _serve_again(self, context: Context, volumes: Sequence[VolumeModel]) -> None:
+        """Who was connected is let in again where nothing was failed over."""
+        for volume in volumes:
+            if any(one.connector for one in volume.volume_attachment):
+                try:
+                    self.ensure_export(context, volume)
+                except Fault as fault:
+                    log.warning("volume.not_exported", volume=volume.id, fault=str(fault))
+
+    def _update(self, outcome: failing_over.Outcome) -> dict[str, Any]:
+        if outcome.copy is None:
+            log.error("volume.not_failed_over", volume=outcome.volume.id, reason=outcome.reason)
+            return {"status": "error", "replication_status": ERROR, REASON: outcome.reason}
+        update: dict[str, Any] = {
+            "provider_id": str(outcome.copy.dataset),
+            "provider_location": self._location(outcome.volume),
+            "replication_status": ENABLED if outcome.copy.side.id == HOME else FAILED_OVER,
+            "replication_extended_status": None,
+            "replication_driver_data": str(outcome.reign),
+        }
+        if outcome.recovery_point is not None:
+            since = f"{outcome.recovery_point:%Y-%m-%dT%H:%M:%S}Z"
+            update["replication_extended_status"] = f"unplanned: what was written after {since} is not in it"
+            update |= {RECOVERY_POINT: outcome.recovery_point, REASON: outcome.reason}
+        return update
+
+
+def remove_copy(copy: VolumeCopy) -> None:
+    """Destroy it; what was the volume once, and was not brought into line since, is set aside. Safe to repeat."""
+    if copy.seen is None or copy.seen.kind is not Kind.REPLICA:
+        if copy.is_active:
+            setting_aside.leave(copy)
+        return
+    if copy.fence is not None:
+        setting_aside.leave(copy)
+        return
+    release_all(copy.zfs, copy.dataset)
+    try:
+        lineage.destroy_volume(copy.zfs, copy.dataset)
+    except NotFound:
+        log.info("volume.replica_gone_already", dataset=str(copy.dataset))
+
+
+def disabled_update() -> dict[str, Any]:
+    """A model update for a volume that is replicated no more."""
+    return {"replication_status": "disabled", "replication_extended_status": None, "replication_driver_data": None}

@@ -1,0 +1,53 @@
+"""What a driver that replicates volumes by itself can tell and do beyond the published interface.
+
+Optional: the volume manager asks ``isinstance(driver, HasReplicas)``. The updates of such a driver's `failover_host`
+may have, beside what is stored, ``recovery_point`` (naive UTC): what was written to the volume later is not in what is
+served now; and ``reason``: why a volume could not be failed over, or why it was not planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from penstock.volume.interface.values import Context
+from penstock.volume.models import VolumeModel
+
+RECOVERY_POINT, REASON = "recovery_point", "reason"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    """A volume's copy on the target `backend_id`, as read there.
+
+    `synced_at` (naive UTC) is when what it holds was the volume's state, None before the first copy has ended.
+    `fault` says why it could not be looked at, or brought up to date. `diverged` names what was set aside of it.
+    """
+
+    volume_id: str
+    backend_id: str
+    synced_at: datetime | None = None
+    fault: str | None = None
+    diverged: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class HasReplicas(Protocol):
+    """Keeps copies of volumes on its replication targets up to date."""
+
+    def replicate(self, context: Context, volumes: Sequence[VolumeModel]) -> list[ReplicaReport]:
+        """Look at every copy of the volumes, begin to bring those up to date whose time it is, and say how they are.
+
+        `volumes` are all of the backend that are replicated. Copies may go on when it returns.
+        """
+        ...
+
+    def objective_s(self, volume: VolumeModel) -> int:
+        """By how many seconds the volume's copies may lag."""
+        ...
+
+    def stop_replicating(self) -> None:
+        """End copies that are under way; they go on when `replicate` is called next."""
+        ...

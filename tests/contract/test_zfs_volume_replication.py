@@ -1,0 +1,287 @@
+"""Replicated volumes of the ZFS driver on two simulated machines: copies, failover, the way back, and what breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.errors import Unavailable
+from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
+from penstock.zfs.flavour import ZFS_FUSE
+from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, PLAIN, REPLICATED, RPO_S, Sides
+from tests.simulation.zfs_host import OPENZFS
+
+
+@pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def sides(request: Any, tmp_path: Path) -> Sides:
+    return Sides(request.param, tmp_path)
+
+
+def test_a_copy_follows_the_volume(sides: Sides) -> None:
+    volume = sides.made()
+    assert volume.replication_status == "enabling"
+    sides.replicate()
+    assert sides.kind(volume, FAR) is Kind.REPLICA
+    for _ in range(3):
+        sides.write(volume, HOME)
+        sides.replicate()
+        assert sides.content(volume, FAR) == sides.content(volume, HOME)
+    assert len(sides.hosts[HOME].filesystem(sides.place(volume, HOME)).snapshots) == 1
+    assert len(sides.hosts[FAR].filesystem(sides.place(volume, FAR)).snapshots) == 1
+    (report,) = sides.replicate()
+    assert report.fault is None
+    assert report.synced_at == sides.clock.utc()
+    assert not sides.hosts[FAR].filesystem(sides.place(volume, FAR)).is_mounted
+
+
+def test_a_copy_is_made_within_its_objective_and_not_all_the_time(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    begun = sides.network.streams
+    sides.write(volume, HOME)
+    (report,) = sides.replicate(after_s=RPO_S / 10)
+    assert sides.network.streams == begun
+    sides.replicate(after_s=RPO_S / 2)
+    assert sides.network.streams == begun + 1
+    assert report.synced_at is not None
+    assert sides.content(volume, FAR) == sides.content(volume, HOME)
+
+
+def test_plain_volumes_have_no_copy(sides: Sides) -> None:
+    volume = sides.made(PLAIN)
+    assert sides.replicate() == []
+    assert sides.kind(volume, FAR) is None
+
+
+def test_a_planned_failover_loses_nothing_and_the_way_back_neither(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    volume = sides.attached(volume)
+    sides.write(volume, HOME)
+    written = sides.content(volume, HOME)
+    assert sides.is_served(volume, HOME)
+    assert sides.fail_over(FAR) == FAR
+    told = sides.told[volume.id]
+    assert told["replication_status"] == "failed-over"
+    assert told["provider_id"] == sides.place(volume, FAR)
+    assert "10.1.0.12" in told["provider_location"]
+    assert "recovery_point" not in told
+    assert (sides.kind(volume, HOME), sides.kind(volume, FAR)) == (Kind.REPLICA, Kind.VOLUME)
+    assert sides.content(volume, FAR) == written
+    assert not sides.is_served(volume, HOME)
+    sides.driver.initialize_connection(sides.volumes[volume.id], CLIENT)
+    assert sides.is_served(volume, FAR)
+    sides.restart(FAR)
+    sides.write(volume, FAR)
+    sides.replicate()
+    assert sides.content(volume, HOME) == sides.content(volume, FAR)
+    sides.write(volume, FAR)
+    written = sides.content(volume, FAR)
+    streams = sides.network.streams
+    assert sides.fail_over(HOME) == HOME
+    assert sides.content(volume, HOME) == written
+    assert sides.told[volume.id]["replication_status"] == "enabled"
+    assert sides.network.streams - streams <= 2, "increments, no full copy"
+    assert not sides.is_served(volume, FAR)
+    assert sides.aside(HOME) == sides.aside(FAR) == []
+
+
+def test_an_unplanned_failover_tells_what_is_lost_and_the_old_side_is_brought_back(sides: Sides) -> None:
+    volume = sides.attached(sides.made())
+    sides.replicate()
+    copied_at, copied = sides.clock.utc(), sides.content(volume, HOME)
+    sides.clock.advance(10)
+    sides.write(volume, HOME)
+    lost = sides.content(volume, HOME)
+    sides.cut_power(HOME)
+    sides.fail_over(None)
+    told = sides.told[volume.id]
+    assert told["recovery_point"] == copied_at
+    assert f"{copied_at:%Y-%m-%dT%H:%M:%S}Z" in told["replication_extended_status"]
+    assert "does not answer" in told["reason"]
+    assert sides.content(volume, FAR) == copied
+    sides.write(volume, FAR)
+    sides.boot(HOME)
+    assert not sides.is_served(volume, HOME), "a machine that comes back serves nothing by itself"
+    (report,) = sides.replicate()
+    assert not report.fault
+    (report,) = sides.replicate()
+    assert report.diverged == tuple(sides.aside(HOME))
+    assert len(sides.aside(HOME)) == 1
+    assert sides.hosts[HOME].content(sides.aside(HOME)[0]) == lost, "what only it had is kept"
+    assert sides.kind(volume, HOME) is Kind.REPLICA
+    assert sides.content(volume, HOME) == sides.content(volume, FAR)
+    sides.write(volume, FAR)
+    written = sides.content(volume, FAR)
+    sides.fail_over(HOME)
+    assert sides.content(volume, HOME) == written
+    sides.attached(volume)
+    assert sides.is_served(volume, HOME)
+
+
+def test_a_side_that_was_cut_off_and_went_on_serving_is_fenced_when_it_is_seen(sides: Sides) -> None:
+    volume = sides.attached(sides.made())
+    sides.replicate()
+    sides.cut_off(HOME)
+    sides.fail_over(FAR)
+    sides.write(volume, HOME)  # its clients do not know
+    sides.hosts[HOME].is_cut_off = False
+    sides.replicate()
+    assert sides.kind(volume, HOME) is Kind.REPLICA
+    assert not sides.is_served(volume, HOME)
+    assert len(sides.aside(HOME)) == 1
+
+
+def test_back_when_the_target_is_gone_and_the_old_side_is_of_an_old_reign(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    sides.cut_off(HOME)
+    sides.fail_over(FAR)
+    sides.hosts[HOME].is_cut_off = False
+    sides.cut_off(FAR)
+    sides.fail_over(HOME)
+    assert sides.told[volume.id]["status"] == "error"
+    assert "not in line" in sides.told[volume.id]["reason"]
+
+
+def test_a_target_that_is_none_or_away_changes_nothing(sides: Sides) -> None:
+    volume = sides.attached(sides.made())
+    sides.replicate()
+    with pytest.raises(InvalidReplicationTarget, match="nowhere"):
+        sides.fail_over("nowhere")
+    sides.cut_off(FAR)
+    with pytest.raises(InvalidReplicationTarget, match="does not answer"):
+        sides.fail_over(FAR)
+    assert sides.is_served(volume, HOME)
+
+
+def test_a_failover_that_cannot_be_done_leaves_everything_served(sides: Sides) -> None:
+    volume = sides.attached(sides.made())
+    sides.replicate()
+    sides.write(volume, HOME)
+    sides.network.breaking = lambda: 0.5
+    with pytest.raises((Unavailable, UnableToFailOver)):
+        sides.fail_over(FAR)
+    sides.network.breaking = lambda: None
+    assert sides.kind(volume, HOME) is Kind.VOLUME
+    assert sides.is_served(volume, HOME)
+    sides.write(volume, HOME)
+    written = sides.content(volume, HOME)
+    sides.fail_over(FAR)
+    assert sides.content(volume, FAR) == written
+
+
+def test_a_daemon_that_starts_while_the_primary_is_dead_can_fail_over(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    sides.cut_power(HOME)
+    with pytest.raises(Unavailable):
+        sides.restart(None)
+    assert sides.fail_over(FAR) == FAR
+    assert sides.kind(volume, FAR) is Kind.VOLUME
+
+
+def test_snapshots_go_along_and_can_be_reverted_to(sides: Sides) -> None:
+    volume = sides.made()
+    sides.write(volume, HOME)
+    kept, gone = sides.taken(volume), sides.taken(volume)
+    content = sides.content(volume, HOME)
+    sides.write(volume, HOME)
+    sides.replicate()
+    sides.driver.delete_snapshot(gone)
+    sides.write(volume, HOME)
+    sides.replicate()
+    names = sides.hosts[FAR].filesystem(sides.place(volume, FAR)).snapshots
+    assert kept.name in names
+    assert gone.name not in names
+    sides.driver.revert_to_snapshot(CONTEXT, volume, kept)
+    assert sides.content(volume, HOME) == content
+    sides.replicate()
+    assert sides.content(volume, FAR) == content
+    assert sides.aside(FAR) == []
+    sides.fail_over(FAR)
+    sides.write(volume, FAR)
+    sides.driver.revert_to_snapshot(CONTEXT, sides.volumes[volume.id], kept)
+    assert sides.content(volume, FAR) == content
+    clone = sides.new(snapshot_id=kept.id)
+    sides.driver.create_volume_from_snapshot(clone, kept)
+    assert sides.content(clone, FAR) == content
+
+
+def test_deleting_removes_the_copies_also_those_on_a_side_that_was_away(sides: Sides) -> None:
+    here, away, plain = sides.made(), sides.made(), sides.made(PLAIN)
+    sides.replicate()
+    sides.driver.delete_volume(here)
+    del sides.volumes[here.id]
+    assert (sides.kind(here, HOME), sides.kind(here, FAR)) == (None, None)
+    sides.cut_off(FAR)
+    sides.driver.delete_volume(away)
+    del sides.volumes[away.id]
+    sides.hosts[FAR].is_cut_off = False
+    assert sides.kind(away, FAR) is Kind.REPLICA
+    sides.replicate()
+    assert sides.kind(away, FAR) is None
+    assert sides.kind(plain, HOME) is Kind.VOLUME
+
+
+def test_a_copy_that_no_row_knows_stays_while_its_volume_is_there(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    del sides.volumes[volume.id]  # the database was put back from a backup
+    sides.replicate()
+    assert sides.kind(volume, FAR) is Kind.REPLICA
+
+
+def test_retyping_switches_it_on_and_off(sides: Sides) -> None:
+    volume = sides.made(PLAIN)
+    pool = {"host": volume.host}
+    done, update = sides.driver.retype(CONTEXT, volume, REPLICATED, {}, pool)
+    assert (done, update) == (True, {"replication_status": "enabling"})
+    volume = sides.later(volume, volume_type=REPLICATED)
+    sides.replicate()
+    assert sides.kind(volume, FAR) is Kind.REPLICA
+    done, update = sides.driver.retype(CONTEXT, volume, PLAIN, {}, pool)
+    assert done
+    assert update is not None
+    assert update["replication_status"] == "disabled"
+    assert sides.kind(volume, FAR) is None
+    home = sides.hosts[HOME].filesystem(sides.place(volume, HOME))
+    assert not home.snapshots
+    assert not {name for name in home.local if "epoch" in name or "synced" in name}
+
+
+def test_an_extended_volume_is_as_large_on_the_other_side(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    sides.driver.extend_volume(volume, 5)
+    volume = sides.later(volume, size=5)
+    sides.fail_over(FAR)
+    sides.attached(volume)
+    iqn = f"iqn.2010-10.org.openstack:{volume.name}"
+    assert sides.tgts[FAR].login(iqn, CLIENT["initiator"], CLIENT["ip"]) == {1: 5 * 2**30}
+
+
+def test_while_it_is_failed_over_no_volume_is_made_that_would_be_lost(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    sides.fail_over(FAR)
+    with pytest.raises(UnableToFailOver, match="only replicated"):
+        sides.driver.create_volume(sides.new(PLAIN))
+    clone = sides.new()
+    clone = sides.known(clone, sides.driver.create_cloned_volume(clone, sides.volumes[volume.id]))
+    sides.replicate()
+    sides.fail_over(HOME)
+    assert sides.content(clone, HOME) == sides.content(volume, HOME)
+
+
+def test_the_scheduler_is_told(sides: Sides) -> None:
+    (pool,) = sides.driver.get_volume_stats(refresh=True)["pools"]
+    assert pool["replication_enabled"] is True
+    assert (pool["replication_count"], pool["replication_targets"]) == (1, [FAR])
+    sides.replicate()
+    sides.fail_over(FAR)
+    (pool,) = sides.driver.get_volume_stats(refresh=True)["pools"]
+    assert (pool["pool_name"], pool["backend_state"]) == ("tank", "up")
