@@ -39,6 +39,11 @@ REPLICA_OBJECTIVE_SECONDS = Gauge(
 )
 REPLICA_BEHIND = Gauge("penstock_replica_behind", "1 when a replica breaks its objective.", ["share", "replica"])
 
+VOLUME_REPLICA_LAG_SECONDS = Gauge(
+    "penstock_volume_replica_lag_seconds", "Age of what a volume's copy holds.", ["volume", "target"]
+)
+VOLUME_REPLICAS_BEHIND = Gauge("penstock_volume_replicas_behind", "Copies that break their objective.", ["volume"])
+
 
 def forget(gauge: Gauge, labels: Sequence[str]) -> None:
     """Show no more of what is gone."""

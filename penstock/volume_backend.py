@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from oslo_config import cfg
 
@@ -11,7 +12,8 @@ from penstock.backend_work import Dispatch as AnyDispatch
 from penstock.backend_work import Running, Work
 from penstock.clock import Clock
 from penstock.config.backend import volume_backend
-from penstock.context import admin_context
+from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Operation
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 from penstock.volume.manager import VolumeManager
@@ -60,11 +62,33 @@ OPERATIONS = frozenset(
 )
 
 
+REPLICAS_S = 1.0  # how often it is looked whether it is time
+
+
 class Dispatch(AnyDispatch):
     """Calls the volume manager's method an operation names."""
 
     def __init__(self, manager: VolumeManager) -> None:
         super().__init__(manager, OPERATIONS)
+        self._turns = manager
+
+    def __call__(self, context: RequestContext, operation: Operation) -> Any:
+        with self._turns.turn(operation.call.method):
+            return super().__call__(context, operation)
+
+
+class _Replicating:
+    """Copies of volumes that are under way: begun by periodic work, and ended with it."""
+
+    def __init__(self, manager: VolumeManager) -> None:
+        self._manager = manager
+
+    def start(self) -> None:
+        """They are begun one by one."""
+
+    def stop(self) -> None:
+        """End them."""
+        self._manager.stop_replicating()
 
 
 class VolumeBackend:
@@ -92,13 +116,16 @@ class VolumeBackend:
         return self.manager.backend.stopping
 
     def others(self) -> Sequence[Running]:
-        """Nothing else."""
-        return []
+        """Copies on replication targets."""
+        return [_Replicating(self.manager)]
 
     def upkeep(self) -> Sequence[Work]:
-        """Exports that could not be made at start."""
+        """Exports that could not be made at start, and copies on replication targets."""
         every_s = self._conf.periodic_interval
-        return [Work("exports", every_s, lambda: self.manager.export_again(admin_context()))]
+        return [
+            Work("exports", every_s, lambda: self.manager.export_again(admin_context())),
+            Work("replicas", REPLICAS_S, lambda: self.manager.replicate(admin_context())),
+        ]
 
     def periodic(self) -> Sequence[Work]:
         """Heartbeat and capabilities."""

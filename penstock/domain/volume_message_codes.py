@@ -44,6 +44,8 @@ class VolumeMessageAction(StrEnum):
     DETACH_VOLUME = "905"
     LOOK_AT_VOLUME = "906"
     GROUP_CHANGE = "907"
+    REPLICATE_VOLUME = "908"
+    FAIL_OVER = "909"
 
 
 class VolumeMessageDetail(StrEnum):
@@ -67,6 +69,10 @@ class VolumeMessageDetail(StrEnum):
     VOLUME_IS_BUSY = "901"
     VOLUME_LOST = "902"
     KEPT_AS_IT_WAS = "903"
+    REPLICA_BEHIND = "904"
+    DATA_SET_ASIDE = "905"
+    FAILED_OVER_WITH_LOSS = "906"
+    NOT_FAILED_OVER = "907"
 
 
 _SENTENCES: dict[VolumeMessageDetail, str] = {
@@ -88,6 +94,11 @@ _SENTENCES: dict[VolumeMessageDetail, str] = {
     VolumeMessageDetail.VOLUME_IS_BUSY: "The volume is needed by something else; it was not deleted.",
     VolumeMessageDetail.VOLUME_LOST: "The volume was not found on its storage backend.",
     VolumeMessageDetail.KEPT_AS_IT_WAS: "The backend would not do it; the volume is as it was.",
+    VolumeMessageDetail.REPLICA_BEHIND: "The volume's copy on another storage is older than it may be.",
+    VolumeMessageDetail.DATA_SET_ASIDE: "What was written to the volume after another storage had taken over was set "
+    "aside.",
+    VolumeMessageDetail.FAILED_OVER_WITH_LOSS: "Another storage serves the volume, as it was when it was last copied.",
+    VolumeMessageDetail.NOT_FAILED_OVER: "No storage that is there can serve the volume.",
 }
 
 

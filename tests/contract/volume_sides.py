@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.clock import ManualClock
 from penstock.context import admin_context
 from penstock.ids import new_id
 from penstock.units import GIB
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
-from penstock.volume.drivers.zfs.identity import Kind, kind_of
+from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.models import AttachmentModel, SnapshotModel, VolumeModel, VolumeTypeModel
 from penstock.volume.replication import ReplicaReport
 from penstock.zfs.flavour import Flavour
-from penstock.zfs.marks import ID, KIND
-from penstock.zfs.names import Dataset
+from penstock.zfs.marks import KIND
 from tests.contract.zfs_volumes import VolumeFiles
 from tests.simulation.tgt_host import SimulatedTgt
 from tests.simulation.zfs_host import SimulatedHost
@@ -40,12 +39,18 @@ PLAIN = VolumeTypeModel(id="type-plain", name="plain")
 CLIENT = {"initiator": "iqn.1993-08.org.debian:01:there", "host": "there", "ip": "10.99.0.7"}
 
 
-class Sides:
-    """The machines; `restart` is a new control plane, which knows from its rows where it is failed over to."""
+class Named(Protocol):
+    """A volume's row or model."""
 
-    def __init__(self, flavour: Flavour, folder: Path) -> None:
+    @property
+    def id(self) -> str: ...
+
+
+class Machines:
+    """One for each side, and what their clients do and see."""
+
+    def __init__(self, flavour: Flavour) -> None:
         self.clock = ManualClock()
-        self.folder = folder
         self.network = SimulatedNetwork()
         self.hosts: dict[str, SimulatedHost] = {}
         self.tgts: dict[str, SimulatedTgt] = {}
@@ -58,6 +63,59 @@ class Sides:
             self.tgts[side] = SimulatedTgt(host, lambda _: None)
             self.files[side] = VolumeFiles(host)
             self.tgts[side].size_of = self.files[side].size_of  # type: ignore[method-assign]
+
+    # --- the machines -------------------------------------------------------------------------------------------------
+
+    def cut_off(self, side: str) -> None:
+        """The control plane cannot reach it; what runs there goes on."""
+        self.hosts[side].is_cut_off = True
+
+    def cut_power(self, side: str) -> None:
+        self.cut_off(side)
+        self.tgts[side].stop()
+
+    def boot(self, side: str) -> None:
+        """The machine is back, with what it does by itself when it starts."""
+        self.hosts[side].is_cut_off = False
+        self.hosts[side].reboot()
+        self.files[side].boot()
+        self.tgts[side].boot()
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def place(self, volume: Named, side: str) -> str:
+        return f"{ROOTS[side]}/volume-{volume.id}"
+
+    def kind(self, volume: Named, side: str) -> Kind | None:
+        """What stands in the volume's place there."""
+        found = self.hosts[side].state.filesystems.get(self.place(volume, side))
+        return None if found is None else Kind(found.local[KIND])
+
+    def write(self, volume: Named, side: str, size: int = 1000) -> None:
+        """A client writes, to stay."""
+        self.hosts[side].write(self.place(volume, side), size)
+
+    def content(self, volume: Named, side: str) -> Sequence[int]:
+        return self.hosts[side].content(self.place(volume, side))
+
+    def is_served(self, volume: Named, side: str, auth: str | None = None) -> bool:
+        """Can its client log in there?"""
+        iqn = f"iqn.2010-10.org.openstack:volume-{volume.id}"
+        _, user, secret = (auth or "CHAP - -").split()
+        found = self.tgts[side].login(iqn, CLIENT["initiator"], CLIENT["ip"], (user, secret) if auth else None)
+        return bool(found and found.get(1))
+
+    def aside(self, side: str) -> list[str]:
+        return sorted(name for name in self.hosts[side].state.filesystems if "_diverged_" in name)
+
+
+class Sides(Machines):
+    """The machines and a driver; `restart` is a new control plane, which knows from its rows where it is failed over
+    to."""
+
+    def __init__(self, flavour: Flavour, folder: Path) -> None:
+        super().__init__(flavour)
+        self.folder = folder
         self.volumes: dict[str, VolumeModel] = {}
         self.restart(None)
 
@@ -87,23 +145,6 @@ class Sides:
         self.driver.do_setup(CONTEXT)
         self.driver.check_for_setup_error()
         self.driver.set_initialized()
-
-    # --- the machines -------------------------------------------------------------------------------------------------
-
-    def cut_off(self, side: str) -> None:
-        """The control plane cannot reach it; what runs there goes on."""
-        self.hosts[side].is_cut_off = True
-
-    def cut_power(self, side: str) -> None:
-        self.cut_off(side)
-        self.tgts[side].stop()
-
-    def boot(self, side: str) -> None:
-        """The machine is back, with what it does by itself when it starts."""
-        self.hosts[side].is_cut_off = False
-        self.hosts[side].reboot()
-        self.files[side].boot()
-        self.tgts[side].boot()
 
     # --- volumes ------------------------------------------------------------------------------------------------------
 
@@ -144,31 +185,6 @@ class Sides:
         for item in updates:
             self.known(self.volumes[item["volume_id"]], item["updates"])
         return active
-
-    # --- what there is ------------------------------------------------------------------------------------------------
-
-    def place(self, volume: VolumeModel, side: str) -> str:
-        return f"{ROOTS[side]}/{volume.name}"
-
-    def kind(self, volume: VolumeModel, side: str) -> Kind | None:
-        found = self.driver.sides.reach(side).storage.zfs.get_many([Dataset(self.place(volume, side))], (KIND, ID))
-        return kind_of(found[self.place(volume, side)]) if found else None
-
-    def write(self, volume: VolumeModel, side: str, size: int = 1000) -> None:
-        """A client writes, to stay."""
-        self.hosts[side].write(self.place(volume, side), size)
-
-    def content(self, volume: VolumeModel, side: str) -> Sequence[int]:
-        return self.hosts[side].content(self.place(volume, side))
-
-    def is_served(self, volume: VolumeModel, side: str) -> bool:
-        """Can its client log in there?"""
-        iqn = f"iqn.2010-10.org.openstack:{volume.name}"
-        found = self.tgts[side].login(iqn, CLIENT["initiator"], CLIENT["ip"])
-        return bool(found and found.get(1))
-
-    def aside(self, side: str) -> list[str]:
-        return sorted(name for name in self.hosts[side].state.filesystems if "_diverged_" in name)
 
     def later(self, volume: VolumeModel, **fields: Any) -> VolumeModel:
         self.volumes[volume.id] = dataclasses.replace(self.volumes[volume.id], **fields)

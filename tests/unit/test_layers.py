@@ -89,6 +89,7 @@ EDGES: dict[str, set[str]] = {
     "volume.interface": {"domain", "volume.models"},
     "volume.inventory": {"ids", "volume.models"},
     "volume.listing": BASE | {"volume.driver", "volume.interface", "volume.inventory", "volume.models"},
+    "volume.replication": {"volume.interface", "volume.models"},
     "volume.iscsi": {"volume.errors", "volume.models"},
     "volume.records": {"volume.interface", "volume.models"},
     "volume.data_path": {"dotted_names", "errors", "images"},
@@ -126,6 +127,7 @@ EDGES: dict[str, set[str]] = {
         "volume.loading",
         "volume.models",
         "volume.records",
+        "volume.replication",
         "store",
         "domain",
         "operations",
@@ -169,6 +171,7 @@ EDGES: dict[str, set[str]] = {
         "volume.iscsi",
         "volume.models",
         "volume.records",
+        "volume.replication",
         "zfs",
     },
 }

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
+import structlog
 from oslo_config import cfg
 
 from penstock.clock import Clock, SystemClock
 from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call
-from penstock.errors import Invalid
+from penstock.errors import Fault, Invalid, Unsupported
 from penstock.images.choosing import image_service
 from penstock.operations.driver_calls import driver_call
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database
 from penstock.volume.driver import BaseVD, Execute
+from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.loading import load_driver
 from penstock.volume.manager import (
     backups,
@@ -36,6 +39,7 @@ from penstock.volume.manager import (
     marking,
     migration,
     periodic,
+    replicas,
     replication,
     retyping,
     snapshots,
@@ -46,6 +50,10 @@ from penstock.volume.manager import (
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.moved import place_of
 from penstock.volume.manager.records import StoredRecords
+from penstock.volume.manager.turns import Turns
+from penstock.volume.replication import HasReplicas
+
+log = structlog.get_logger(__name__)
 
 
 class VolumeManager:
@@ -78,6 +86,8 @@ class VolumeManager:
         self.host = host or f"{conf.host}@{name}"
         self._ready = threading.Event()
         self._unexported: list[str] = []
+        self._turns = Turns()
+        self._book = replicas.Book()
         # What the functions of this package take; public for tools that work on its rows themselves.
         self.backend = VolumeBackend(
             host=self.host,
@@ -112,6 +122,7 @@ class VolumeManager:
         """
         context = admin_context()
         periodic.heartbeat(self.backend, is_ready=False)
+        self._fail_over_first(context)
         self.set_up_driver(context, self.driver.check_for_setup_error)
         starting.update_provider_info(self.backend)
         if not self._ready.is_set():
@@ -135,6 +146,29 @@ class VolumeManager:
             check()
             self.driver.set_initialized()
             self.driver.set_throttle()
+
+    def _fail_over_first(self, context: RequestContext) -> None:
+        """A failover that was asked for comes before anything else, also when what served until now is dead, and the
+        driver cannot be set up with it. The API accepts requests meanwhile."""
+        asked = replication.asked_target(self.backend)
+        if asked is None:
+            return
+        self.driver.active_backend_id = replication.active_backend_id(self.backend)
+        try:
+            with driver_call("be set up"):
+                self.driver.do_setup(context)
+        except Fault as fault:
+            if not fault.retryable:
+                raise
+            log.warning("backend.not_set_up", backend=self.host, fault=str(fault))
+        try:
+            replication.failover(self.backend, context, asked[0], is_starting=True)
+        except (InvalidReplicationTarget, Unsupported, UnableToFailOver) as fault:  # it is served as before
+            log.warning("backend.not_failed_over", backend=self.host, fault=str(fault))
+
+    def turn(self, method: str) -> AbstractContextManager[None]:
+        """What an operation of that name runs in: a failover alone, everything else together. Raises Postponed."""
+        return self._turns.alone() if method == "failover_host" else self._turns.together()
 
     def is_service_ready(self) -> bool:
         """Has the driver been set up, so that requests can be taken?"""
@@ -336,7 +370,19 @@ class VolumeManager:
 
     def publish_service_capabilities(self, context: RequestContext) -> None:
         """Gather the pools' capabilities and publish them; every ``periodic_interval`` seconds once ready."""
-        periodic.publish_capabilities(self.backend)
+        with self._turns.together():
+            periodic.publish_capabilities(self.backend)
+
+    def replicate(self, context: RequestContext) -> None:
+        """Look at the copies on replication targets, and bring them up to date; every second it looks whether it is
+        time."""
+        with self._turns.together():
+            replicas.look(self.backend, context, self._book)
+
+    def stop_replicating(self) -> None:
+        """End copies that are under way; they go on when the backend is served again."""
+        if isinstance(self.driver, HasReplicas):
+            self.driver.stop_replicating()
 
     def export_again(self, context: RequestContext) -> None:
         """Have exported, in each volume's turn, what could not be; every ``periodic_interval`` seconds once ready."""

@@ -12,24 +12,34 @@ from typing import Any
 import structlog
 
 from penstock.context import RequestContext
+from penstock.domain.operations import Call
+from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus, driver_values
 from penstock.errors import BackendFault, Fault, Unsupported
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
-from penstock.store import backends, volumes
+from penstock.store import backends, operations, volumes
 from penstock.store.backends import Service
 from penstock.store.database import Transaction
 from penstock.volume.errors import InvalidReplicationTarget
 from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.connections import CONNECTED
 from penstock.volume.manager.models import volume_models
+from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import BINARY
 from penstock.volume.manager.updates import put_notes
+from penstock.volume.replication import REASON, RECOVERY_POINT
 
 log = structlog.get_logger(__name__)
 
 DEFAULT = "default"  # the target that is the way back
 FROZEN, FAILED_OVER = "frozen", "failed-over"
-REPLICATED = (ReplicationStatus.ENABLED, ReplicationStatus.FAILED_OVER, ReplicationStatus.ERROR)
+REPLICATED = (
+    ReplicationStatus.ENABLING,
+    ReplicationStatus.ENABLED,
+    ReplicationStatus.FAILED_OVER,
+    ReplicationStatus.ERROR,
+)
 
 
 def freeze(backend: VolumeBackend, context: RequestContext) -> None:
@@ -57,8 +67,23 @@ def thaw(backend: VolumeBackend, context: RequestContext) -> None:
         backends.update_service(tx, service.id, **values)
 
 
-def failover(backend: VolumeBackend, context: RequestContext, secondary_id: str | None) -> None:
-    """Serve the volumes from the target; without such a target, or a driver that can, everything is as it was."""
+def asked_target(backend: VolumeBackend) -> tuple[str | None] | None:
+    """The target of a failover that was asked for and has not ended; None without one."""
+    with backend.database.read() as tx:
+        if _service_status(tx, backend) != ReplicationStatus.FAILING_OVER:
+            return None
+        pending = operations.pending(tx, resource_key=f"host:{backend.host}")
+        calls = [item.call for item in pending if item.call.method == "failover_host"]
+    return (calls[0].arguments.get("secondary_backend_id"),) if calls else None
+
+
+def failover(
+    backend: VolumeBackend, context: RequestContext, secondary_id: str | None, *, is_starting: bool = False
+) -> None:
+    """Serve the volumes from the target; without such a target, or a driver that can, everything is as it was.
+
+    `is_starting`: whoever asked will be called again, so that what may succeed later is not the end of it.
+    """
     with backend.database.read() as tx:
         service = _service(tx, backend)
         if service.replication_status != ReplicationStatus.FAILING_OVER:
@@ -75,7 +100,7 @@ def failover(backend: VolumeBackend, context: RequestContext, secondary_id: str 
         _end(backend, _stayed(service))
         raise
     except Fault as fault:
-        if is_final(fault):
+        if is_final(fault) and not (is_starting and fault.retryable):
             broken = {
                 "replication_status": ReplicationStatus.FAILOVER_ERROR,
                 "disabled": True,
@@ -83,10 +108,10 @@ def failover(backend: VolumeBackend, context: RequestContext, secondary_id: str 
             }
             _end(backend, broken)
         raise
-    is_back = secondary_id == DEFAULT
+    is_back = DEFAULT in (secondary_id, active_id)
     with backend.database.begin() as tx:
         done_with(tx, "failover_host")
-        _store(tx, backend, replicated, of_volumes)
+        _store(tx, backend, context, replicated, of_volumes)
         for volume in here:
             if volume not in replicated:
                 _set_aside(tx, backend, volume, is_back=is_back)
@@ -97,6 +122,7 @@ def failover(backend: VolumeBackend, context: RequestContext, secondary_id: str 
             "disabled_reason": None if is_back else FAILED_OVER,
         }
         backends.update_service(tx, service.id, **values)
+        _connect_again(tx, backend, context, replicated)
     backend.driver.active_backend_id = None if is_back else str(active_id)
     log.warning("backend.failed_over", backend=backend.host, to=active_id, volumes=len(replicated))
 
@@ -108,10 +134,27 @@ def active_backend_id(backend: VolumeBackend) -> str | None:
         return found[0].active_backend_id if found else None
 
 
-def _store(
-    tx: Transaction, backend: VolumeBackend, replicated: Sequence[Volume], updates: Sequence[Mapping[str, Any]] | None
+def _connect_again(
+    tx: Transaction, backend: VolumeBackend, context: RequestContext, replicated: Sequence[Volume]
 ) -> None:
-    """What the driver says of each volume; a status ``error`` among it is written too."""
+    """Have whoever is connected let in where the volume is served now; the attachment then says where that is."""
+    for volume in replicated:
+        for attachment in volume.attachments:
+            if attachment.connector is not None and attachment.connection_info is not None:
+                method = "attachment_update" if attachment.status in CONNECTED else "initialize_connection"
+                arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
+                backend.queue.enqueue(tx, context, Call(backend.host, f"volume:{volume.id}", method, arguments))
+
+
+def _store(
+    tx: Transaction,
+    backend: VolumeBackend,
+    context: RequestContext,
+    replicated: Sequence[Volume],
+    updates: Sequence[Mapping[str, Any]] | None,
+) -> None:
+    """What the driver says of each volume; a status ``error`` among it is written too, and its end. What was lost is
+    told to the owner."""
     known = {volume.id: volume for volume in replicated}
     now = backend.now()
     for item in updates or ():
@@ -121,9 +164,36 @@ def _store(
             continue
         values: dict[str, Any] = driver_values(update)
         if update.get("status") == VolumeStatus.ERROR:
-            values |= {"status": VolumeStatus.ERROR, "previous_status": volume.status}
+            was = volume.previous_status if volume.status is VolumeStatus.ERROR else volume.status
+            values |= {"status": VolumeStatus.ERROR, "previous_status": was}
+            _tell(tx, backend, context, volume, VolumeMessageDetail.NOT_FAILED_OVER, "")
+        elif _was_unserved(volume):
+            values |= {"status": volume.previous_status, "previous_status": None}
+        if update.get(RECOVERY_POINT) is not None:
+            log.error(
+                "volume.data_lost", volume=volume.id, since=str(update[RECOVERY_POINT]), reason=update.get(REASON)
+            )
+            since = f"What was written after {update[RECOVERY_POINT]:%Y-%m-%d %H:%M:%S} UTC is not in it."
+            _tell(tx, backend, context, volume, VolumeMessageDetail.FAILED_OVER_WITH_LOSS, since)
         volumes.reset(tx, volume.id, now=now, **values)
         put_notes(tx, volume.id, update)
+
+
+def _was_unserved(volume: Volume) -> bool:
+    """Is it in error because an earlier failover found nobody to serve it?"""
+    is_error = volume.status is VolumeStatus.ERROR and volume.replication_status is ReplicationStatus.ERROR
+    return is_error and volume.previous_status is not None
+
+
+def _tell(
+    tx: Transaction,
+    backend: VolumeBackend,
+    context: RequestContext,
+    volume: Volume,
+    detail: VolumeMessageDetail,
+    sentence: str,
+) -> None:
+    tell_owner(tx, backend, context, volume, VolumeMessageAction.FAIL_OVER, Fault(sentence), detail=detail)
 
 
 def _set_aside(tx: Transaction, backend: VolumeBackend, volume: Volume, *, is_back: bool) -> None:
@@ -149,6 +219,11 @@ def _stayed(service: Service) -> dict[str, Any]:
 def _end(backend: VolumeBackend, values: Mapping[str, Any]) -> None:
     with backend.database.begin() as tx:
         backends.update_service(tx, _service(tx, backend).id, **values)
+
+
+def _service_status(tx: Transaction, backend: VolumeBackend) -> str | None:
+    found = backends.list_services(tx, binary=BINARY, host=backend.host)
+    return found[0].replication_status if found else None
 
 
 def _service(tx: Transaction, backend: VolumeBackend) -> Service:

@@ -24,6 +24,7 @@ from penstock.volume.drivers.zfs.identity import (
     marks_of_snapshot,
     marks_of_volume,
 )
+from penstock.volume.drivers.zfs.links import FOLDER
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.inventory import (
     FoundExport,
@@ -43,6 +44,7 @@ from penstock.zfs.properties import Properties, bytes_of, local_value
 
 CREATION, ORIGIN = "creation", "origin"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+UUID_LENGTH = 36
 Tree = dict[str, Properties]
 
 
@@ -60,7 +62,8 @@ class InventoryMethods(ConnectionMethods):
                 if kind_of(found) is Kind.VOLUME and found["type"].value == self.storage.medium.type
             }
         )
-        targets, in_force = self._targets()
+        known = {id_of(found) for tree in trees.values() for found in tree.values() if kind_of(found) is Kind.VOLUME}
+        targets, in_force = self._targets(known - {None})
         volumes = [
             self._found(pool, name, found, sizes.get(name, 0), targets)
             for pool, tree in trees.items()
@@ -68,6 +71,8 @@ class InventoryMethods(ConnectionMethods):
             if "@" not in name and kind_of(found) is Kind.VOLUME and id_of(found) is not None
         ]
         paths = {self.storage.medium.path(Dataset(volume.location)): volume.id for volume in volumes}
+        links = {lun.path for target in targets for lun in target.luns if lun.path.startswith(FOLDER)}
+        paths |= {link: volume.id for link in links for volume in volumes if link.endswith(volume.id)}
         return VolumeInventory(
             pools=tuple(self.settings.roots),
             volumes=tuple(volumes),
@@ -167,14 +172,16 @@ class InventoryMethods(ConnectionMethods):
         found = self.storage.zfs.tree(root, names, kinds=("filesystem", "volume", "snapshot"))
         return {name: each for name, each in found.items() if name != str(root)}
 
-    def _targets(self) -> tuple[list[IscsiTarget], frozenset[str]]:
-        """Those that lead below our roots, and the names of those in force: other backends may use the same host."""
+    def _targets(self, known: set[str | None]) -> tuple[list[IscsiTarget], frozenset[str]]:
+        """Those that lead below our roots, or by a link to one of our volumes (`known`), and the names of those in
+        force: other backends may use the same host."""
         observed = self.storage.exports.observe()
         below = tuple(self.storage.medium.directory(root) for root in self.settings.roots.values())
         ours = [
             target
             for name, target in sorted(observed.configured.items())
-            if name.startswith(self.settings.target_prefix) and any(lun.path.startswith(below) for lun in target.luns)
+            if name.startswith(self.settings.target_prefix)
+            and any(lun.path.startswith(below) or _is_link_to(lun.path, known) for lun in target.luns)
         ]
         return ours, observed.in_force
 
@@ -206,6 +213,11 @@ class InventoryMethods(ConnectionMethods):
             auth=None if target is None else _auth(target),
             is_temporary=marks["temporary"] is not None,
         )
+
+
+def _is_link_to(path: str, known: set[str | None]) -> bool:
+    """A link is called as the volume is, whose name ends in its id."""
+    return path.startswith(FOLDER) and path[-UUID_LENGTH:] in known
 
 
 def _snapshots(pool: str, tree: Tree) -> Iterator[FoundVolumeSnapshot]:
