@@ -73,6 +73,19 @@ def test_what_was_written_after_a_migration_failed_is_there_after_the_next(
     assert world.driver.get_pool(moved) == "pond"
 
 
+def test_a_source_that_somebody_has_open_is_the_volume_no_more(world: World) -> None:
+    to = {"host": POND, "capabilities": {"location_info": world.driver.location_info}}
+    volume = world.made(world.new())
+    source = f"tank/volumes/{volume.name}"
+    world.host.open_file(source)
+    done, update = world.driver.migrate_volume(CONTEXT, volume, to)
+    world.host.close_files(source)
+    assert done
+    moved = dataclasses.replace(volume.updated(update), host=POND)
+    assert world.driver.get_pool(moved) == "pond"
+    assert world.host.state.filesystems[source].local["penstock:kind"] == "volume_tombstone"
+
+
 def test_a_migration_that_fails_for_good_leaves_nothing(world: World) -> None:
     to = {"host": POND, "capabilities": {"location_info": world.driver.location_info}}
     volume = world.made(world.new(size=3))

@@ -76,7 +76,8 @@ def daemon(lab: Lab, place: Place) -> Iterator[LabDaemon]:
     daemon = LabDaemon(
         place.directory / "failover", {"blocks": section}, port=PORTS + 700 + place.number, options=options
     )
-    daemon.up()
+    daemon.start()
+    until(daemon.is_ready, bool)  # a busy machine takes its time
     yield daemon
     daemon.down()
 

@@ -21,6 +21,7 @@ from penstock.volume.drivers.zfs.replicating import ENABLING, ReplicationMethods
 from penstock.volume.drivers.zfs.storage import Storage, open_storage
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import VolumeModel
+from penstock.zfs.faults import Busy
 from penstock.zfs.marks import ID, KIND
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.receiving import TOKEN, guid_of_token, token_of
@@ -113,7 +114,11 @@ class MigrationMethods(ReplicationMethods):
                 self._discard_snapshots(volume, self.storage, source)
             raise
         storage.zfs.set(into, marks)
-        lineage.destroy_volume(self.storage.zfs, source)
+        try:
+            lineage.destroy_volume(self.storage.zfs, source)
+        except Busy as fault:  # two datasets with the volume's marks would be one too many
+            log.warning("volume.source_left", volume=volume.id, dataset=str(source), reason=fault.message)
+            self.storage.zfs.set(source, lineage.TOMB)
 
     def _discard_copy(self, volume: VolumeModel, source: Dataset, storage: Storage, into: Dataset) -> bool:
         """Destroy what migrations of the volume left at `into`; what they did not make stays, and False is the answer.
