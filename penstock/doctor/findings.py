@@ -1,6 +1,6 @@
 """What can be wrong between database, pools and exports, each with a name that ``--repair`` takes.
 
-Of shares and of volumes; `QUOTA_DIFFERS` and `SET_ASIDE` are of shares alone, those after `PLACEMENT` of volumes.
+Of shares and of volumes; `QUOTA_DIFFERS` is of shares alone, those after `PLACEMENT` of volumes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Kind(StrEnum):
     SIZE_DIFFERS = "size-differs"
     LEFTOVER = "leftover"
     CONNECTION = "connection"
+    REPLICATION = "replication"
     NOT_EXAMINED = "not-examined"
 
 
@@ -48,6 +49,7 @@ REPAIRS: dict[Kind, str] = {
     Kind.SIZE_DIFFERS: "grow the volume to the size in the database, or record that it is larger",
     Kind.LEFTOVER: "DESTROY the copy that a migration, or the volume that another operation, left",
     Kind.CONNECTION: "shut out a machine that connected to a volume and never said that it uses it",
+    Kind.REPLICATION: "nothing: what is told was lost in a failover, or is not copied as it should be",
     Kind.NOT_EXAMINED: "nothing: the driver cannot say it",
 }
 DESTRUCTIVE = frozenset({Kind.DATASET_ORPHAN, Kind.SNAPSHOT_ORPHAN, Kind.LEFTOVER})

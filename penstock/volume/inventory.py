@@ -124,6 +124,15 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeSetAside:
+    """What a volume's copy had that the volume has not, when it was brought back into line; `volume_id` as above."""
+
+    location: str
+    pool: str
+    volume_id: VolumeId
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeTombstone:
     """What its user deleted, or was taken for one operation, and something else may still need.
 
@@ -145,6 +154,7 @@ class VolumeInventory:
     snapshots: tuple[FoundVolumeSnapshot, ...] = ()
     exports: tuple[FoundExport, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
+    set_aside: tuple[VolumeSetAside, ...] = ()
     tombstones: tuple[VolumeTombstone, ...] = ()
     not_examined: tuple[NotExamined, ...] = ()
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from penstock.doctor.findings import Kind as Finding
+from penstock.doctor.volumes.examination import examine_volumes
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus
 from penstock.errors import Fault
@@ -22,6 +24,7 @@ from penstock.store.backends import Service
 from penstock.store.keyset import KeysetPage
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
 from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume_site import VolumeSite
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.contract.volume_sides import ADDRESSES, CLIENT, DEVICE, FAR, HOME, ROOTS, RPO_S, Machines
 from tests.simulation.zfs_host import OPENZFS
@@ -52,6 +55,7 @@ class Site(VolumePlane):
 
     def __init__(self, folder: Path, machines: Machines) -> None:
         self.machines = machines
+        self.folder = folder
         super().__init__(folder, clock=machines.clock, config=CONFIG, retry=RetryPolicy(give_up_after_s=600))
         self.add_type("replicated", SPECS)
 
@@ -98,6 +102,11 @@ class Site(VolumePlane):
         assert found is not None
         assert found.connection_info is not None
         return str(found.connection_info["target_portal"])
+
+    def findings(self, *kinds: Finding) -> list[Any]:
+        """What the doctor finds of these kinds, or of all."""
+        found = examine_volumes(VolumeSite(self.manager, self.queue, self.folder, ADMIN)).findings
+        return [one for one in found if not kinds or one.kind in kinds]
 
     def told(self, volume: Volume) -> str:
         found = messages.list_about_volumes(self.plane, OWNER, KeysetPage(), {}, {})
@@ -183,6 +192,9 @@ def test_a_dead_primary(site: Site) -> None:
     assert "What was written after" in site.told(volume)
     assert "unplanned" in str(seen.replication_extended_status)
     assert site.portal(use) == "10.1.0.12:3260"
+    assert any("is not in it" in one.sentence for one in site.findings(Finding.REPLICATION))
+    assert not site.findings(Finding.DATASET_MISSING)
+    assert not [one for one in site.findings() if one.kind.value.startswith("export")]
     site.machines.write(volume, FAR)
     site.machines.boot(HOME)
     for _ in range(3):
@@ -194,6 +206,7 @@ def test_a_dead_primary(site: Site) -> None:
     site.fail_over("default")
     assert site.machines.content(volume, HOME) == written
     assert site.seen(volume).replication_extended_status is None
+    assert [one.subject for one in site.findings(Finding.SET_ASIDE)] == [aside]
 
 
 def test_an_away_target_leaves_it_in_service(site: Site) -> None:

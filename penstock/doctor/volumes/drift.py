@@ -11,7 +11,7 @@ from penstock.doctor.volumes.stuck import stuck_drift
 from penstock.domain.pools import service_host
 from penstock.domain.volume_lifecycle import RESTING
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from penstock.domain.volumes import TEMPORARY, Volume, VolumeStatus
+from penstock.domain.volumes import TEMPORARY, ReplicationStatus, Volume, VolumeStatus
 from penstock.units import bytes_to_gib, bytes_to_gib_ceil, gib_to_bytes
 from penstock.volume.inventory import Aspect, FoundVolume, VolumeInventory
 
@@ -52,7 +52,20 @@ def drift(books: VolumeBooks, inventory: VolumeInventory) -> tuple[Finding, ...]
     findings += export_drift(books, inventory, [volume for volume in held if volume.id in there])
     findings += _tombstones(books, inventory)
     findings += stuck_drift(books)
+    findings += _replication(books, inventory)
     return tuple(sorted(findings))
+
+
+def _replication(books: VolumeBooks, inventory: VolumeInventory) -> Iterator[Finding]:
+    """What was lost, is set aside, or is not copied: told, because nobody but an administrator can do anything."""
+    for volume in books.volumes.values():
+        told, status = volume.replication_extended_status, volume.replication_status
+        if told and status in (ReplicationStatus.FAILED_OVER, ReplicationStatus.ERROR):
+            sentence = f"volume {volume.id} is {status.value}: {told}"
+            yield Finding(Kind.REPLICATION, volume.id, sentence, can_repair=False, is_drift=False)
+    for kept in inventory.set_aside:
+        sentence = f"{kept.location} has what a copy of volume {kept.volume_id} had that the volume has not"
+        yield Finding(Kind.SET_ASIDE, kept.location, sentence, can_repair=False, is_drift=False)
 
 
 def _pool(volume: Volume) -> str:

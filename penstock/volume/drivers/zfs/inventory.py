@@ -33,6 +33,7 @@ from penstock.volume.inventory import (
     Leftover,
     VolumeClient,
     VolumeInventory,
+    VolumeSetAside,
     VolumeTombstone,
     WantedExport,
 )
@@ -41,6 +42,7 @@ from penstock.zfs.faults import Busy, HasClones
 from penstock.zfs.marks import KIND
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, bytes_of, local_value
+from penstock.zfs.reigns import OF
 
 CREATION, ORIGIN = "creation", "origin"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -83,6 +85,12 @@ class InventoryMethods(ConnectionMethods):
                 for pool, tree in trees.items()
                 for name, found in tree.items()
                 if kind_of(found) is Kind.ARRIVING
+            ),
+            set_aside=tuple(
+                VolumeSetAside(name, pool, VolumeId(local_value(found, OF) or ""))
+                for pool, tree in trees.items()
+                for name, found in tree.items()
+                if "@" not in name and kind_of(found) is Kind.DIVERGED
             ),
             tombstones=tuple(found for pool, tree in trees.items() for found in _tombstones(pool, tree)),
         )
@@ -168,7 +176,7 @@ class InventoryMethods(ConnectionMethods):
     # --- how ----------------------------------------------------------------------------------------------------------
 
     def _tree(self, root: Dataset) -> Tree:
-        names = (*EVERY_MARK, *self.storage.medium.asked, ORIGIN, CREATION)
+        names = (*EVERY_MARK, OF, *self.storage.medium.asked, ORIGIN, CREATION)
         found = self.storage.zfs.tree(root, names, kinds=("filesystem", "volume", "snapshot"))
         return {name: each for name, each in found.items() if name != str(root)}
 
