@@ -14,7 +14,7 @@ import structlog
 from oslo_config import cfg
 
 from penstock import metrics
-from penstock.backend_work import Backend, Dispatch, Running, Work
+from penstock.backend_work import Backend, Running, Work
 from penstock.clock import Clock
 from penstock.errors import Conflict, Fault
 from penstock.operations.exclusive import Claim, Standing
@@ -126,7 +126,7 @@ class BackendService:
             self._queue,
             self._clock,
             self.backend,
-            Dispatch(self._of_kind.manager, self._of_kind.operations),
+            self._of_kind.dispatch,
             threads=operations.workers_per_backend,
             retry=RetryPolicy(operations.give_up_after, operations.max_retry_delay),
             service_down_s=self._conf.service_down_time,

@@ -38,12 +38,15 @@ class Work:
 
 
 class Backend(Protocol):
-    """One backend of some kind. `operations` are the manager's methods that may stand in a queue."""
-
-    operations: frozenset[str]
+    """One backend of some kind."""
 
     @property
     def manager(self) -> Manager: ...
+
+    @property
+    def dispatch(self) -> Dispatch:
+        """What calls the manager's methods that may stand in a queue."""
+        ...
 
     @property
     def stopping(self) -> threading.Event:

@@ -66,8 +66,6 @@ class Dispatch(AnyDispatch):
 class ShareBackend:
     """The section `section` of the configuration, of ``enabled_share_backends``, as ``host@section``."""
 
-    operations = OPERATIONS
-
     def __init__(
         self, conf: cfg.ConfigOpts, section: str, database: Database, queue: OperationQueue, clock: Clock
     ) -> None:
@@ -83,6 +81,11 @@ class ShareBackend:
             execute=executor_on(AuditedHost(LocalHost(socket.gethostname()))),
             queue=queue,
         )
+
+    @property
+    def dispatch(self) -> AnyDispatch:
+        """What calls the manager's methods."""
+        return Dispatch(self.manager)
 
     @property
     def stopping(self) -> threading.Event:

@@ -94,8 +94,6 @@ class _Replicating:
 class VolumeBackend:
     """The section `section` of the configuration, of ``enabled_backends``, as ``host@section``."""
 
-    operations = OPERATIONS
-
     def __init__(
         self, conf: cfg.ConfigOpts, section: str, database: Database, queue: OperationQueue, clock: Clock
     ) -> None:
@@ -109,6 +107,11 @@ class VolumeBackend:
             conf=conf,
             queue=queue,
         )
+
+    @property
+    def dispatch(self) -> AnyDispatch:
+        """What calls the manager's methods."""
+        return Dispatch(self.manager)
 
     @property
     def stopping(self) -> threading.Event:

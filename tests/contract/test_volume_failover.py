@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus
-from penstock.errors import BackendFault, Invalid, NotFound
+from penstock.errors import BackendFault, Invalid, NotFound, Postponed
 from penstock.operations.outcome import RetryPolicy
 from penstock.services.volumes import creation, replication, volumes
 from penstock.services.volumes.creation import NewVolume
-from penstock.store import backends
+from penstock.store import backends, operations
 from penstock.store.backends import Service
 from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.errors import InvalidReplicationTarget
+from penstock.volume_backend import VolumeBackend
 from tests.volume_plane import ADMIN, OWNER, VolumePlane
 
 HOST = "host@dummy"
@@ -155,3 +156,12 @@ def test_a_frozen_backend_gets_nothing_new(site: ReplicatedPlane) -> None:
 def test_a_backend_that_is_none_is_not_found(site: ReplicatedPlane) -> None:
     with pytest.raises(NotFound):
         replication.freeze(site.plane, ADMIN, "host@other")
+
+
+def test_what_serves_a_backend_lets_nothing_run_beside_a_failover(site: ReplicatedPlane) -> None:
+    served = VolumeBackend(site.conf, "dummy", site.database, site.queue, site.clock)
+    creation.create(site.plane, OWNER, NewVolume(size_gib=1))
+    with site.database.read() as tx:
+        (waiting,) = operations.pending(tx)
+    with served.manager.turn("failover_host"), pytest.raises(Postponed):
+        served.dispatch(OWNER, waiting)

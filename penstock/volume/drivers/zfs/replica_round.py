@@ -18,6 +18,7 @@ from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, obs
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
+from penstock.volume.drivers.zfs.setting_aside import INFIX
 from penstock.volume.drivers.zfs.sides import Side, Sides
 from penstock.volume.models import VolumeModel
 from penstock.volume.replication import ReplicaReport
@@ -87,6 +88,8 @@ class Round:
                 continue
             aside: dict[str, list[str]] = {}
             for dataset, found in target.of_kind(Kind.DIVERGED):
+                if INFIX not in dataset.name:
+                    continue  # on its way: it gets its name in a moment
                 aside.setdefault(local_value(found, OF) or "", []).append(str(dataset))
             unwritten: list[VolumeCopy] = []
             for volume in volumes:
