@@ -181,7 +181,7 @@ def together(stage: Stage, api: Api, shares: int = 50, clients: int = 10) -> lis
         thread.start()
     for thread in threads:
         thread.join()
-    ours = stage.settled(*made) - started
+    ours = stage.settled(*made, look_again_s=0.005) - started
     floor += stage.script(loop.format(first=half + 1, last=shares))
     for share_id in made:
         api.until_share(share_id)

@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from bench.http import Api
 from bench.rows import Row, median, repeat
@@ -79,11 +80,11 @@ def restart(stage: Stage, api: Api, count: int) -> list[Row]:
     while not stage.daemon.answers():
         time.sleep(0.02)
     answered = time.monotonic() - started
-    while not (lines := _since(stage, at, "backend.ready")):
+    while not (lines := _of_shares(_since(stage, at, "backend.ready"))):
         time.sleep(0.05)
     ensured = time.monotonic() - started
     commands = [e for e in _since(stage, at, "host.command") if "zfs" in e["argv"][0] and "version" not in e["argv"]]
-    before = [e for e in commands if e["timestamp"] <= lines[0]["timestamp"]]
+    before = [e for e in _of_shares(commands) if e["timestamp"] <= lines[0]["timestamp"]]
     return [
         Row(f"restart with {count} shares: first answer", answered, "s", 2),
         Row(f"restart with {count} shares: ZFS commands", float(len(before)), "", 3),
@@ -178,7 +179,12 @@ def _cpu_ms(stage: Stage, act: object, times: int) -> float:
     return median(rounds)
 
 
-def _since(stage: Stage, offset: int, event: str) -> list[dict[str, object]]:
+def _of_shares(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the backend of shares: beside it starts one of volumes, with a dataset of its own to look at."""
+    return [line for line in lines if str(line.get("backend", "")).endswith("@zfs")]
+
+
+def _since(stage: Stage, offset: int, event: str) -> list[dict[str, Any]]:
     with stage.daemon.log.open() as log:
         log.seek(offset)
         return [json.loads(line) for line in log if f'"{event}"' in line]

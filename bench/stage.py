@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import resource
 import shutil
@@ -27,7 +28,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 LOOK_AGAIN_S = 0.0005
 SETTLE_TIMEOUT_S = 120.0
-LAST_LOG = Path(__file__).resolve().parents[1] / ".work" / "bench" / "penstock.log"
+ROOT = Path(__file__).resolve().parents[1]
+LAST_LOG = ROOT / ".work" / "bench" / "penstock.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +83,16 @@ class Stage:
         ((text,),) = self.rows(query, (f"{kind}:{resource_id}",))
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
-    def settled(self, *share_ids: str) -> float:
+    def settled(self, *share_ids: str, look_again_s: float = LOOK_AGAIN_S) -> float:
         """Wait until nothing is queued or running for the shares; when that was so (Unix time)."""
-        return self.at_rest(*(f"share:{share_id}" for share_id in share_ids))
+        return self.at_rest(*(f"share:{share_id}" for share_id in share_ids), look_again_s=look_again_s)
 
-    def at_rest(self, *keys: str) -> float:
+    def at_rest(self, *keys: str, look_again_s: float = LOOK_AGAIN_S) -> float:
         """Wait until nothing is queued or running for these resources; when that was so (Unix time).
 
         Reads the committed rows, every half millisecond and outside of the daemon: what a user could see at that
-        moment, without the work of answering a user who asks all the time.
+        moment, without the work of answering a user who asks all the time. Looking so often at many rows is work, too:
+        half a core, which what is measured would have to do without.
         """
         marks = ",".join("?" * len(keys))
         pending = f"SELECT 1 FROM operations WHERE state IN ('queued', 'running') AND resource_key IN ({marks}) LIMIT 1"  # noqa: S608
@@ -98,7 +101,7 @@ class Stage:
             while rows.execute(pending, keys).fetchone() is not None:
                 if time.time() > deadline:
                     raise RuntimeError(f"still at work on {', '.join(keys[:3])} after {SETTLE_TIMEOUT_S:g} s")
-                time.sleep(LOOK_AGAIN_S)
+                time.sleep(look_again_s)
             return time.time()
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -129,6 +132,8 @@ class Stage:
 @contextmanager
 def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stage]:
     """A fresh host and daemon, gone afterwards."""
+    # as pip does when it installs: where the environment forbids bytecode, each start would compile 500 modules
+    compileall.compile_dir(ROOT / "penstock", quiet=1)
     with tempfile.TemporaryDirectory(prefix="penstock-bench") as folder:
         lab = Lab("bench", Path(folder) / "lab", "10.89.0", ("zfs", "nfs", "iscsi", "ssh"), pool_mib)
         lab.up(1, 1)

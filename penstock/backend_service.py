@@ -53,6 +53,7 @@ class BackendService:
         self._queue = queue
         self._clock = clock
         self._claim = Claim(database, Path(conf.state_path), self.backend, clock)
+        self._is_claimed = False
         self._stopping = threading.Event()
         self._turning = threading.Lock()  # a stop must not fall between the look at it and the start of work
         self._thread = threading.Thread(target=self._serve, name=f"start-{section}", daemon=True)
@@ -62,9 +63,15 @@ class BackendService:
         self._periodic: list[Periodic] = []
         self._others: Sequence[Running] = ()
 
-    def start(self) -> None:
-        """Claim the backend and bring it up in the background. Raises Conflict when another process serves it."""
+    def claim(self) -> None:
+        """Claim the backend. Raises Conflict when another process serves it."""
         self._claim.take()
+        self._is_claimed = True
+
+    def start(self) -> None:
+        """Bring the backend up in the background, after claiming it unless that was done. Raises as `claim`."""
+        if not self._is_claimed:
+            self.claim()
         self._thread.start()
 
     def stop(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from penstock.cli.options import DEBUG, config_option, debug_option, load_config
@@ -20,6 +22,7 @@ def serve(ctx: click.Context) -> None:
     Example:
       penstock serve --config /etc/penstock/penstock.conf
     """
+    gc.disable()  # until the daemon serves: hardly anything that is made while it starts goes again
     from penstock import log
     from penstock.daemon import Daemon
 

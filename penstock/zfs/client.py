@@ -8,6 +8,7 @@ from penstock.clock import Clock, SystemClock
 from penstock.errors import Conflict, Fault, Invalid, NotFound, UnknownResult
 from penstock.host.runner import Host
 from penstock.zfs import keys, queries
+from penstock.zfs.beside import Beside, in_turn
 from penstock.zfs.commands import Commands
 from penstock.zfs.copies import Copy
 from penstock.zfs.faults import AlreadyMounted, KeyNotLoaded, MountFailed, NothingMounted
@@ -34,8 +35,11 @@ class Zfs:
         *,
         timeout_s: float = 60.0,
         clock: Clock | None = None,
+        beside: Beside = in_turn,
     ) -> None:
+        """`beside` is how a look is taken while something is changed."""
         self.host = host
+        self.beside = beside
         self.flavour = flavour
         # what `streams.enabled_features` remembers: by pool, and until when
         self.pool_features: dict[str, tuple[frozenset[str], float]] = {}

@@ -140,6 +140,15 @@ def test_the_operators_file_overrides(tmp_path: Path) -> None:
     assert policy.is_admin(("boss",), "u", "p")
 
 
+def test_kinds_of_checks_that_packages_bring_are_there_when_a_rule_asks_for_them(tmp_path: Path) -> None:
+    path, conf = tmp_path / "policy.yaml", load()
+    path.write_text('"share:create": "https://judge.example/%(project_id)s"\n')
+    Policy(conf, ManualClock())
+    conf.set_override("policy_file", str(path), group="oslo_policy")
+    asked = Policy(conf, ManualClock())._enforcer.rules["share:create"]
+    assert type(asked).__name__ == "HttpsCheck"
+
+
 class Thing(Strict):
     name: Name
     size: int = 1

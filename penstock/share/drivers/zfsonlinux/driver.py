@@ -274,7 +274,10 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
         planned: Callable[[SeenShare], plan.Steps],
         at_once: Callable[[Dataset], plan.Steps] = lambda _: (),
     ) -> SeenShare:
-        """Bring an existing share's dataset to what `planned` asks for; how it is then. See `settle` for `at_once`."""
+        """Bring an existing share's dataset to what `planned` asks for; how it was at the last look.
+
+        See `settle` for `at_once`, beside which that look may have been: then it does not show what they changed.
+        """
         seen: list[SeenShare] = []
 
         def plan_now() -> plan.Steps:
@@ -282,7 +285,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
             return planned(seen[-1])
 
         place = self.finder.known_place(share)
-        settle(plan_now, self.storage.zfs, at_once=at_once(place) if place else ())
+        settle(plan_now, self.storage.zfs, at_once=at_once(place) if place else (), beside=True)
         return seen[-1]
 
     # --- access ------------------------------------------------------------------------------------------------------

@@ -126,6 +126,12 @@ def observe_snapshot(zfs: Zfs, snapshot: SnapshotName) -> SeenSnapshot | None:
         return None
 
 
+def is_share_of(zfs: Zfs, dataset: Dataset, instance_id: str) -> bool:
+    """Is it there and the share instance's? One command."""
+    found = zfs.get_many([dataset], (ID, KIND)).get(str(dataset), {})
+    return (kind_of(found), owner_id(found)) == (Kind.SHARE, instance_id)
+
+
 def is_snapshot_of(zfs: Zfs, snapshot: SnapshotName, instance_id: str, snapshot_instance_id: str) -> bool:
     """Is it there and ours, on the dataset of that share instance? One command."""
     found = zfs.get_many([snapshot.dataset, snapshot], (ID, KIND))

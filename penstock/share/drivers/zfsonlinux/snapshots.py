@@ -8,7 +8,12 @@ from typing import Any
 from penstock.errors import Conflict, ManageInvalidShareSnapshot, NotFound
 from penstock.share.drivers.zfsonlinux import adopt, lineage, plan, spec
 from penstock.share.drivers.zfsonlinux.finding import Finder
-from penstock.share.drivers.zfsonlinux.observe import SeenSnapshot, is_snapshot_of, observe_snapshot
+from penstock.share.drivers.zfsonlinux.observe import (
+    SeenSnapshot,
+    is_share_of,
+    is_snapshot_of,
+    observe_snapshot,
+)
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.steps import carry_out, settle
 from penstock.share.models import SnapshotModel
@@ -49,20 +54,19 @@ class Snapshots:
         return name
 
     def _take_at_once(self, snapshot: SnapshotModel, want: spec.SnapshotSpec) -> bool:
-        """Take it without a look before, which costs half as much as the snapshot; the look comes after.
+        """Take it while looking whether the dataset is the share's, not after it: that look costs half as much.
 
         False when it has to be done with care: the share is not where it should be, or the name was taken.
         """
+        zfs, dataset, instance_id = self._zfs, want.snapshot.dataset, snapshot["share_instance_id"]
+        steps = plan.plan_snapshot(want, None)
         try:
-            carry_out(plan.plan_snapshot(want, None), self._zfs)
-            is_new = True
+            is_ours = zfs.beside(lambda: carry_out(steps, zfs), lambda: is_share_of(zfs, dataset, instance_id))
         except (Conflict, NotFound):
-            is_new = False
-        if is_snapshot_of(self._zfs, want.snapshot, snapshot["share_instance_id"], snapshot["id"]):
-            return True
-        if is_new:
-            self._zfs.destroy_snapshots(want.snapshot.dataset, [want.snapshot.name], deferred=False)
-        return False
+            return is_snapshot_of(zfs, want.snapshot, instance_id, snapshot["id"])
+        if not is_ours:
+            zfs.destroy_snapshots(dataset, [want.snapshot.name], deferred=False)
+        return is_ours
 
     def destroy(self, snapshot: SnapshotModel) -> None:
         """Destroy it, now or with its last clone; fine when it is not there."""

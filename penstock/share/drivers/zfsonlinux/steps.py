@@ -154,16 +154,25 @@ def carry_out(steps: Sequence[Step], zfs: Zfs) -> None:
         step.carry_out(zfs)
 
 
-def settle(plan: Callable[[], tuple[Step, ...]], zfs: Zfs, *, at_once: Sequence[Step] = ()) -> None:
+def settle(
+    plan: Callable[[], tuple[Step, ...]], zfs: Zfs, *, at_once: Sequence[Step] = (), beside: bool = False
+) -> None:
     """Observe, plan, carry out, until the plan (which observes) is empty: the effect is what counts.
 
     `at_once` are steps that need no look before, which would cost half as much as they do: when they have their effect
     the first look finds nothing left to do. What they meet instead of what they expected, the look after them shows.
+    With `beside` that look is taken while they are carried out, and is the last when nothing but they was to be done:
+    for steps whose success is their effect (docs/decisions/0004-a-look-beside-the-change.md).
 
     Raises BackendFault when steps that reported success keep having no effect.
     """
     try:
-        _carry_out_unless_unmounted(at_once, zfs)
+        if beside and at_once:
+            wanted = zfs.beside(lambda: carry_out(at_once, zfs), plan)
+            if all(step in at_once for step in wanted):
+                return
+        else:
+            _carry_out_unless_unmounted(at_once, zfs)
     except (Conflict, NotFound) as fault:  # something else is there, or it was done before
         log.info("zfs.look_first", reason=fault.message)
     steps: tuple[Step, ...] = ()

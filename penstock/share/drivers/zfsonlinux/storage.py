@@ -11,10 +11,12 @@ from penstock.host.audit import AuditedHost
 from penstock.host.runner import Host
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.zfs import reach
+from penstock.zfs.beside import Beside, InThreads, in_turn
 from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import Flavour, detect
 
 OPEN_UP_TIMEOUT_S = 30.0
+LOOKS_BESIDE = 4  # at once; as many as a backend has workers by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,12 @@ def open_storage(
     settings: Settings, *, connect_timeout_s: int, host: Host | None, nfs: NfsServer | None, clock: Clock | None
 ) -> Storage:
     """Reach the host and see what it runs; `host` and `nfs` are given by tests. Raises Unavailable, Unsupported."""
-    host = host or AuditedHost(connect(settings, connect_timeout_s))
+    beside: Beside = in_turn
+    if host is None:
+        host = AuditedHost(connect(settings, connect_timeout_s))
+        beside = InThreads(LOOKS_BESIDE, host.name)
     flavour = detect(host)
-    zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock())
+    zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock(), beside=beside)
     return Storage(host, flavour, zfs, nfs or choose(host, settings.nfs_server))
 
 
