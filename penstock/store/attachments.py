@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, delete, func, insert, select, update
 
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
 from penstock.errors import Conflict
@@ -17,6 +17,12 @@ from penstock.store.volume_schema import volume_attachments, volumes
 
 _ORDER = (volume_attachments.c.created_at, volume_attachments.c.id)
 _BY_ID = select(volume_attachments).where(volume_attachments.c.id == bindparam("id"))
+_ON_BACKEND = (
+    select(volume_attachments)
+    .join(volumes, volumes.c.id == volume_attachments.c.volume_id)
+    .where(func.substr(volumes.c.host, 1, bindparam("prefix_length", type_=Integer)) == bindparam("prefix"))
+    .order_by(*_ORDER)
+)
 _OF_VOLUMES = (
     select(volume_attachments)
     .where(volume_attachments.c.volume_id.in_(bindparam("ids", expanding=True)))
@@ -76,9 +82,8 @@ def of_volumes(tx: Connection, volume_ids: Sequence[str]) -> dict[str, list[Atta
 def of_backend(tx: Connection, backend: str) -> list[Attachment]:
     """Attachments of the volumes on any pool of ``host@backend``, oldest first."""
     prefix = f"{backend}#"
-    joined = select(volume_attachments).join(volumes, volumes.c.id == volume_attachments.c.volume_id)
-    query = joined.where(func.substr(volumes.c.host, 1, len(prefix)) == prefix).order_by(*_ORDER)
-    return [_attachment(row) for row in tx.execute(query)]
+    rows = tx.execute(_ON_BACKEND, {"prefix": prefix, "prefix_length": len(prefix)})
+    return [_attachment(row) for row in rows]
 
 
 def list_attachments(tx: Connection, wanted: AttachmentFilter, page: KeysetPage = FIRST_PAGE) -> list[Attachment]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select
 
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.domain.shares import ShareStatus
@@ -73,6 +73,7 @@ _SERVICE = _SERVICES.where(services.c.binary == bindparam("binary"), services.c.
 _SERVICES_OF = _SERVICES.where(services.c.binary == bindparam("binary"))
 _SERVICES_AT = _SERVICES.where(services.c.host == bindparam("host"))
 _POOLS = select(pools).order_by(pools.c.ref)
+_FORGET_POOLS = delete(pools).where(pools.c.backend == bindparam("of_backend"))
 _ZONE = select(availability_zones.c.id).where(availability_zones.c.name == bindparam("name"))
 
 
@@ -102,7 +103,7 @@ def list_services(tx: Connection, *, binary: str | None = None, host: str | None
 
 def update_service(tx: Connection, service_id: int, **values: Any) -> None:
     """Change ``disabled``, ``disabled_reason``, ``ready`` or ``backend_info_hash``; the heartbeat is untouched."""
-    tx.execute(update(services).where(services.c.id == service_id).values(**values))
+    tx.execute(update_row(services, tuple(values)), {**values, "of_id": service_id})
 
 
 def ensure_zone(tx: Connection, name: str, *, now: datetime) -> None:
@@ -119,13 +120,13 @@ def list_zones(tx: Connection) -> list[Zone]:
 
 def put_pools(tx: Connection, backend: str, reports: list[PoolReport]) -> None:
     """Replace everything known of the backend's pools by what it reports now."""
-    tx.execute(delete(pools).where(pools.c.backend == backend))
+    tx.execute(_FORGET_POOLS, {"of_backend": backend})
     rows = [
         {"ref": str(r.ref), "backend": backend, "capabilities": r.capabilities, "reported_at": r.reported_at}
         for r in reports
     ]
     if rows:
-        tx.execute(insert(pools), rows)
+        tx.execute(insert_into(pools), rows)
 
 
 def list_pools(tx: Connection) -> list[PoolReport]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, or_, select, update
 
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.ids import OperationId, new_id
@@ -54,6 +54,19 @@ _CLAIM = (
         started_at=func.coalesce(operations.c.started_at, bindparam("now")),
     )
     .returning(operations)
+)
+_PENDING = select(operations).where(operations.c.state.in_(PENDING)).order_by(operations.c.sequence)
+_PENDING_AT = _PENDING.where(operations.c.backend == bindparam("of_backend"))
+_PENDING_OF = _PENDING.where(operations.c.resource_key == bindparam("of_resource"))
+_PENDING_OF_AT = _PENDING_AT.where(operations.c.resource_key == bindparam("of_resource"))
+_REQUEUE = (
+    update(operations)
+    .where(
+        operations.c.backend == bindparam("of_backend"),
+        operations.c.state == OperationState.RUNNING,
+        operations.c.resource_key.not_in(bindparam("busy_keys", expanding=True)),
+    )
+    .values(state=OperationState.QUEUED, not_before=None)
 )
 _FINISH = (
     update(operations)
@@ -122,12 +135,7 @@ def has_runnable(tx: Connection, backend: str, *, now: datetime) -> bool:
 
 def requeue_interrupted(tx: Connection, backend: str, *, busy_keys: Collection[str] = ()) -> int:
     """Put back what a dead worker left running, except of the resources in `busy_keys`; returns how many."""
-    mine = and_(
-        operations.c.backend == backend,
-        operations.c.state == OperationState.RUNNING,
-        operations.c.resource_key.not_in(tuple(busy_keys)),
-    )
-    return tx.execute(update(operations).where(mine).values(state=OperationState.QUEUED, not_before=None)).rowcount
+    return tx.execute(_REQUEUE, {"of_backend": backend, "busy_keys": list(busy_keys)}).rowcount
 
 
 def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, error: str) -> None:
@@ -178,12 +186,15 @@ def get(tx: Connection, operation_id: OperationId) -> Operation | None:
 
 def pending(tx: Connection, *, backend: str | None = None, resource_key: str | None = None) -> list[Operation]:
     """Queued and running operations in order."""
-    query = select(operations).where(operations.c.state.in_(PENDING)).order_by(operations.c.sequence)
-    if backend is not None:
-        query = query.where(operations.c.backend == backend)
-    if resource_key is not None:
-        query = query.where(operations.c.resource_key == resource_key)
-    return [_operation(row) for row in tx.execute(query)]
+    of = {"of_backend": backend, "of_resource": resource_key}
+    query = {
+        (False, False): _PENDING,
+        (True, False): _PENDING_AT,
+        (False, True): _PENDING_OF,
+        (True, True): _PENDING_OF_AT,
+    }[backend is not None, resource_key is not None]
+    found = tx.execute(query, {name: value for name, value in of.items() if value is not None})
+    return [_operation(row) for row in found]
 
 
 def recent(tx: Connection, *, limit: int, states: Sequence[OperationState] = tuple(OperationState)) -> list[Operation]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 
 from penstock.domain.shares import ReplicaState, Share, ShareInstance
 from penstock.domain.snapshots import SnapshotInstance, SnapshotStatus
@@ -30,6 +31,8 @@ _REPLICAS = (
 )
 _ON = _REPLICAS.where(IS_ON_BACKEND)
 _SIBLINGS = _REPLICAS.where(share_instances.c.share_id.in_(bindparam("ids", expanding=True)))
+_SHARE_ID = select(share_instances.c.share_id).where(share_instances.c.id == bindparam("id"))
+_INSTANCES_OF_SNAPSHOT = select(snapshot_instances).where(snapshot_instances.c.snapshot_id == bindparam("id"))
 _SPOKEN = snapshot_instances.alias("spoken")
 _AWAITING = (
     select(snapshot_instances.c.share_instance_id)
@@ -43,6 +46,13 @@ _AWAITING = (
 )
 
 
+@cache
+def _change_seen(columns: tuple[str, ...]) -> Update:
+    """Set `columns` of a replica while its state and its status are still what was seen."""
+    as_seen = share_instances.c.replica_state == bindparam("of_state")
+    return update_row(share_instances, columns, from_status=True).where(as_seen)
+
+
 def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its replicas, with that one as its instance, oldest first; none if not replicated."""
     return [share for share in with_each_instance(tx, share_id) if share.instance.is_replica]
@@ -50,7 +60,7 @@ def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
 
 def of_share_with(tx: Connection, replica_id: InstanceId | str) -> list[Share]:
     """As `of_share`, of the share that this replica is one of."""
-    share_id = tx.execute(select(share_instances.c.share_id).where(share_instances.c.id == replica_id)).scalar()
+    share_id = tx.execute(_SHARE_ID, {"id": replica_id}).scalar()
     return [] if share_id is None else of_share(tx, share_id)
 
 
@@ -93,10 +103,11 @@ def set_state(
 
 def change_state(tx: Connection, seen: ShareInstance, state: ReplicaState, *, now: datetime, **values: Any) -> bool:
     """As `set_state`, but only when nobody changed the replica's state or status since it was read; says whether."""
+    if seen.replica_state is None:
+        return False  # it is no replica
     row = {"replica_state": state, "updated_at": now, **values}
-    table = share_instances.c
-    same = (table.id == seen.id) & (table.replica_state == seen.replica_state) & (table.status == seen.status)
-    return tx.execute(update(share_instances).where(same).values(row)).rowcount == 1
+    same = {"of_id": seen.id, "of_status": seen.status, "of_state": seen.replica_state}
+    return tx.execute(_change_seen(tuple(row)), {**row, **same}).rowcount == 1
 
 
 def keep_epoch(tx: Connection, share_id: ShareId | str, new: InstanceId | str, *, now: datetime) -> int:
@@ -186,8 +197,8 @@ def awaiting_snapshots(tx: Connection, instance_ids: Sequence[str]) -> frozenset
 
 def snapshot_instances_by_replica(tx: Connection, snapshot_id: SnapshotId | str) -> dict[InstanceId, SnapshotInstance]:
     """The instances of one snapshot by the replica they are of."""
-    query = select(snapshot_instances).where(snapshot_instances.c.snapshot_id == snapshot_id)
-    return {InstanceId(row.share_instance_id): instance_in(row) for row in tx.execute(query)}
+    rows = tx.execute(_INSTANCES_OF_SNAPSHOT, {"id": snapshot_id})
+    return {InstanceId(row.share_instance_id): instance_in(row) for row in rows}
 
 
 def delete_snapshot_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
@@ -16,12 +16,36 @@ from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import InstanceId, ShareId, ShareTypeId, SnapshotId, SnapshotInstanceId
 from penstock.store import shares as share_rows
-from penstock.store.instances import instance_of, on_backend
+from penstock.store.instances import IS_ON_BACKEND, instance_of, prefix_of
 from penstock.store.schema import instance_access_rules, share_instances, share_migrations, shares, snapshot_instances
 from penstock.store.schema import snapshots as snapshot_table
 from penstock.store.snapshots import instance_in
 from penstock.store.snapshots import move as move_snapshot
 
+# Asked at each look of a backend at its migrations: built once.
+_OF_SHARE = select(share_migrations).where(share_migrations.c.share_id == bindparam("share_id"))
+_UNFINISHED_FROM = (
+    select(*share_migrations.c, shares.c.task_state)
+    .join(shares, shares.c.id == share_migrations.c.share_id)
+    .join(share_instances, share_instances.c.id == share_migrations.c.source_instance_id)
+    .where(share_migrations.c.is_unfinished.is_(True), IS_ON_BACKEND)
+    .order_by(share_migrations.c.created_at, share_migrations.c.share_id)
+)
+_LEFT_OVER = (
+    select(share_instances)
+    .where(
+        IS_ON_BACKEND,
+        share_instances.c.status == ShareStatus.DELETING,
+        share_instances.c.replica_state.is_(None),
+        ~exists().where(shares.c.instance_id == share_instances.c.id),
+    )
+    .order_by(share_instances.c.created_at)
+)
+_SNAPSHOTS_ON = (
+    select(snapshot_instances)
+    .where(snapshot_instances.c.share_instance_id == bindparam("instance_id"))
+    .order_by(snapshot_instances.c.created_at, snapshot_instances.c.id)
+)
 _FLAGS = tuple(MigrationFlags.__dataclass_fields__)
 _OTHERS = tuple(name for name in Migration.__dataclass_fields__ if name != "flags")
 
@@ -36,7 +60,7 @@ def put(tx: Connection, migration: Migration) -> None:
 
 def get(tx: Connection, share_id: ShareId | str) -> Migration | None:
     """The share's latest migration, or None."""
-    row = tx.execute(select(share_migrations).where(share_migrations.c.share_id == share_id)).first()
+    row = tx.execute(_OF_SHARE, {"share_id": share_id}).first()
     return None if row is None else _migration(row)
 
 
@@ -50,14 +74,8 @@ def get_by_instances(tx: Connection, source_id: str, destination_id: str) -> Mig
 
 def unfinished_from(tx: Connection, backend: str) -> list[tuple[Migration, str | None]]:
     """Unfinished migrations away from ``host@backend``, each with its share's task state, oldest first."""
-    query = (
-        select(*share_migrations.c, shares.c.task_state)
-        .join(shares, shares.c.id == share_migrations.c.share_id)
-        .join(share_instances, share_instances.c.id == share_migrations.c.source_instance_id)
-        .where(share_migrations.c.is_unfinished.is_(True), on_backend(backend))
-        .order_by(share_migrations.c.created_at, share_migrations.c.share_id)
-    )
-    return [(_migration(row), row.task_state) for row in tx.execute(query)]
+    rows = tx.execute(_UNFINISHED_FROM, prefix_of(backend))
+    return [(_migration(row), row.task_state) for row in rows]
 
 
 def update_migration(tx: Connection, share_id: ShareId | str, *, now: datetime, **values: Any) -> None:
@@ -76,14 +94,7 @@ def move_task(tx: Connection, share: Share, task_state: str, *, now: datetime) -
 
 def left_over(tx: Connection, backend: str) -> list[ShareInstance]:
     """Instances on ``host@backend`` that are to be deleted because their share lives elsewhere now."""
-    speaks = exists().where(shares.c.instance_id == share_instances.c.id)
-    query = select(share_instances).where(
-        on_backend(backend),
-        share_instances.c.status == ShareStatus.DELETING,
-        share_instances.c.replica_state.is_(None),
-        ~speaks,
-    )
-    return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at))]
+    return [instance_of(row) for row in tx.execute(_LEFT_OVER, prefix_of(backend))]
 
 
 def left_of(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
@@ -102,9 +113,7 @@ def left_of(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
 
 def snapshots_on(tx: Connection, instance_id: InstanceId | str) -> list[SnapshotInstance]:
     """The snapshot instances of one share instance, oldest first."""
-    query = select(snapshot_instances).where(snapshot_instances.c.share_instance_id == instance_id)
-    rows = tx.execute(query.order_by(snapshot_instances.c.created_at, snapshot_instances.c.id))
-    return [instance_in(row) for row in rows]
+    return [instance_in(row) for row in tx.execute(_SNAPSHOTS_ON, {"instance_id": instance_id})]
 
 
 def destination_of(snapshot: Snapshot, instance_id: InstanceId, new_id: str, now: datetime) -> SnapshotInstance:

@@ -30,6 +30,7 @@ _SNAPSHOT: Select[Any] = select(
 _BY_ID = _SNAPSHOT.where(snapshots.c.id == bindparam("id"))
 _METADATA = select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(bindparam("ids", expanding=True)))
 
+_INSTANCES_OF = select(*_INSTANCE).where(snapshot_instances.c.snapshot_id == bindparam("snapshot_id"))
 _ON_BACKEND = (
     select(*snapshots.c, *_INSTANCE, _METADATA_TEXT)
     .select_from(
@@ -127,8 +128,7 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[SnapshotStatu
 
 def instances_of(tx: Connection, snapshot_id: SnapshotId | str) -> list[SnapshotInstance]:
     """All instances of a snapshot."""
-    query = select(*_INSTANCE).where(snapshot_instances.c.snapshot_id == snapshot_id)
-    return [instance_in(row, "i_") for row in tx.execute(query)]
+    return [instance_in(row, "i_") for row in tx.execute(_INSTANCES_OF, {"snapshot_id": snapshot_id})]
 
 
 def list_snapshots(tx: Connection, wanted: SnapshotFilter, page: Page = Page()) -> list[Snapshot]:  # noqa: B008

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Integer, Row, bindparam, delete, exists, func, insert, select, update
 
 from penstock.domain.volume_groups import GroupEvent, GroupSnapshot, GroupStatus, VolumeGroup, advance_group
 from penstock.domain.volumes import ReplicationStatus
@@ -40,6 +40,13 @@ SNAPSHOTS_SORTABLE = {
     "updated_at": volume_group_snapshots.c.updated_at,
 }
 _IN_WORK = (GroupStatus.CREATING, GroupStatus.UPDATING, GroupStatus.DELETING)
+_HERE = func.substr(volume_groups.c.host, 1, bindparam("prefix_length", type_=Integer)) == bindparam("prefix")
+_GROUPS_IN_WORK = select(volume_groups).where(_HERE, volume_groups.c.status.in_(_IN_WORK))
+_SNAPSHOTS_IN_WORK = (
+    select(volume_group_snapshots)
+    .join(volume_groups, volume_groups.c.id == volume_group_snapshots.c.group_id)
+    .where(_HERE, volume_group_snapshots.c.status.in_(_IN_WORK))
+)
 _NAMES = {"display_name": "name", "display_description": "description"}
 
 
@@ -106,8 +113,7 @@ def takes_type(tx: Connection, volume_type_id: str) -> bool:
 
 def in_work(tx: Connection, backend: str) -> list[VolumeGroup]:
     """Groups on any pool of ``host@backend`` with which an operation is under way."""
-    here = func.substr(volume_groups.c.host, 1, len(backend) + 1) == f"{backend}#"
-    return _groups(tx, tx.execute(select(volume_groups).where(here, volume_groups.c.status.in_(_IN_WORK))).all())
+    return _groups(tx, tx.execute(_GROUPS_IN_WORK, _prefix_of(backend)).all())
 
 
 # --- snapshots of all of a group -------------------------------------------------------------------------------------
@@ -169,10 +175,7 @@ def member_ids(tx: Connection, snapshot_id: str) -> list[str]:
 
 def snapshots_in_work(tx: Connection, backend: str) -> list[GroupSnapshot]:
     """Group snapshots on any pool of ``host@backend`` with which an operation is under way."""
-    here = func.substr(volume_groups.c.host, 1, len(backend) + 1) == f"{backend}#"
-    query = select(volume_group_snapshots).join(volume_groups, volume_groups.c.id == volume_group_snapshots.c.group_id)
-    rows = tx.execute(query.where(here, volume_group_snapshots.c.status.in_(_IN_WORK)))
-    return [_snapshot(row) for row in rows]
+    return [_snapshot(row) for row in tx.execute(_SNAPSHOTS_IN_WORK, _prefix_of(backend))]
 
 
 def has_snapshots(tx: Connection, group_id: str) -> bool:
@@ -193,6 +196,10 @@ def _move(
     if tx.execute(statement, {**row, "of_id": found.id, "of_status": found.status}).rowcount != 1:
         raise Conflict(f"The {what} {found.id} is no longer '{found.status}'.")
     return status
+
+
+def _prefix_of(backend: str) -> dict[str, Any]:
+    return {"prefix": f"{backend}#", "prefix_length": len(backend) + 1}
 
 
 def _groups(tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeGroup]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    String,
     bindparam,
     case,
     delete,
@@ -54,6 +55,15 @@ _BY_ID = select(volumes).where(volumes.c.id == bindparam("id"))
 _HOST = select(volumes.c.host).where(volumes.c.id == bindparam("id"))
 _BY_IDS = select(volumes).where(volumes.c.id.in_(bindparam("ids", expanding=True)))
 _ON_BACKEND = select(volumes).where(IS_ON_BACKEND).order_by(volumes.c.created_at, volumes.c.id)
+_FOLLOW = (
+    update(volumes)
+    .where(volumes.c.id == bindparam("of_id"))
+    .values(
+        status=case((volumes.c.status.in_(RESTING), bindparam("rests", type_=String)), else_=volumes.c.status),
+        attach_status=bindparam("of_attach_status"),
+        updated_at=bindparam("now"),
+    )
+)
 _ON_BACKEND_IN = _ON_BACKEND.where(volumes.c.status.in_(bindparam("statuses", expanding=True)))
 
 SORTABLE = {
@@ -206,10 +216,10 @@ def move(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, *
 def follow_attachments(tx: Connection, volume_id: VolumeId | str, *, now: datetime) -> None:
     """Write what the attachments in the database make of the volume; a state of work under way stays."""
     attach_status = attach_status_of(attachments.of_volume(tx, volume_id))
-    resting = volumes.c.status.in_(RESTING)
-    status = case((resting, at_rest(attach_status).value), else_=volumes.c.status)
-    mine = update(volumes).where(volumes.c.id == volume_id)
-    tx.execute(mine.values(status=status, attach_status=attach_status, updated_at=now))
+    tx.execute(
+        _FOLLOW,
+        {"of_id": volume_id, "rests": at_rest(attach_status).value, "of_attach_status": attach_status, "now": now},
+    )
 
 
 def reset(tx: Connection, volume_id: VolumeId | str, *, now: datetime, **values: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from penstock.domain.access import AccessLevel, AccessState, AccessType
 from penstock.domain.shares import Share, ShareStatus
-from penstock.domain.snapshots import SnapshotStatus
+from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.errors import Fault
 from penstock.services import access, share_creation, share_lifecycle, share_sizes, snapshots
 from penstock.services.access import NewRule
@@ -19,6 +19,7 @@ from penstock.store import snapshots as snapshot_rows
 from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from penstock.units import MIB
+from tests.simulation.quick_database import Looks
 from tests.simulation.world import CONTEXT, World
 
 Content = tuple[int, ...]
@@ -37,6 +38,7 @@ class Users:
     )  # what a share may hold after a revert that may be refused
     forced: set[str] = field(default_factory=set)  # instances somebody gave up, whatever the backend could do
     refusals: int = 0
+    looks: Looks = field(default_factory=dict)
 
     def act(self) -> None:
         """One random request or write. A refusal with a Fault is a proper answer; anything else is a defect."""
@@ -65,9 +67,7 @@ class Users:
 
     def remember(self) -> None:
         """What was accepted lately, and what is therefore expected: also when the process died before it answered."""
-        with self.world.database.read() as tx:
-            shares = share_rows.list_shares(tx, ShareFilter())
-            snapshots_ = snapshot_rows.list_snapshots(tx, SnapshotFilter())
+        shares, snapshots_ = self._all_shares(), self._all_snapshots()
         for snapshot in snapshots_:
             self.taken.setdefault(snapshot.id, self.data.get(snapshot.share_id, ()))
             if snapshot.status is SnapshotStatus.RESTORING:
@@ -98,11 +98,18 @@ class Users:
                 return True
         return False
 
+    def _all_shares(self) -> list[Share]:
+        return self.world.database.looked(self.looks, "shares", lambda tx: share_rows.list_shares(tx, ShareFilter()))
+
+    def _all_snapshots(self) -> list[Snapshot]:
+        return self.world.database.looked(
+            self.looks, "snapshots", lambda tx: snapshot_rows.list_snapshots(tx, SnapshotFilter())
+        )
+
     # -- choices
 
     def _shares(self, *statuses: ShareStatus) -> list[Share]:
-        with self.world.database.read() as tx:
-            found = share_rows.list_shares(tx, ShareFilter())
+        found = self._all_shares()
         return [share for share in found if not statuses or share.status in statuses]
 
     def _some_share(self, *statuses: ShareStatus) -> Share:
@@ -112,8 +119,7 @@ class Users:
         return self.world.random.choice(found)
 
     def _some_snapshot(self) -> str:
-        with self.world.database.read() as tx:
-            found = snapshot_rows.list_snapshots(tx, SnapshotFilter())
+        found = self._all_snapshots()
         if not found:
             raise Fault("there is no snapshot")
         return self.world.random.choice(found).id

@@ -31,7 +31,8 @@ from penstock.units import GIB
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.nfs_server import chmod
-from tests.simulation.trouble import MortalDatabase, Trouble
+from tests.simulation.quick_database import Looks
+from tests.simulation.trouble import QuickMortalDatabase, Trouble
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 
 SECTION = "zfs"
@@ -108,11 +109,11 @@ def _raw(database: Database) -> Any:
 
 
 @functools.cache
-def _database() -> MortalDatabase:
-    return MortalDatabase("sqlite://")
+def _database() -> QuickMortalDatabase:
+    return QuickMortalDatabase()
 
 
-def empty_database() -> MortalDatabase:
+def empty_database() -> QuickMortalDatabase:
     """The database of the life that begins: with the schema and without rows.
 
     One engine serves all lives of a process, one after the other: compiling its statements again for each one took a
@@ -138,6 +139,7 @@ class World:
         self.nfs.install(self.host)
         self.host.hooks = self.trouble
         self.database = empty_database()
+        self.looks: Looks = {}
         with self.database.begin() as tx:
             share_type = ShareType(ShareTypeId(new_id()), "default", None, True, self.clock.utc(), None, EXTRA_SPECS)
             types.insert_type(tx, share_type)
@@ -150,8 +152,7 @@ class World:
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        with self.database.read() as tx:
-            return operations.pending(tx)
+        return self.database.looked(self.looks, "pending", operations.pending)
 
     def restart(self) -> None:
         """A new process after a death; it may die too while it starts, or find its host away."""

@@ -150,8 +150,9 @@ def _live(world: World) -> None:
 
     def watch() -> None:
         if any(copy.instance_id not in share_of for copy in world.site.copies()):
+            shares = users.shares()
             with world.database.read() as tx:
-                for share in users.shares():
+                for share in shares:
                     share_of.update({row.id: share.id for row in instances.of_share(tx, share.id)})
         check_one_writer(world, share_of)
 

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
 from penstock.domain.snapshots import Snapshot
 from penstock.errors import Fault
 from penstock.store import replicas, snapshots
 from penstock.store import shares as share_rows
+from penstock.store.database import Transaction
 from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
+from tests.simulation.quick_database import Looks
 from tests.simulation.replicas import requests
 from tests.simulation.replicas.site import Copy
 from tests.simulation.replicas.world import World
@@ -40,6 +43,7 @@ class Users:
     mounted: dict[str, tuple[str, str]] = field(default_factory=dict)  # by share, where a client last looked
     count: int = 0
     refusals: int = 0
+    looks: Looks = field(default_factory=dict)
 
     def begin(self) -> None:
         """A share with two replicas: most of what is of interest needs them."""
@@ -72,16 +76,17 @@ class Users:
             self.refusals += 1
 
     def shares(self) -> list[Share]:
-        with self.world.database.read() as tx:
-            return share_rows.list_shares(tx, ShareFilter())
+        return self._looked("shares", lambda tx: share_rows.list_shares(tx, ShareFilter()))
 
     def replicas(self, share_id: str) -> list[Share]:
-        with self.world.database.read() as tx:
-            return replicas.of_share(tx, share_id)
+        return self._looked(share_id, lambda tx: replicas.of_share(tx, share_id))
 
     def snapshots(self, share_id: str | None = None) -> list[Snapshot]:
-        with self.world.database.read() as tx:
-            return snapshots.list_snapshots(tx, SnapshotFilter(share_id=share_id))
+        wanted = SnapshotFilter(share_id=share_id)
+        return self._looked(("snapshots", share_id), lambda tx: snapshots.list_snapshots(tx, wanted))
+
+    def _looked(self, key: object, look: Callable[[Transaction], list[Any]]) -> list[Any]:
+        return self.world.database.looked(self.looks, key, look)
 
     def _share(self) -> Share:
         found = self.shares()

@@ -32,6 +32,7 @@ from penstock.share.manager.replicated_snapshots import ON_THEIR_WAY
 from penstock.share.replication import PROMOTION, Promotion
 from penstock.share_backend import Dispatch
 from penstock.store import operations, replicas, snapshots, types
+from tests.simulation.quick_database import Looks
 from tests.simulation.replicas.site import DummySite, Site
 from tests.simulation.replicas.trouble import ReplicaTrouble
 from tests.simulation.replicas.zfs_site import ZfsSite
@@ -182,6 +183,7 @@ class World:
             else ZfsSite(self.trouble, self.clock, self.random, SECTIONS, section_of_configuration)
         )
         self.database = empty_database()
+        self.looks: Looks = {}
         self.database.trouble = self.trouble  # type: ignore[assignment]
         self.promotions: dict[tuple[str, int], tuple[str, Promotion]] = {}
         self.queue = OperationQueue(self.clock)
@@ -209,8 +211,7 @@ class World:
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        with self.database.read() as tx:
-            return operations.pending(tx)
+        return self.database.looked(self.looks, "pending", operations.pending)
 
     def work(self, section: str, *, all_of_it: bool = False) -> None:
         """One daemon's turn; when it dies a new one is started, as often as it takes."""

@@ -36,9 +36,11 @@ from penstock.store import volume_groups as group_rows
 from penstock.store import volume_snapshots as snapshot_rows
 from penstock.store import volumes as volume_rows
 from penstock.store.attachments import AttachmentFilter
+from penstock.store.database import Transaction
 from penstock.store.keyset import KeysetPage
 from penstock.store.volume_snapshots import VolumeSnapshotFilter
 from penstock.store.volumes import VolumeFilter
+from tests.simulation.quick_database import Looks
 from tests.simulation.volumes.world import ADMIN, CONTEXT, SERVICE, World
 
 HOSTS = ("one", "two", "three")
@@ -60,6 +62,7 @@ class Users:
     forced: set[str] = field(default_factory=set)
     writes: int = 0
     refusals: int = 0
+    looks: Looks = field(default_factory=dict)
 
     def act(self) -> None:
         """One random request or write. A refusal with a Fault is a proper answer; anything else is a defect."""
@@ -129,29 +132,31 @@ class Users:
 
     def volumes(self, *statuses: VolumeStatus) -> list[Volume]:
         """Volumes in these states, or all."""
-        with self.world.database.read() as tx:
-            found = volume_rows.list_volumes(tx, VolumeFilter())
+        found = self._looked("volumes", lambda tx: volume_rows.list_volumes(tx, VolumeFilter()))
         return [volume for volume in found if not statuses or volume.status in statuses]
 
     def snapshots(self) -> list[VolumeSnapshot]:
         """All snapshots."""
-        with self.world.database.read() as tx:
-            return snapshot_rows.list_snapshots(tx, VolumeSnapshotFilter())
+        return self._looked("snapshots", lambda tx: snapshot_rows.list_snapshots(tx, VolumeSnapshotFilter()))
 
     def groups(self) -> list[VolumeGroup]:
         """All groups."""
-        with self.world.database.read() as tx:
-            return group_rows.list_groups(tx, project_id=None, page=KeysetPage(), equal={})
+        return self._looked(
+            "groups", lambda tx: group_rows.list_groups(tx, project_id=None, page=KeysetPage(), equal={})
+        )
 
     def group_snapshots(self) -> list[GroupSnapshot]:
         """All group snapshots."""
-        with self.world.database.read() as tx:
-            return group_rows.list_snapshots(tx, project_id=None, page=KeysetPage(), equal={})
+        return self._looked(
+            "group snapshots", lambda tx: group_rows.list_snapshots(tx, project_id=None, page=KeysetPage(), equal={})
+        )
 
     def attachments(self) -> list[Attachment]:
         """All attachments."""
-        with self.world.database.read() as tx:
-            return attachment_rows.list_attachments(tx, AttachmentFilter())
+        return self._looked("attachments", lambda tx: attachment_rows.list_attachments(tx, AttachmentFilter()))
+
+    def _looked(self, key: str, look: Callable[[Transaction], list[Any]]) -> list[Any]:
+        return self.world.database.looked(self.looks, key, look)
 
     # -- choices
 

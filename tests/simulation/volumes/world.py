@@ -25,6 +25,7 @@ from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes
 from penstock.volume.manager import VolumeManager
 from penstock.volume_backend import Dispatch
+from tests.simulation.quick_database import Looks
 from tests.simulation.trouble import Died, Trouble
 from tests.simulation.world import SETTLED_AFTER, empty_database
 from tests.volume_plane import WorkingQueue
@@ -72,6 +73,7 @@ class World:
         self.storage = DummyVolumes()
         self.storage.before = self._step
         self.database = empty_database()
+        self.looks: Looks = {}
         self._add_type("default", {})
         self._add_type("shared", {"multiattach": "<is> True"})
         made = VolumeGroupType(VolumeGroupTypeId(new_id()), "group", None, True, self.clock.utc(), None, {})
@@ -85,8 +87,7 @@ class World:
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        with self.database.read() as tx:
-            return operations.pending(tx)
+        return self.database.looked(self.looks, "pending", operations.pending)
 
     def restart(self) -> None:
         """A new process after a death; it may die too while it starts, or find its backend away."""
