@@ -139,5 +139,9 @@ class SnapshotResourceNotFound(NotFound):
     """The snapshot is not on the backend."""
 
 
+class SnapshotLost(SnapshotResourceNotFound):
+    """The active replica is said to have the snapshot, and has not: no other one will get it."""
+
+
 class ShareResourceNotFound(NotFound):
     """The share is not on the backend."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from penstock.errors import Conflict, Fault, Unavailable
+from penstock.errors import Conflict, Fault, SnapshotLost, Unavailable
 from penstock.host.routes import SshRoutes
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_share
@@ -263,6 +264,22 @@ def test_a_snapshot_of_somebody_else_that_came_with_a_sync_stays(share: Any) -> 
     share.write("a")
     share.sync("b")
     assert "nightly" in names_of_snapshots(share, "b")
+
+
+def test_a_snapshot_that_the_active_one_lost_is_not_waited_for(share: Any) -> None:
+    share.add("b")
+    share.sync("b")
+    item = share.take_snapshot()
+    there = {**item, "a": replace(item["a"], status="available")}
+    share.snapshots[:] = [there]
+    asked = CONTEXT, share.list, share.models["b"], list(there.values()), there["b"]
+    assert share.driver("b").update_replicated_snapshot(*asked) is None, "it comes with the next sync"
+    zfs, dataset = share.sites.all["a"].zfs, share.dataset("a")
+    name = next(name for name in names_of_snapshots(share, "a") if item["a"].id.replace("-", "_") in name)
+    zfs.destroy_snapshots(dataset, [name], deferred=False)
+    with pytest.raises(SnapshotLost):
+        share.driver("b").update_replicated_snapshot(*asked)
+    assert share.sync("b") == "in_sync"
 
 
 def test_snapshots_travel_and_are_the_replicas_own(share: Any) -> None:

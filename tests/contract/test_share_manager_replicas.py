@@ -175,6 +175,19 @@ def test_after_a_promotion_that_failed_a_look_puts_the_old_one_back(bench: Repli
     assert bench.active(share).epoch == 5, "the number of the reign that never was is not used again"
 
 
+def test_a_promotion_that_broke_off_and_was_overtaken_is_brought_back(bench: ReplicaBench, share: Share) -> None:
+    """It is in error, and active on its storage under a number that is over: the next sync fences it (seed 890)."""
+    west = bench.on(share, "west").id
+    bench.record(share, "west").role, bench.record(share, "east").epoch = Role.ACTIVE, 9
+    bench.look()
+    with bench.database.begin() as tx:
+        shares.reset_status(tx, west, ShareStatus.ERROR, now=bench.clock.utc())
+    bench.look("west")
+    bench.look("west")
+    assert states(bench, share)["west"] == ("available", "in_sync")
+    assert bench.record(share, "west").role == Role.REPLICA
+
+
 def test_a_fence_that_was_lifted_needs_no_promotion(bench: ReplicaBench, share: Share) -> None:
     """The active one goes on under a later number than its row has: the row follows, and nobody is promoted."""
     bench.record(share, "east").epoch = 9
@@ -415,6 +428,16 @@ def test_a_snapshot_that_had_not_arrived_is_lost_with_the_old_active_one(bench: 
         found = snapshots.get(tx, snapshot_id)
     assert found is not None
     assert found.status is SnapshotStatus.ERROR
+    assert MessageDetail.SNAPSHOT_NOT_REPLICATED in [message.detail_id for message in bench.messages()]
+
+
+def test_a_snapshot_that_the_active_one_lost_is_an_error_everywhere(bench: ReplicaBench, share: Share) -> None:
+    """The one that had it followed one that had not, and was promoted before anybody looked (seed 905)."""
+    snapshot_id = taken(bench, share)
+    bench.record(share, "east").snapshots.clear()
+    bench.look("west")
+    with bench.database.read() as tx:
+        assert {one.status for one in snapshots.instances_of(tx, snapshot_id)} == {SnapshotStatus.ERROR}
     assert MessageDetail.SNAPSHOT_NOT_REPLICATED in [message.detail_id for message in bench.messages()]
 
 

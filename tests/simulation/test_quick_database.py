@@ -19,7 +19,7 @@ from tests.simulation.replicas import test_replicas
 from tests.simulation.replicas.world import World
 from tests.simulation.test_control_plane import run as run_control_plane
 
-NOW = datetime(2026, 1, 1, 12, 30)  # noqa: DTZ001 - naive UTC, as all times in the database
+NOW = datetime(2026, 1, 1, 12, 30)
 LISTED = select(services).where(services.c.host.in_(bindparam("hosts", expanding=True))).order_by(services.c.id)
 ROW = {"binary": "b", "host": "h", "availability_zone": "z", "created_at": NOW}
 TIMES = 4  # plans are learned at the second
@@ -102,7 +102,7 @@ def test_a_look_is_repeated_only_when_something_was_written(database: QuickDatab
     for host in ("one", "one", "two"):
         beat(database, host)
         for _ in range(3):
-            hosts = {one.host for one in database.looked(memory, "services", look)}  # type: ignore[attr-defined]
+            hosts = {one.host for one in database.looked(memory, "services", look)}
             assert host in hosts
     assert len(looks) == 3
 
@@ -114,5 +114,5 @@ def _end(world: World) -> str:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_life_is_the_same_as_through_sqlalchemy(seed: int) -> None:
     quick = [_end(test_replicas.run(seed, "dummy")), _end(run_control_plane(seed))]  # type: ignore[arg-type]
-    with mock.patch.object(QuickDatabase, "plan_for", lambda *_: None):
+    with mock.patch.object(QuickDatabase, "plan_for", return_value=None):
         assert quick == [_end(test_replicas.run(seed, "dummy")), _end(run_control_plane(seed))]  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from penstock.errors import (
     Cancelled,
     Conflict,
     ShareResourceNotFound,
+    SnapshotLost,
     SnapshotResourceNotFound,
     Unavailable,
 )
@@ -244,7 +245,24 @@ class DummyReplicas:
                 if item.snapshot_id == replica_snapshot.snapshot_id:
                     item.owner = replica_snapshot.id
                     return {"id": replica_snapshot.id, "status": "available", "progress": "100%"}
+            for model in replica_list:
+                if model.replica_state == "active" and model.id != share_replica.id:
+                    self._check_is_coming(model, replica_snapshots)
         return None
+
+    def _check_is_coming(self, active: ShareModel, replica_snapshots: Sequence[SnapshotModel]) -> None:
+        """Raises SnapshotLost when the active replica has the snapshot by its row only."""
+        mine = next((item for item in replica_snapshots if item.share_instance_id == active.id), None)
+        if mine is None or mine.status != "available":
+            return
+        try:
+            record = self._peer(active, "look for snapshot")
+        except Unavailable:
+            return
+        if record is None or record.role is not Role.ACTIVE:
+            return
+        if all(item.snapshot_id != mine.snapshot_id for item in record.snapshots.values()):
+            raise SnapshotLost("The active replica does not have it any more.")
 
     def revert_to_replicated_snapshot(
         self,

@@ -122,7 +122,8 @@ class ReplicaInterface:
         """How one snapshot instance on `share_replica`, ``creating`` or ``deleting``, is getting on.
 
         Returns its updates. Raises SnapshotResourceNotFound when it is not there: the end of a deletion, an error
-        otherwise. Called on the replica's backend, periodically.
+        otherwise; SnapshotLost when the active one does not have it either. Called on the replica's backend,
+        periodically.
         """
         raise NotImplementedError
 

@@ -42,7 +42,9 @@ class Mending:
         if one.report is None or one.active is None or one.row.status not in RESTORABLE:
             return
         is_active_there = one.report.role is Role.ACTIVE
-        if one.row.status is ShareStatus.ERROR and one.is_active is is_active_there:
+        # A promotion that reached the storage and failed, and that a later one overtook: the next sync fences it.
+        is_overtaken = not one.is_active and is_active_there and one.report.epoch < one.active.epoch
+        if one.row.status is ShareStatus.ERROR and (one.is_active is is_active_there or is_overtaken):
             self._heal(one)
         elif one.is_active and not is_active_there:
             # A promotion fenced it and failed: it has the data, and nobody else serves the share.

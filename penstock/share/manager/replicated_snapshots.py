@@ -18,7 +18,7 @@ from penstock.domain.operations import Call
 from penstock.domain.pools import service_host
 from penstock.domain.shares import ReplicaState, Share
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
-from penstock.errors import Conflict, Fault, NotFound, SnapshotResourceNotFound
+from penstock.errors import Conflict, Fault, NotFound, SnapshotLost, SnapshotResourceNotFound
 from penstock.operations.queue import OperationQueue
 from penstock.share.manager import replica_rows
 from penstock.share.manager.backend import Backend
@@ -170,7 +170,7 @@ def _update(backend: Backend, queue: OperationQueue, context: RequestContext, sn
         if snapshot.status is SnapshotStatus.DELETING:
             _gone(backend, queue, context, snapshot)
         else:
-            _lost(backend, context, snapshot, fault)
+            _lost(backend, context, snapshot, fault, is_everywhere=isinstance(fault, SnapshotLost))
         return
     except Fault as fault:
         if not fault.retryable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.errors import SnapshotResourceNotFound, Unavailable
+from penstock.errors import SnapshotLost, SnapshotResourceNotFound, Unavailable
 from penstock.share.drivers.zfsonlinux import lineage, spec
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_snapshot
@@ -37,7 +37,10 @@ def marked(copy: Copy, line: Line, found: Taken, snapshot: SnapshotModel) -> dic
 
 
 def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> bool:
-    """Mark each snapshot that arrived; whether all did that have to: one whose deletion failed need not."""
+    """Mark each snapshot that arrived; whether all did that have to.
+
+    One whose deletion failed need not; one that the source has lost cannot (see `check_is_coming`).
+    """
     if not pairs:
         return True
     theirs = observe_line(source.zfs, source.dataset, ())
@@ -45,12 +48,27 @@ def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> b
     is_whole = True
     for pair in pairs:
         wanted = theirs.owned_by(pair["active_replica_snapshot"]["id"])
-        found = own.by_guid(wanted.point.guid) if wanted is not None else None
+        if wanted is None:
+            continue
+        found = own.by_guid(wanted.point.guid)
         if found is None:
             is_whole = is_whole and pair["share_replica_snapshot"]["status"] == ERROR_DELETING
         else:
             marked(target, own, found, pair["share_replica_snapshot"])
     return is_whole
+
+
+def check_is_coming(source: Copy, instances: Sequence[SnapshotModel]) -> None:
+    """Raises SnapshotLost when the active replica, `source`, has the snapshot by its row only.
+
+    A copy that was set aside and made anew from one that never got the snapshot has it no more, and may be promoted
+    before anybody noticed.
+    """
+    mine = next((instance for instance in instances if instance["share_instance_id"] == source.id), None)
+    if mine is None or mine["status"] != AVAILABLE or source.seen is None or source.role is not Role.ACTIVE:
+        return
+    if _find(source, observe_line(source.zfs, source.dataset, ()), mine, instances) is None:
+        raise SnapshotLost(f"{source.dataset} on {source.peer.section} does not have it any more.")
 
 
 def arrived(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> dict[str, Any] | None:
@@ -106,7 +124,7 @@ def destroy_everywhere(
 
 
 def progress_of(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> dict[str, Any] | None:
-    """See `update_replicated_snapshot`. None while it is on its way."""
+    """None while it is not here. Raises SnapshotResourceNotFound at the end of a deletion."""
     if snapshot["status"] == DELETING:
         destroy(copy, snapshot, instances)
         raise SnapshotResourceNotFound(f"snapshot {snapshot['snapshot_id']} is gone")

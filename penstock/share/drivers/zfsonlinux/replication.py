@@ -7,6 +7,7 @@ who was active last, and that is checked against them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -265,9 +266,18 @@ class ReplicationMethods:
         replica_snapshot: SnapshotModel,
         share_server: Any = None,
     ) -> dict[str, Any] | None:
-        """Whether it has arrived; one that is ``deleting`` is destroyed. None while it is on its way."""
+        """Whether it has arrived; one that is ``deleting`` is destroyed. None while it is on its way.
+
+        Raises SnapshotLost when the active replica does not have it, as far as that one's host can be asked.
+        """
         copy = observe(self.own, share_replica)
-        return replicated_snapshots.progress_of(copy, replica_snapshot, replica_snapshots)
+        answer = replicated_snapshots.progress_of(copy, replica_snapshot, replica_snapshots)
+        active = _row_active(replica_list)
+        if answer is None and active is not None and active["id"] != share_replica["id"]:
+            with suppress(Unavailable):
+                source = observe(self.peers.storage_of(active["host"]), active)
+                replicated_snapshots.check_is_coming(source, replica_snapshots)
+        return answer
 
     def revert_to_replicated_snapshot(
         self,
