@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 from tests.product.running import Product
 from tests.product.sites import NESTED
@@ -197,7 +198,7 @@ class Denying(Scenario):
 
 class Managing(Scenario):
     def prepare(self) -> None:
-        self.dataset = f"{NESTED}/theirs{id(self)}"
+        self.dataset = f"{NESTED}/theirs-{uuid4()}"
         self.product.site.ran("zfs", "create", "-o", "quota=2G", self.dataset)
 
     def ask(self) -> None:
