@@ -34,7 +34,7 @@ from penstock.share.manager.hooks import add_hooks, load_hooks
 from penstock.share.manager.looks import Looks
 from penstock.share.manager.migration import MigrationMethods
 from penstock.share.manager.models import share_model, share_models
-from penstock.share.manager.moved import place_of
+from penstock.share.manager.moved import FOLLOWING, place_of
 from penstock.share.manager.replicas import ReplicaMethods
 from penstock.share.manager.servers import ServerMethods
 from penstock.share.manager.syncs import Syncs
@@ -124,6 +124,8 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
 
     def refuse_moved(self, call: Call) -> None:
         """Raise Elsewhere when `call` is about a share whose active instance is at another backend by now."""
+        if call.method not in FOLLOWING:
+            return
         with self.backend.database.read() as tx:
             place = place_of(tx, call)
         if place != call.backend:
