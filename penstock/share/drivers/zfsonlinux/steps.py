@@ -15,7 +15,6 @@ from penstock.zfs.names import Dataset, SnapshotName, Target
 
 Pairs = tuple[tuple[str, str], ...]
 ROUNDS = 3
-LOOK_AGAIN_S = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -176,7 +175,6 @@ def settle(
             _carry_out_unless_unmounted(at_once, zfs)
     except (Conflict, NotFound) as fault:  # something else is there, or it was done before
         log.info("zfs.look_first", reason=fault.message)
-        plan = _with_patience(plan, zfs)
     steps: tuple[Step, ...] = ()
     for _ in range(ROUNDS):
         steps = plan()
@@ -185,26 +183,6 @@ def settle(
         _carry_out_unless_unmounted(steps, zfs)
     if steps := plan():
         raise BackendFault(f"ZFS reported success, yet this is still to be done: {steps[0]}")
-
-
-def _with_patience(plan: Callable[[], tuple[Step, ...]], zfs: Zfs) -> Callable[[], tuple[Step, ...]]:
-    """The plan, which takes what is there for somebody else's only when it is so for a while.
-
-    A command of ours that took too long may be at work yet, and zfs-fuse makes a dataset first and marks it then.
-    """
-    clock = zfs.commands.clock
-    deadline_s = clock.monotonic_s() + zfs.flavour.busy_patience_s
-
-    def patient() -> tuple[Step, ...]:
-        while True:
-            try:
-                return plan()
-            except Conflict:
-                if clock.monotonic_s() >= deadline_s:
-                    raise
-            clock.sleep(LOOK_AGAIN_S)
-
-    return patient
 
 
 def _carry_out_unless_unmounted(steps: Sequence[Step], zfs: Zfs) -> None:
