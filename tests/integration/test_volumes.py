@@ -239,6 +239,27 @@ def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:
         until(lambda made=made: asker.show(made), "deleted")
 
 
+def test_a_short_life(volume_site: VolumeSite, login: session.Session) -> None:
+    """What ``script/test`` runs of volumes on OpenZFS by default: see its kernel tier."""
+    asker, user = BySdk(login), volume_site.user
+    volume = asker.volume(1)
+    until(lambda: asker.show(volume))
+    attachment, info = asker.attach(volume, user.connector)
+    user.write(info, 0xC1, 0, MIB)
+    asker.extend(volume, 2)
+    until(lambda: asker.show(volume), "in-use")
+    assert user.size_bytes(info) == 2 * GIB
+    assert user.holds(info, 0xC1, 0, MIB)
+    user.release(info)
+    assert not volume_site.stranger.is_let_in(info)
+    asker.detach(attachment)
+    until(lambda: asker.show(volume))
+    asker.delete(volume)
+    until(lambda: asker.show(volume), "deleted")
+    assert volume_site.datasets(ROOT) == [ROOT]
+    assert volume_site.targets().strip() == ""
+
+
 def test_the_life_of_a_volume(volume_site: VolumeSite, asker: Asker) -> None:
     live(asker, volume_site.user, volume_site.stranger)
     assert volume_site.datasets(ROOT) == [ROOT]
