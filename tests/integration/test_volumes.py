@@ -23,7 +23,7 @@ from tests.product.volume_sites import VolumeSite
 DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
 ROOT = "tank/blocks"
 MIB, GIB = 2**20, 2**30
-WAIT_S = 120.0  # user-mode Linux takes its time
+WAIT_S = 300.0  # user-mode Linux takes its time
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def until(look: Callable[[], Any], status: str = "available") -> Any:
             return found
         assert "error" not in found.status, found
         assert time.monotonic() < deadline, found.status
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:

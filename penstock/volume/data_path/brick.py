@@ -37,19 +37,32 @@ def brick_connector(
         use_multipath=use_multipath,
         device_scan_attempts=device_scan_attempts,
         conn=dict(connection),
+        **_mount_options(protocol, connection),
     )
-    return _Brick(cast("LocalConnector", found))
+    return _Brick(cast("LocalConnector", found), is_share=protocol == "nfs")
+
+
+def _mount_options(protocol: str, connection: Mapping[str, Any]) -> dict[str, str]:
+    """What the client of a share is told to mount with, where os-brick looks for the version in it.
+
+    Else it tries its own versions first, beside the one told, which mount.nfs refuses and os-brick logs as errors.
+    """
+    words = str(connection["data"].get("options") or "").split() if protocol == "nfs" else []
+    told = [word for word in words if word != "-o"]
+    return {"nfs_mount_options": ",".join(told)} if told else {}
 
 
 class _Brick:
     """A connector of os-brick whose exceptions are faults."""
 
-    def __init__(self, inner: LocalConnector) -> None:
+    def __init__(self, inner: LocalConnector, *, is_share: bool) -> None:
         self._inner = inner
+        self._left_out = {"options"} if is_share else set()  # told to the client already, see `_mount_options`
 
     def connect_volume(self, connection_properties: Mapping[str, Any]) -> dict[str, Any]:
+        told = {name: value for name, value in connection_properties.items() if name not in self._left_out}
         try:
-            return dict(self._inner.connect_volume(dict(connection_properties)))
+            return dict(self._inner.connect_volume(told))
         except (exception.BrickException, processutils.ProcessExecutionError) as err:
             raise Unavailable(f"The volume could not be attached to this machine: {err}") from err
 
