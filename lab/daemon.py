@@ -19,7 +19,7 @@ from openstack.connection import Connection
 
 from lab.network import LabError, await_true
 
-START_TIMEOUT_S = 90.0  # a user-mode Linux machine may take long to answer its first ssh
+START_TIMEOUT_S = 300.0  # a user-mode Linux machine may take long to answer, on a busy machine
 VERSION = "2.75"
 STOP_TIMEOUT_S = 30.0
 
