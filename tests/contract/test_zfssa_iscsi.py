@@ -61,14 +61,14 @@ def driver_for(box: Box, lab: Lab | KernelLab, folder: Path, **options: str) -> 
     return set_up(found)
 
 
-def box_with_lio(name: str, folder: Path, host: Host) -> Box:
+def box_with_lio(name: str, folder: Path, host: Host, root: str = "tank/appliance") -> Box:
     """An appliance on a kernel machine."""
     script = "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config; "
     script += "modprobe -a target_core_mod iscsi_target_mod"
     assert host.run(["sh", "-c", script], timeout_s=60).exit_code == 0
     chosen = choose(host, "auto")
     assert chosen is not None
-    return make_box(name, folder, host, chosen.exports, shows_some=chosen.shows_some)
+    return make_box(name, folder, host, chosen.exports, shows_some=chosen.shows_some, root=root)
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +80,17 @@ def kernel_box(kernel_host: Host, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def kernel_boxes(
-    kernel_box: Box, kernel_hosts: tuple[Host, Host], kernel_lab: KernelLab, tmp_path_factory: pytest.TempPathFactory
+    kernel_hosts: tuple[Host, Host], kernel_lab: KernelLab, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Box, Box]]:
     folder = tmp_path_factory.mktemp("kernel2")
-    there = box_with_lio("k2", folder, kernel_hosts[1])
-    connect_boxes(kernel_box, there, f"{kernel_lab.address('k2')}:216", SshRoutes().between)
-    with listening(there, folder) as found:
-        yield kernel_box, found
+    names = ("k1", "k2")
+    source, target = (
+        box_with_lio(name, folder, host, root="tank/pair/appliance")
+        for name, host in zip(names, kernel_hosts, strict=True)
+    )
+    connect_boxes(source, target, f"{kernel_lab.address('k2')}:216", SshRoutes().between)
+    with listening(source, folder), listening(target, folder):
+        yield source, target
 
 
 class TestData(VolumeDataContract):
