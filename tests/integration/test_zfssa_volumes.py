@@ -67,7 +67,7 @@ class LabAppliance:
         script = 'log=$1; shift; cd /; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
         started = self.site.programs.run(["sh", "-c", script, "sh", f"{self.work}/log", *words], timeout_s=60)
         self.pid = started.stdout.strip()
-        await_true(f"the appliance (see {self.work}/log there)", self.answers, timeout_s=180)
+        await_true(f"the appliance (see {self.work}/log there)", self.answers, timeout_s=600)
         self.trusted.write_text(self.site.programs.read_file(f"{self.work}/state/appliance/certificate.pem") or "")
 
     def kill(self) -> None:
