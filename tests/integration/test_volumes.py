@@ -240,7 +240,7 @@ def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:
 
 
 def test_a_short_life(volume_site: VolumeSite, login: session.Session) -> None:
-    """What ``script/test`` runs of volumes on OpenZFS by default: see its kernel tier."""
+    """The shortest proof of a storage host and a machine that uses it."""
     asker, user = BySdk(login), volume_site.user
     volume = asker.volume(1)
     until(lambda: asker.show(volume))
