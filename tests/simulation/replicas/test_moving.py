@@ -138,13 +138,13 @@ def check_truth(world: World, users: Movers) -> None:
     world.site.check_strangers({share.instance.id for share in users.shares()})
 
 
-def run(seed: int, kind: str) -> None:
+def run(seed: int, kind: str) -> World:
     """One life; the same seed is the same life."""
     with life(seed):
-        _live(World(seed, kind))
+        return _live(World(seed, kind))
 
 
-def _live(world: World) -> None:
+def _live(world: World) -> World:
     users = Movers(world)
     share_of: dict[str, str] = {}
 
@@ -180,6 +180,7 @@ def _live(world: World) -> None:
         settle(world, users)
         watch()
         check_truth(world, users)
+    return world
 
 
 @pytest.fixture(autouse=True)
@@ -188,9 +189,10 @@ def _quiet() -> None:
 
 
 @pytest.mark.parametrize(("kind", "seeds"), chunks(16))
-def test_moving_loses_nothing(kind: str, seeds: range) -> None:
+def test_moving_loses_nothing(kind: str, seeds: range, happened: Callable[[str, Counter[str]], None]) -> None:
     for seed in seeds:
         try:
-            run(seed, kind)
+            world = run(seed, kind)
         except Exception as err:
             raise AssertionError(f"seed {seed}: {type(err).__name__}: {err}") from err
+        happened(f"moves, {kind}", world.trouble.counts)

@@ -7,6 +7,8 @@ How many: ``PENSTOCK_SEEDS``. A failing seed is named; play it again with
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -43,12 +45,15 @@ def _quiet() -> None:
 
 
 @pytest.mark.parametrize(("kind", "seeds"), chunks(8), ids=lambda part: str(part).removeprefix("range"))
-def test_whatever_happens_no_acknowledged_write_is_lost_unsaid(kind: str, seeds: range) -> None:
+def test_whatever_happens_no_acknowledged_write_is_lost_unsaid(
+    kind: str, seeds: range, happened: Callable[[str, Counter[str]], None]
+) -> None:
     for seed in seeds:
         try:
-            run(seed, kind)
+            world = run(seed, kind)
         except Exception as err:
             raise AssertionError(f"{kind}, seed {seed}: {type(err).__name__}: {err}") from err
+        happened(f"replicas, {kind}", world.trouble.counts)
 
 
 def run(seed: int, kind: str = "dummy") -> World:
@@ -131,14 +136,17 @@ def _weather(world: World) -> None:
     if section in trouble.down:
         if random.random() < 0.3:
             trouble.down.discard(section)
+            trouble.count("host back from the dead")
             world.site.reboot(section)
     elif random.random() < 0.08:
+        trouble.count("power of a host cut")
         trouble.down.add(section)
     line = frozenset((section, random.choice([CONTROL, *(s for s in SECTIONS if s != section)])))
     if line in trouble.cut:
         if random.random() < 0.3:
             trouble.cut.discard(line)
     elif random.random() < 0.1:
+        trouble.count("line cut")
         trouble.cut.add(line)
     if random.random() < 0.05:
         trouble.full.symmetric_difference_update({section})

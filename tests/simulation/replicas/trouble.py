@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class ReplicaTrouble:
     full: set[str] = field(default_factory=set)
     told: int = 0  # final failures handed out: only then may anything end in error
     steps: int = 0
+    counts: Counter[str] = field(default_factory=Counter)  # what really happened, by its name
+    doing: list[str] = field(default_factory=list)  # what drivers are in the middle of, the innermost last
     meanwhile: Callable[[], None] | None = None
     watch: Callable[[str], None] | None = None  # looks at all storage before and after each step
     _depth: int = 0
@@ -57,28 +60,36 @@ class ReplicaTrouble:
             finally:
                 self._depth -= 1
         if self._happens(self.dies):
+            self.count("process died before a step")
             raise Died(f"before {what} on {section}")
         if not self.reaches(CONTROL, section):
+            self.count("host down" if section in self.down else "control plane and host apart")
             raise Unavailable(f"{section} does not answer.")
         source = what.removeprefix("copy from ")
         if source != what:
             if not self.reaches(section, source) or not self.reaches(CONTROL, source):
+                self.count("hosts apart")
                 raise Unavailable(f"{section} does not reach {source}.")
             if section in self.full:
                 self.told += 1
+                self.count("pool full")
                 raise InsufficientCapacity(f"{section} is full.")
         if self._happens(self.hangs):
+            self.count("step hung, nothing done")
             raise UnknownResult(f"{what} on {section} hung.")
         if self._happens(self.breaks):
             self.told += 1
+            self.count("step refused")
             raise BackendFault(f"{what} on {section} broke.")
 
     def after_step(self, section: str, what: str) -> None:
         """Called after a step has had its effect."""
         self._look(f"after {what} on {section}")
         if self._happens(self.dies):
+            self.count("process died after a step")
             raise Died(f"after {what} on {section}")
         if self._happens(self.hangs):
+            self.count("step hung, and was done")
             raise UnknownResult(f"{what} on {section} hung after its work was done.")
 
     def _look(self, when: str) -> None:
@@ -91,7 +102,21 @@ class ReplicaTrouble:
 
     def at_commit(self, when: str) -> None:
         if self._happens(self.dies / 3):
+            self.count(f"process died {when} a commit")
             raise Died(f"{when} a commit")
+
+    def count(self, fault: str) -> None:
+        """It happened; in the middle of what, when a driver was at work."""
+        self.counts[f"{fault}, {self.doing[-1]}" if self.doing else fault] += 1
+
+    @contextmanager
+    def within(self, what: str) -> Iterator[None]:
+        """A driver does `what` within the block."""
+        self.doing.append(what)
+        try:
+            yield
+        finally:
+            self.doing.pop()
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self.random.random() < chance

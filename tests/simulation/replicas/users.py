@@ -112,9 +112,17 @@ class Users:
         except Fault:
             self.gone.discard(share.instance.id)
             raise
+        if self.world.trouble.doing:
+            self.world.trouble.count("deletion asked for")
 
     def _promote(self) -> None:
-        requests.promote(self.world, self._replica().instance.id)
+        share = self._replica()
+        waiting = [one for one in self.world.pending if one.call.method == "promote_share_replica"]
+        requests.promote(self.world, share.instance.id)
+        if any(one.call.resource_key == f"share:{share.id}" for one in waiting):
+            self.world.trouble.counts["two promotions at once"] += 1
+        if self.world.trouble.doing:
+            self.world.trouble.count("promotion asked for")
 
     def _resync(self) -> None:
         requests.resync(self.world, self._replica().instance.id)

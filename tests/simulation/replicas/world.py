@@ -42,6 +42,19 @@ from tests.simulation.world import FixedConfiguration, empty_database
 SECTIONS = ("east", "west", "north")
 CONTEXT = admin_context("req-sim")
 SETTLED_AFTER = 60
+DOING = {
+    "update_replica_state": "sync",
+    "promote_replica": "promotion",
+    "create_replica": "first copy",
+    "delete_replica": "deletion of a replica",
+    "create_replicated_snapshot": "snapshot",
+    "delete_replicated_snapshot": "deletion of a snapshot",
+    "revert_to_replicated_snapshot": "revert",
+    "migration_start": "migration, start",
+    "migration_continue": "migration, copying",
+    "migration_complete": "migration, switch",
+    "migration_cancel": "migration, cancel",
+}
 CONFIG = """
 [DEFAULT]
 host = sim
@@ -177,6 +190,8 @@ class World:
             name: Skewed(self.clock, self.random.uniform(-skew, skew)) for name in SECTIONS
         }
         self.trouble = ReplicaTrouble(self.random)
+        if skew:
+            self.trouble.count("clocks apart")
         self.site: Site = (
             DummySite(self.trouble)
             if kind == "dummy"
@@ -207,6 +222,18 @@ class World:
             return answer
 
         driver.promote_replica = noted
+        for method, what in DOING.items():
+            setattr(driver, method, self._told(getattr(driver, method), what))
+
+    def _told(self, method: Callable[..., Any], what: str) -> Callable[..., Any]:
+        """The driver's method, of which the trouble knows that it is under way."""
+
+        @functools.wraps(method)
+        def told(*args: Any, **kwargs: Any) -> Any:
+            with self.trouble.within(what):
+                return method(*args, **kwargs)
+
+        return told
 
     @property
     def pending(self) -> list[Any]:

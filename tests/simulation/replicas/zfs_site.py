@@ -45,7 +45,10 @@ class _Lines:
 
     def __contains__(self, pair: object) -> bool:
         assert isinstance(pair, tuple)
-        return not self.trouble.reaches(*pair)
+        is_cut = not self.trouble.reaches(*pair)
+        if is_cut:
+            self.trouble.count("hosts apart")
+        return is_cut
 
 
 @dataclass
@@ -93,7 +96,10 @@ class ZfsSite:
             self.strangers.move_in(host, POOL)
 
     def _breaking(self) -> float | None:
-        return self.random.random() if self.random.random() < self.trouble.hangs else None
+        if self.random.random() >= self.trouble.hangs:
+            return None
+        self.trouble.count("stream broken")
+        return self.random.random()
 
     def driver(self, configuration: BackendConfiguration, clock: Clock) -> ShareDriver:
         peers = _Peers(self, clock)
