@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from penstock.errors import Unavailable
 from penstock.exports.iscsi import Chap, Initiator, IscsiTarget, Lun
 from penstock.volume.driver import ISCSIDriver
 from penstock.volume.drivers.zfs.finding import Finder
@@ -18,6 +19,7 @@ from penstock.volume.drivers.zfs.storage import Storage
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
 from penstock.volume.iscsi import iscsi_properties
 from penstock.volume.models import VolumeModel
+from penstock.zfs.names import Dataset
 
 LUN = 1
 """tgt's LUN 0 is its controller."""
@@ -76,21 +78,64 @@ class ConnectionMethods(ISCSIDriver):
 
     def initialize_connection(self, volume: VolumeModel, connector: Connector, **kwargs: Any) -> ConnectionInfo:
         self.validate_connector(connector)
-        dataset, _ = self.finder.existing(volume)
+        name = str(connector["initiator"])
+        if not self._allow_at_once(volume, name):
+            dataset, _ = self.finder.existing(volume)
+            self._allow(volume, dataset, name)
+        located = volume.updated({"provider_location": self._location(volume)})
+        multipath = bool(connector.get("multipath"))
+        data = iscsi_properties(located, multipath=multipath, discard=self.settings.tells_discard)
+        return {"driver_volume_type": "iscsi", "data": data}
+
+    def _allow_at_once(self, volume: VolumeModel, name: str) -> bool:
+        """Let it in while looking whether the dataset is the volume's, not after that look, which takes longer.
+
+        False when it has to be done with care: the volume is not where it should be, and nobody was let in; or it has
+        copies, and what is there may be one whose place another has taken.
+        """
+        if self.sides.targets:
+            return False
+        place = self.finder.place(volume)
+        added: list[bool] = []
+        is_ours = False
+        try:
+            is_ours = self.storage.zfs.beside(
+                lambda: added.append(self._allow(volume, place, name, is_seen=False)),
+                lambda: self.finder.is_at(place, volume),
+            )
+        except Unavailable as fault:  # its device or file is not there, say
+            log.info("volume.look_first", volume=volume.id, reason=fault.message)
+        finally:
+            if not is_ours and any(added):
+                self._refuse(volume, name)
+        return is_ours
+
+    def _allow(self, volume: VolumeModel, dataset: Dataset, name: str, *, is_seen: bool = True) -> bool:
+        """Let it in; was it not in before? Unless `is_seen` to be the volume's, it takes no other's place."""
         lun = self._lun(volume, self.storage.medium.path(dataset))
-        initiator = self._initiator(volume, str(connector["initiator"]))
+        initiator = self._initiator(volume, name)
+        before: list[str] = []
 
         def allowing(found: IscsiTarget | None) -> IscsiTarget:
+            if found is not None and found.luns != (lun,) and not is_seen:
+                raise Unavailable(f"{found.iqn} is not served from {lun.path}")
             others = [one for one in found.initiators if one.name != initiator.name] if found else []
+            before[:] = found.names if found else []
             # whoever came before with another secret (the volume's was made anew) is let in by the present one
             same = [Initiator(one.name, initiator.chap) for one in others]
             return self._target(volume, lun, [*same, initiator])
 
         self.storage.exports.edit(self._iqn(volume), allowing)
-        located = volume.updated({"provider_location": self._location(volume)})
-        multipath = bool(connector.get("multipath"))
-        data = iscsi_properties(located, multipath=multipath, discard=self.settings.tells_discard)
-        return {"driver_volume_type": "iscsi", "data": data}
+        return name not in before
+
+    def _refuse(self, volume: VolumeModel, name: str) -> IscsiTarget | None:
+        """The target without that initiator, gone with the last one."""
+
+        def refusing(found: IscsiTarget | None) -> IscsiTarget | None:
+            left = None if found is None else found.refusing(name)
+            return left if left is not None and left.initiators else None
+
+        return self.storage.exports.edit(self._iqn(volume), refusing)
 
     def terminate_connection(self, volume: VolumeModel, connector: Connector | None, **kwargs: Any) -> bool | None:
         """Logs the initiator out, too. True while others are let in; the target goes with the last.
@@ -101,11 +146,10 @@ class ConnectionMethods(ISCSIDriver):
             left = self.storage.exports.get(self._iqn(volume))
             return left is not None and bool(left.initiators)
 
-        def refusing(found: IscsiTarget | None) -> IscsiTarget | None:
-            left = None if found is None or connector is None else found.refusing(str(connector["initiator"]))
-            return left if left is not None and left.initiators else None
-
-        left = self.storage.exports.edit(self._iqn(volume), refusing)
+        if connector is None:
+            self.storage.exports.edit(self._iqn(volume), lambda _: None)
+            return False
+        left = self._refuse(volume, str(connector["initiator"]))
         return left is not None and bool(left.initiators)
 
     def resize_export(self, volume: VolumeModel) -> None:

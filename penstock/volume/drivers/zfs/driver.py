@@ -19,7 +19,6 @@ from penstock.host.runner import Host
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, reporting, spec
-from penstock.volume.drivers.zfs.finding import is_volume
 from penstock.volume.drivers.zfs.groups import GroupMethods
 from penstock.volume.drivers.zfs.identity import Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
@@ -146,8 +145,34 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         return {**made, **replication}
 
     def create_volume_from_snapshot(self, volume: VolumeModel, snapshot: SnapshotModel) -> Updates | None:
+        replication, want = self.replication_of_new(volume), self._spec(volume)
+        if self._clone_at_once(want, snapshot):
+            self._settle_clone(volume, want, snapshot.volume_size)
+            return {"provider_id": str(want.dataset), **replication}
         taken = self.finder.existing_snapshot(snapshot)
         return self._cloned(volume, taken, snapshot.volume_size)
+
+    def _clone_at_once(self, want: spec.VolumeSpec, snapshot: SnapshotModel) -> bool:
+        """Clone while looking whether the snapshot is the one meant, not after that look, which costs half as much.
+
+        False when it has to be done with care: something is not where it should be, or may be a copy whose place
+        another has taken, and nothing was made.
+        """
+        taken = self.finder.snapshot_place(snapshot)
+        if self.sides.targets or taken.pool != want.dataset.pool:
+            return False
+        zfs, properties = self.storage.zfs, {**want.options, **want.marks}
+        try:
+            is_ours = zfs.beside(
+                lambda: self.storage.medium.clone(taken, want.dataset, properties),
+                lambda: self.finder.is_snapshot_at(taken, snapshot),
+            )
+        except (Conflict, NotFound) as fault:
+            log.info("volume.look_first", snapshot=snapshot.id, reason=fault.message)
+            return False
+        if not is_ours:
+            lineage.destroy_volume(zfs, want.dataset)
+        return is_ours
 
     def create_cloned_volume(self, volume: VolumeModel, src_vref: VolumeModel) -> Updates | None:
         """By a snapshot of the source that is nobody's, and goes with the clone."""
@@ -180,9 +205,12 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             return {**self._copied(volume, want, taken), **replication}
         properties = {**want.options, **want.marks}
         update = self._made(volume, want, lambda: self.storage.medium.clone(taken, want.dataset, properties))
+        self._settle_clone(volume, want, taken_gib)
+        return {**update, **replication}
+
+    def _settle_clone(self, volume: VolumeModel, want: spec.VolumeSpec, taken_gib: int) -> None:
         if not (want.is_thin and volume.size == taken_gib):  # else it is as its origin was
             self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
-        return {**update, **replication}
 
     def _made(self, volume: VolumeModel, want: spec.VolumeSpec, make: Callable[[], None] | None) -> Updates:
         """Make the dataset, or complete the one that an earlier call began. Raises Conflict: another's is there."""
@@ -259,17 +287,33 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     # --- snapshots ----------------------------------------------------------------------------------------------------
 
     def create_snapshot(self, snapshot: SnapshotModel) -> Updates | None:
-        dataset = spec.told_dataset(snapshot.volume, self.settings)
-        marks = self.storage.zfs.get_many([dataset], (ID, KIND)).get(str(dataset))
-        if marks is None or not is_volume(marks, snapshot.volume):
+        name = self.finder.snapshot_place(snapshot)
+        if not self._take_at_once(snapshot, name):
             dataset, _ = self.finder.existing(snapshot.volume)
-        name = dataset.snapshot(spec.snapshot_name(snapshot))
-        try:
-            self.storage.zfs.snapshot([name], marks_of_snapshot(snapshot))
-        except Conflict:
-            if self.finder.snapshot(snapshot) is None:
-                raise
+            name = dataset.snapshot(name.name)
+            try:
+                self.storage.zfs.snapshot([name], marks_of_snapshot(snapshot))
+            except Conflict:
+                if self.finder.snapshot(snapshot) is None:
+                    raise
         return {"provider_id": str(name)}
+
+    def _take_at_once(self, snapshot: SnapshotModel, name: SnapshotName) -> bool:
+        """As `_clone_at_once`: take it while looking whether the dataset is the volume's."""
+        if self.sides.targets:
+            return False
+        zfs = self.storage.zfs
+        try:
+            is_ours = zfs.beside(
+                lambda: zfs.snapshot([name], marks_of_snapshot(snapshot)),
+                lambda: self.finder.is_at(name.dataset, snapshot.volume),
+            )
+        except (Conflict, NotFound) as fault:
+            log.info("volume.look_first", snapshot=snapshot.id, reason=fault.message)
+            return False
+        if not is_ours:
+            zfs.destroy_snapshots(name.dataset, [name.name], deferred=False)
+        return is_ours
 
     def delete_snapshot(self, snapshot: SnapshotModel) -> None:
         found = self.finder.snapshot(snapshot)

@@ -41,6 +41,14 @@ class Finder:
             raise Unavailable(f"{place} made way for a copy of volume {volume.id} on another side.")
         return self._searched(volume, names)
 
+    def place(self, volume: VolumeModel) -> Dataset:
+        """Where the volume should be."""
+        return spec.told_dataset(volume, self.settings)
+
+    def is_at(self, place: Dataset, volume: VolumeModel) -> bool:
+        """Is what is there the volume? One command."""
+        return _is_volume(self.zfs.get_many([place], (ID, KIND)).get(str(place)), volume)
+
     def existing(self, volume: VolumeModel, extra: Sequence[str] = ()) -> tuple[Dataset, Properties]:
         """As `volume`. Raises VolumeNotFound."""
         found = self.volume(volume, extra)
@@ -59,10 +67,16 @@ class Finder:
                 return None
             name = found[0].snapshot(name.name)
             seen = self.zfs.get_many([name], (ID, KIND))
-        marks = seen.get(str(name))
-        if marks is None or kind_of(marks) is not Kind.SNAPSHOT or id_of(marks) not in (snapshot.id, None):
-            return None
-        return name
+        return name if _is_snapshot(seen.get(str(name)), snapshot) else None
+
+    def snapshot_place(self, snapshot: SnapshotModel) -> SnapshotName:
+        """Where the snapshot should be."""
+        return spec.told_dataset(snapshot.volume, self.settings).snapshot(spec.snapshot_name(snapshot))
+
+    def is_snapshot_at(self, name: SnapshotName, snapshot: SnapshotModel) -> bool:
+        """Is what is there the snapshot, on its volume? One command."""
+        seen = self.zfs.get_many([name.dataset, name], (ID, KIND))
+        return _is_volume(seen.get(str(name.dataset)), snapshot.volume) and _is_snapshot(seen.get(str(name)), snapshot)
 
     def existing_snapshot(self, snapshot: SnapshotModel) -> SnapshotName:
         """As `snapshot`. Raises SnapshotNotFound."""
@@ -91,3 +105,7 @@ def is_volume(found: Properties, volume: VolumeModel) -> bool:
 
 def _is_volume(found: Properties | None, volume: VolumeModel) -> bool:
     return found is not None and is_volume(found, volume)
+
+
+def _is_snapshot(found: Properties | None, snapshot: SnapshotModel) -> bool:
+    return found is not None and kind_of(found) is Kind.SNAPSHOT and id_of(found) in (snapshot.id, None)

@@ -14,8 +14,11 @@ from penstock.host.runner import Host
 from penstock.volume.drivers.zfs import media
 from penstock.volume.drivers.zfs.options import Settings
 from penstock.zfs import reach
+from penstock.zfs.beside import Beside, InThreads, in_turn
 from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import Flavour, detect
+
+LOOKS_BESIDE = 4  # at once; as many as a backend has workers by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,12 @@ def open_storage(
 
     Raises Unavailable (also when a pool or dataset of the settings is not there), Unsupported.
     """
-    host = host or AuditedHost(reach.connect(settings.remote, connect_timeout_s, use_sudo=settings.use_sudo))
+    beside: Beside = in_turn
+    if host is None:
+        host = AuditedHost(reach.connect(settings.remote, connect_timeout_s, use_sudo=settings.use_sudo))
+        beside = InThreads(LOOKS_BESIDE, host.name)
     flavour = detect(host)
-    zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock())
+    zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock(), beside=beside)
     roots = list(settings.roots.values())
     found = zfs.get_many(roots, ("type", "mountpoint"))
     missing = [str(root) for root in roots if str(root) not in found]

@@ -1,0 +1,84 @@
+"""The ZFS volume driver looks whether a dataset is the volume's while it changes something: and it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.units import GIB
+from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
+from penstock.volume.models import VolumeModel
+from penstock.zfs.flavour import ZFS_FUSE, Flavour
+from tests.contract.test_zfs_volume_steps import World
+from tests.contract.volume_driver_contract import CONTEXT, ELSEWHERE, THERE
+from tests.simulation.zfs_host import OPENZFS
+
+
+@pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    flavour: Flavour = request.param
+    return World(flavour, tmp_path)
+
+
+def run(world: World, *argv: str) -> None:
+    done = world.host.run(argv, timeout_s=10)
+    assert done.exit_code == 0, done.stderr
+
+
+def give_away(world: World, volume: VolumeModel) -> None:
+    """What is in the volume's place is another's from now on."""
+    run(world, "zfs", "set", "penstock:id=another", str(volume.provider_id))
+
+
+def initiators(world: World, volume: VolumeModel) -> list[str]:
+    found = world.driver.storage.exports.get(world.driver._iqn(volume))
+    return [] if found is None else found.names
+
+
+def test_no_snapshot_is_left_on_what_is_another_s(world: World) -> None:
+    give_away(world, world.volume)
+    before = world.seen()
+    with pytest.raises(VolumeNotFound):
+        world.taken(world.volume)
+    assert world.seen() == before
+
+
+def test_no_clone_is_left_of_what_is_another_s(world: World) -> None:
+    give_away(world, world.volume)
+    before = world.seen()
+    with pytest.raises(SnapshotNotFound):
+        world.driver.create_volume_from_snapshot(world.new(snapshot_id=world.snapshot.id), world.snapshot)
+    assert world.seen() == before
+
+
+def test_nobody_is_let_in_to_what_is_another_s_and_who_was_in_stays(world: World) -> None:
+    mine = world.attached(world.copy)
+    give_away(world, world.volume)
+    give_away(world, mine)
+    for volume in (world.volume, mine):
+        before = world.seen()
+        for connector in (ELSEWHERE, THERE):
+            with pytest.raises(VolumeNotFound):
+                world.driver.initialize_connection(volume, connector)
+        assert world.seen() == before
+    assert initiators(world, world.volume) == []
+    assert initiators(world, mine) == [THERE["initiator"]]
+
+
+def test_a_volume_elsewhere_is_found_and_served_from_there_alone(tmp_path: Path) -> None:
+    world = World(OPENZFS, tmp_path)  # zfs-fuse hardly ever renames
+    made = world.made(world.new())
+    place = str(made.provider_id)
+    for words in (("unmount", place), ("rename", place, f"{place}-moved"), ("mount", f"{place}-moved")):
+        run(world, "zfs", *words)
+    volume = world.attached(made)
+    iqn = world.driver._iqn(volume)
+    assert world.tgt.login(iqn, str(THERE["initiator"]), "10.99.0.7") == {1: GIB}
+    run(world, "zfs", "create", place)  # now somebody else's stands there
+    run(world, "sh", "-c", 'truncate -s ">$1" -- "$2"', "grow", str(7 * GIB), f"/{place}/volume")
+    world.attached(volume, ELSEWHERE)
+    for connector, address in ((THERE, "10.99.0.7"), (ELSEWHERE, "10.99.0.8")):
+        assert world.tgt.login(iqn, str(connector["initiator"]), address) == {1: GIB}
+    assert world.driver.terminate_connection(volume, None) is False
+    world.driver.remove_export(CONTEXT, volume)
