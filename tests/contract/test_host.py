@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -79,6 +81,20 @@ class TestLocal(KeepingContract):
         host = LocalHost("gone")
         pid = int(ask(host, echo("one"), "a", timeout_s=20).stdout.split()[2])
         del host
+        await_end(pid)
+
+    def test_a_kept_program_ends_with_a_process_that_is_killed(self) -> None:
+        code = (
+            "import sys, time; from penstock.host.kept_program import ask; from penstock.host.local import LocalHost\n"
+        )
+        code += "from tests.contract.host_contract import echo\n"
+        code += (
+            "host = LocalHost('x'); print(ask(host, echo('one'), 'a', timeout_s=20).stdout, flush=True); time.sleep(60)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            pid = int(other.stdout.readline().split()[2])
+            other.kill()
         await_end(pid)
 
 
