@@ -37,7 +37,14 @@ PARTS = (
     "lag",
     "images",
 )
-ALONE = {"copies", "copies-openzfs", "promotion", "lag", "images"}  # on hosts of their own, and with no daemon beside
+ALONE = {
+    "copies",
+    "copies-openzfs",
+    "promotion",
+    "lag",
+    "images",
+    "volumes-together",
+}  # on hosts of their own, and with no daemon beside
 
 
 def main() -> int:
@@ -71,6 +78,10 @@ def main() -> int:
     if "images" in parts:
         console.print("  images ...")
         rows.extend(images.images())
+    if "volumes-together" in parts:
+        console.print("  volumes-together ...")
+        with stage((*VOLUME_QUOTA, *QUOTA), blocks=volume_requests.NO_STORAGE) as found:
+            rows.extend(volume_requests.together(found, found.login(), arguments.volumes))
     together = [part for part in parts if part not in ALONE]
     if together:
         rows.extend(_on_one_stage(together, console, arguments))
@@ -101,8 +112,6 @@ def _rows(part: str, found: Stage, arguments: argparse.Namespace) -> Iterator[Ro
         yield from volumes.single(found, api)
     elif part == "volume-latency":
         yield from volume_requests.latency(found, api)
-    elif part == "volumes-together":
-        yield from volume_requests.together(found, api, arguments.volumes)
     elif part == "volume-images":
         yield from volume_requests.from_image(found, api)
     elif part == "exports":

@@ -130,8 +130,8 @@ class Stage:
 
 
 @contextmanager
-def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stage]:
-    """A fresh host and daemon, gone afterwards."""
+def stage(options: Sequence[str] = (), *, pool_mib: int = 8192, blocks: Sequence[str] = ()) -> Iterator[Stage]:
+    """A fresh host and daemon, gone afterwards. `blocks` says how volumes are made, if not on ZFS."""
     # as pip does when it installs: where the environment forbids bytecode, each start would compile 500 modules
     compileall.compile_dir(ROOT / "penstock", quiet=1)
     with tempfile.TemporaryDirectory(prefix="penstock-bench") as folder:
@@ -148,7 +148,7 @@ def stage(options: Sequence[str] = (), *, pool_mib: int = 8192) -> Iterator[Stag
             "zfs_zpool_list = tank",
             "max_over_subscription_ratio = 10000",
         )
-        blocks = (
+        blocks = blocks or (
             "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver",
             f"zfs_zpool_list = {VOLUMES}",
             f"target_ip_address = {address}",
