@@ -15,6 +15,8 @@ from penstock.config.backend import volume_backend
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Operation
 from penstock.operations.queue import OperationQueue
+from penstock.services.control_plane import ControlPlane
+from penstock.services.volumes.rescheduling import Rescheduler
 from penstock.store.database import Database
 from penstock.volume.manager import VolumeManager
 
@@ -22,6 +24,7 @@ from penstock.volume.manager import VolumeManager
 OPERATIONS = frozenset(
     {
         "create_volume",
+        "forget_refused",
         "delete_volume",
         "extend_volume",
         "revert_to_snapshot",
@@ -106,6 +109,7 @@ class VolumeBackend:
             host=f"{conf.host}@{section}",
             conf=conf,
             queue=queue,
+            placer=Rescheduler(ControlPlane(database, queue, clock, conf)),
         )
 
     @property

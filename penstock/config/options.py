@@ -181,6 +181,13 @@ MIGRATION = (
 )
 VOLUMES = (
     cfg.IntOpt(
+        "scheduler_max_attempts",
+        default=3,
+        min=1,
+        help="At how many pools the creation of a volume is tried when one refuses it: for lack of space, because it "
+        "fails, or because its storage does not answer.",
+    ),
+    cfg.IntOpt(
         "rpc_response_timeout",
         default=60,
         min=1,

@@ -83,6 +83,7 @@ def _refusal(wanted: Requirements, candidate: Candidate) -> str | None:
     checks: tuple[tuple[bool, str], ...] = (
         (not candidate.is_up, "its service is down"),
         (not candidate.is_enabled, "its service is disabled"),
+        (name in wanted.refused_by or report.ref.service_host in wanted.refused_by, "it refused it"),
         (wanted.only_pool is not None and name != wanted.only_pool, f"it must be on {wanted.only_pool}"),
         (
             wanted.only_backend is not None and report.ref.service_host != wanted.only_backend,

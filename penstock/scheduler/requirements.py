@@ -50,6 +50,7 @@ class Requirements:
     only_pool: str | None = None  # the pool of the snapshot a share is made from
     hinted_pool: str | None = None  # the one an administrator named
     only_backend: str | None = None
+    refused_by: Mapping[str, str] = field(default_factory=dict)  # pools and backends that tried, with the reasons
     replica_of: ReplicaOf | None = None
     source: SourceOf | None = None
     share: Mapping[str, Any] = field(default_factory=dict)  # what filter and goodness functions call ``share.*``

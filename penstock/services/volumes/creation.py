@@ -29,7 +29,7 @@ from penstock.scheduler.requirements import Requirements
 from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
-from penstock.services.volumes import calls, images, placement, quotas
+from penstock.services.volumes import calls, images, placement, quotas, rescheduling
 from penstock.services.volumes.visibility import (
     hold_group,
     hold_volumes,
@@ -107,13 +107,15 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
             VolumeResource.PER_VOLUME_GIGABYTES: decided.size_gib,
         }
         quotas.check(tx, plane, project_id, type_id, more)
-        pool, reason = _place(tx, plane, _requirements(tx, plane, context, wanted, decided))
+        requirements = _requirements(tx, plane, context, wanted, decided)
+        pool, reason = _place(tx, plane, requirements)
         volume = _volume(tx, wanted, decided, (project_id, user_id), plane.clock.utc(), pool)
         volumes.insert_volume(tx, volume)
         if pool is None:
             _tell_owner(tx, plane, context, volume, reason)
         else:
-            calls.enqueue(tx, plane, context, volume, "create_volume", _arguments(volume, wanted))
+            arguments = {**_arguments(volume, wanted), **rescheduling.asked(requirements)}
+            calls.enqueue(tx, plane, context, volume, "create_volume", arguments)
         return volume
 
 

@@ -27,6 +27,7 @@ from penstock.store import backups, volume_snapshots, volumes
 from penstock.store.database import Transaction
 from penstock.units import GIB
 from penstock.volume.data_path.local import attached_node
+from penstock.volume.manager import elsewhere
 from penstock.volume.manager import volumes as volume_theme
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import volume_model
@@ -106,12 +107,12 @@ def create_volume(backend: VolumeBackend, context: RequestContext, volume_id: st
     """Make the volume with the contents of the backup."""
     with backend.database.read() as tx:
         volume, backup = volumes.get(tx, volume_id), backups.get(tx, backup_id)
-        if volume is None or volume.status is not VolumeStatus.CREATING:
+        if volume is None or volume.status is not VolumeStatus.CREATING or not backend.holds(volume):
             return
         model = volume_model(tx, backend, volume)
     try:
         source = _there(backup, backup_id)
-        with driver_call("create volumes"):
+        with elsewhere.tried(backend, context, volume), driver_call("create volumes"):
             update = checked(backend.driver.create_volume(model))
         write_out(backend, context, source, model.updated(update))
     except Fault as fault:

@@ -23,7 +23,7 @@ from penstock.images.service import ImageService
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volumes
-from penstock.volume.manager import image_cache
+from penstock.volume.manager import elsewhere, image_cache
 from penstock.volume.manager import volumes as volume_theme
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import volume_model
@@ -39,7 +39,7 @@ def create(backend: VolumeBackend, context: RequestContext, volume_id: str, imag
     """Make the volume with the image on it: a clone where the backend or the cache has it, else a copy."""
     with backend.database.read() as tx:
         volume = volumes.get(tx, volume_id)
-        if volume is None or volume.status not in BEGUN:
+        if volume is None or volume.status not in BEGUN or not backend.holds(volume):
             return
     caller = replace(context, is_admin=False)
     try:
@@ -47,7 +47,7 @@ def create(backend: VolumeBackend, context: RequestContext, volume_id: str, imag
         with driver_call("be given the image"):
             image = service.show(caller, image_id)
             check_usable(image, volume.size_gib)
-        volume = _made(backend, caller, volume, service, image)
+        volume = _made(backend, context, caller, volume, service, image)
         if volume.status is VolumeStatus.DOWNLOADING:
             _copy(backend, caller, volume, service, image)
     except Fault as fault:
@@ -123,7 +123,12 @@ def _service(backend: VolumeBackend) -> ImageService:
 
 
 def _made(
-    backend: VolumeBackend, caller: RequestContext, volume: Volume, service: ImageService, image: ImageModel
+    backend: VolumeBackend,
+    context: RequestContext,
+    caller: RequestContext,
+    volume: Volume,
+    service: ImageService,
+    image: ImageModel,
 ) -> Volume:
     """The volume on the backend: still ``creating`` when the image is on it, ``downloading`` when it has to be copied.
 
@@ -142,7 +147,7 @@ def _made(
         cached = image_cache.clone(backend, model, image)
         answer, is_cloned = cached if cached is not None else (None, False)
     if not is_cloned:
-        with driver_call("create volumes"):
+        with elsewhere.tried(backend, context, volume), driver_call("create volumes"):
             answer = backend.driver.create_volume(model)
     update = checked(answer)
     with backend.database.begin(durable=False) as tx:

@@ -20,7 +20,7 @@ from penstock.clock import Clock, SystemClock
 from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call
-from penstock.errors import Fault, Invalid, Unsupported
+from penstock.errors import Fault, InsufficientCapacity, Invalid, Unsupported
 from penstock.images.choosing import image_service
 from penstock.operations.driver_calls import driver_call
 from penstock.operations.elsewhere import Elsewhere
@@ -32,6 +32,7 @@ from penstock.volume.loading import load_driver
 from penstock.volume.manager import (
     backups,
     connections,
+    elsewhere,
     group_snapshots,
     groups,
     images,
@@ -47,7 +48,7 @@ from penstock.volume.manager import (
     transfers,
     volumes,
 )
-from penstock.volume.manager.backend import VolumeBackend
+from penstock.volume.manager.backend import Placer, VolumeBackend
 from penstock.volume.manager.moved import place_of
 from penstock.volume.manager.records import StoredRecords
 from penstock.volume.manager.turns import Turns
@@ -73,12 +74,14 @@ class VolumeManager:
         host: str | None = None,
         execute: Execute | None = None,
         queue: OperationQueue | None = None,
+        placer: Placer | None = None,
     ) -> None:
         """`volume_driver` is a driver, or the dotted name of one; by default the section's ``volume_driver``.
 
         `service_name` is the backend's name (the section's), `host` its full name ``host@backend``, `conf` the whole
         configuration, by default the one the section is in; `queue` is where operations are put that the backend itself
-        asks for. Raises Invalid when the configuration names a driver that cannot be loaded. Nothing is contacted yet.
+        asks for, `placer` finds another place for what it refuses to make. Raises Invalid when the configuration names
+        a driver that cannot be loaded. Nothing is contacted yet.
         """
         name = service_name or configuration.config_group
         conf = conf or configuration.conf
@@ -98,6 +101,7 @@ class VolumeManager:
             conf=conf,
             queue=queue or OperationQueue(clock),
             images=image_service(conf, clock),
+            placer=placer,
         )
         self.records = StoredRecords(self.backend)
         self.driver = self._load(volume_driver or configuration.safe_get("volume_driver"), execute)
@@ -184,15 +188,31 @@ class VolumeManager:
     # --- volumes ------------------------------------------------------------------------------------------------
 
     def create_volume(
-        self, context: RequestContext, volume_id: str, image_id: str | None = None, backup_id: str | None = None
+        self,
+        context: RequestContext,
+        volume_id: str,
+        image_id: str | None = None,
+        backup_id: str | None = None,
+        asked: Mapping[str, Any] | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> None:
-        """Make the volume, empty or from its source: a snapshot or volume that its row names, an image, a backup."""
-        if image_id is not None:
-            images.create(self.backend, context, volume_id, image_id)
-        elif backup_id is not None:
-            backups.create_volume(self.backend, context, volume_id, backup_id)
-        else:
-            volumes.create(self.backend, context, volume_id)
+        """Make the volume, empty or from its source: a snapshot or volume that its row names, an image, a backup.
+
+        Refused by this backend, it is tried at another that does as `asked`; `refused` names those who were tried.
+        """
+        try:
+            if image_id is not None:
+                images.create(self.backend, context, volume_id, image_id)
+            elif backup_id is not None:
+                backups.create_volume(self.backend, context, volume_id, backup_id)
+            else:
+                volumes.create(self.backend, context, volume_id)
+        except elsewhere.Moved as moved:
+            raise InsufficientCapacity(str(moved)) from moved
+
+    def forget_refused(self, context: RequestContext, volume_id: str, host: str, about: Mapping[str, Any]) -> None:
+        """Take away what was begun here of a volume that was made elsewhere then."""
+        elsewhere.forget_refused(self.backend, volume_id, host, about)
 
     def copy_volume_to_image(self, context: RequestContext, volume_id: str, image_meta: Mapping[str, Any]) -> None:
         """Make the volume an image."""

@@ -23,7 +23,7 @@ from penstock.store import volume_snapshots, volumes
 from penstock.volume.driver import capabilities_of
 from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy, VolumeNotFound
 from penstock.volume.fallback.revert import revert_by_copy
-from penstock.volume.manager import connections
+from penstock.volume.manager import connections, elsewhere
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import snapshot_model, volume_model
@@ -41,11 +41,12 @@ def create(backend: VolumeBackend, context: RequestContext, volume_id: str) -> N
     """Make the volume on the backend, empty or from its source, unless that is done already."""
     with backend.database.read() as tx:
         volume = volumes.get(tx, volume_id)
-        if volume is None or volume.status is not VolumeStatus.CREATING:
+        if volume is None or volume.status is not VolumeStatus.CREATING or not backend.holds(volume):
             return
         model = volume_model(tx, backend, volume)
     try:
-        update = make(backend, volume, model)
+        with elsewhere.tried(backend, context, volume):
+            update = make(backend, volume, model)
     except Fault as fault:
         if is_final(fault):
             fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND, fault)
