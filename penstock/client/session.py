@@ -1,4 +1,4 @@
-"""Speaking to Penstock, or any Shared File Systems v2 server: a token, and requests with it. Standard library only."""
+"""Speaking to Penstock, or any server of its APIs: a token, and requests with it. Standard library only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from penstock.errors import (
 VERSION = "2.75"
 VERSION_HEADER = "X-OpenStack-Manila-API-Version"
 EXPERIMENTS = {"X-OpenStack-Manila-API-Experimental": "true"}  # migration is one in the versions we speak
-SERVICE_TYPES = ("shared-file-system", "sharev2")
 TIMEOUT_S = 60.0
 MEANING: dict[int, type[Fault]] = {
     400: Invalid,
@@ -37,6 +36,19 @@ MEANING: dict[int, type[Fault]] = {
     413: QuotaExceeded,
     503: Unavailable,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One of the APIs: the names it has in a catalogue, what it is called, and the headers of a request to it."""
+
+    types: tuple[str, ...]
+    what: str
+    headers: Mapping[str, str]
+
+
+SHARES = Api(("shared-file-system", "sharev2"), "shared file systems", {VERSION_HEADER: VERSION, **EXPERIMENTS})
+VOLUMES = Api(("block-storage", "volumev3"), "block storage", {"OpenStack-API-Version": "volume 3.60"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +83,18 @@ class Session:
     cannot be understood.
     """
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, api: Api = SHARES) -> None:
         self._credentials = credentials
+        self._api = api
         self._token = ""
         self._endpoint = ""
 
+    def of_volumes(self) -> Session:
+        """The same caller at Block Storage."""
+        return Session(self._credentials, VOLUMES)
+
     def get(self, path: str, **query: Any) -> Any:
-        """The document at ``/v2/<path>``."""
+        """The document at `path` below the endpoint."""
         return self.request("GET", path, query=query)
 
     def post(self, path: str, body: Any) -> Any:
@@ -101,7 +118,7 @@ class Session:
             return self._send(method, f"{self._endpoint}/{quote(path)}{tail}", body)
 
     def _send(self, method: str, url: str, body: Any) -> Any:
-        return _exchange(method, url, body, {"X-Auth-Token": self._token, VERSION_HEADER: VERSION, **EXPERIMENTS})[0]
+        return _exchange(method, url, body, {"X-Auth-Token": self._token, **self._api.headers})[0]
 
     def _log_in(self) -> None:
         credentials = self._credentials
@@ -110,17 +127,17 @@ class Session:
         if not token or not isinstance(answer, dict):
             raise BackendFault(f"{credentials.tokens_url} gave no token; is it an Identity v3 server?")
         self._token = token
-        self._endpoint = _share_endpoint(answer).rstrip("/")
+        self._endpoint = _endpoint(answer, self._api).rstrip("/")
 
 
-def _share_endpoint(answer: Mapping[str, Any]) -> str:
+def _endpoint(answer: Mapping[str, Any], api: Api) -> str:
     """The public endpoint in the token's catalogue. Raises NotFound."""
-    for wanted in SERVICE_TYPES:
+    for wanted in api.types:
         for service in answer.get("token", {}).get("catalog", ()):
             for endpoint in service.get("endpoints", ()) if service.get("type") == wanted else ():
                 if endpoint.get("interface") == "public":
                     return str(endpoint["url"])
-    raise NotFound("The catalogue has no shared file systems service for this project.")
+    raise NotFound(f"The catalogue has no {api.what} service for this project.")
 
 
 def _exchange(method: str, url: str, body: Any, headers: Mapping[str, str]) -> tuple[Any, Mapping[str, str]]:

@@ -10,8 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from penstock.api.app import make_app
-from penstock.client.migrations import Drain
+from penstock.client.draining import Drain
 from penstock.client.session import EXPERIMENTS, MEANING, VERSION, VERSION_HEADER, Session
+from penstock.client.share_drain import ShareMover
 from penstock.domain.lifecycle import Event
 from penstock.errors import BackendFault
 from penstock.store import backends, shares
@@ -47,7 +48,7 @@ def session(bench: Bench) -> Iterator[Session]:
 
 
 def drain(bench: Bench, session: Session, pause: Callable[[], None] | None = None, **more: Any) -> Drain:
-    return Drain(session, more.pop("place", "host@one"), pause=pause or bench.tick, **more)
+    return Drain(ShareMover(session), more.pop("place", "host@one"), pause=pause or bench.tick, **more)
 
 
 def test_every_share_leaves_and_none_is_placed_there(bench: Bench, session: Session) -> None:
@@ -127,6 +128,6 @@ def test_another_drain_goes_on_where_one_was_ended(bench: Bench, session: Sessio
 
 def test_one_pool_is_named_alone(bench: Bench, session: Session) -> None:
     bench.a_share()
-    assert [share.name for share in drain(bench, session, place=HERE).shares()] == ["share"]
-    assert drain(bench, session, place="host@one#other").shares() == []
-    assert drain(bench, session, place="host@on").shares() == []
+    assert [share.name for share in drain(bench, session, place=HERE).leaving()] == ["share"]
+    assert drain(bench, session, place="host@one#other").leaving() == []
+    assert drain(bench, session, place="host@on").leaving() == []
