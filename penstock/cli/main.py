@@ -17,6 +17,7 @@ FAULT = 1
 COMMANDS = {
     "serve": Later("penstock.cli.serve:serve", "Run the API and every enabled backend."),
     "share": Later("penstock.cli.share:share", "Make, list, change and delete shares over the API."),
+    "volume": Later("penstock.cli.volume:volume", "Make, list, change, attach and delete volumes over the API."),
     "replica": Later("penstock.cli.replica:replica", "Copies of shares on other backends: lag, promotion, rehearsal."),
     "backend": Later("penstock.cli.backend:backend", "List backends, check what one of them lacks."),
     "config": Later("penstock.cli.config:config", "Check the configuration, print a sample."),

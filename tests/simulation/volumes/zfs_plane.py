@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from penstock.clock import Clock
 from penstock.doctor.findings import Kind
 from penstock.doctor.volumes.examination import examine_volumes
 from penstock.domain.attachments import Attachment
@@ -50,10 +51,18 @@ volume_data_path = userspace
 class ZfsPlane(VolumePlane):
     """Volumes are made through the services, as users make them."""
 
-    def __init__(self, folder: Path, flavour: Flavour, *, text: str = "", database: Database | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        flavour: Flavour,
+        *,
+        text: str = "",
+        database: Database | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.host, self.tgt = simulated_site(flavour, "tank", "pond")
         self.folder = folder
-        super().__init__(folder, config=CONFIG.format(folder=folder, text=text), database=database)
+        super().__init__(folder, config=CONFIG.format(folder=folder, text=text), database=database, clock=clock)
 
     def make_driver(self, section: Any) -> Any:
         return ZFSVolumeDriver(
