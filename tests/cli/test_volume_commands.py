@@ -112,9 +112,9 @@ def test_the_life_of_a_volume(server: Server) -> None:
     assert server.ok("detach", "data", ME) == "1 detached.\n"
     server.ok("snapshot", "create", "data", "--name", "monday")
     assert "monday" in server.ok("snapshot", "list", "data")
+    server.ok("revert", "data", "monday")
     assert "from snapshot" in server.ok("create", "2", "--name", "copy", "--snapshot", "monday")
     assert "from volume" in server.ok("create", "2", "--name", "twin", "--source", "data")
-    server.ok("revert", "data", "monday")
     assert "2 GiB" in server.ok("show", "data")
     server.ok("delete", "data", "--cascade")
     server.ok("delete", "copy", "twin")
