@@ -87,7 +87,7 @@ class RealMachine:
         path = f"{self._mountpoint(dataset)}/{name}"
         argv = ["dd", "if=/dev/urandom", f"of={path}", "bs=1M", f"count={size_mib}", "conv=fsync"]
         done = self.host.run(argv, timeout_s=TIMEOUT_S)
-        self.host.run(["sync"], timeout_s=TIMEOUT_S)
+        self.host.run(["sync", "-f", path], timeout_s=TIMEOUT_S)
         return done.exit_code == 0
 
     def remove_all(self, dataset: Dataset) -> None:
