@@ -33,8 +33,7 @@ class Place:
 
     @property
     def directory(self) -> Path:
-        is_in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).total >= ENOUGH_BYTES
-        return (MEMORY / ROOT.name if is_in_memory else ROOT) / self.tag
+        return _home() / self.tag
 
     @property
     def network_prefix(self) -> str:
@@ -46,9 +45,15 @@ class Place:
         self.lock.close()
 
 
+def _home() -> Path:
+    is_in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).total >= ENOUGH_BYTES
+    return MEMORY / ROOT.name if is_in_memory else ROOT
+
+
 def take_place() -> Place:
     """The first free place. The caller releases it."""
-    ROOT.mkdir(mode=0o700, exist_ok=True)
+    for folder in {ROOT, _home()}:
+        folder.mkdir(mode=0o700, exist_ok=True)
     for number in range(PLACES):
         lock = (ROOT / f"{number}.lock").open("wb")
         try:
