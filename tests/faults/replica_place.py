@@ -267,7 +267,8 @@ class Share:
         machine, dataset = self.place.machine_of(row["host"]), self.dataset_of(row)
         names = machine.ran("zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-r", dataset).split()
         listed = machine.host.run(("zfs", "holds", "-H", *names), timeout_s=60).stdout
-        return {line.split("\t")[1] for line in listed.splitlines()}
+        # zfs-fuse says "internal error: /usr/lib/zfs/pyzfs.py not found" in their place
+        return {line.split("\t")[1] for line in listed.splitlines() if "\t" in line}
 
     def _syncs_on(self, row: Row) -> list[str]:
         machine, dataset = self.place.machine_of(row["host"]), self.dataset_of(row)
