@@ -35,7 +35,7 @@ def lab_space(place: Place) -> Iterator[Lab]:
     reason = namespace_hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(place.tag, place.directory / "hosts", place.network_prefix)
+    lab = Lab(place.tag, place.memory / "hosts", place.network_prefix)
     lab.down()  # what a crashed run left here
     yield lab
     lab.down()

@@ -14,8 +14,8 @@ from typing import IO
 
 PLACES = 200
 ROOT = Path("/tmp/penstock-labs")
-# Pools and databases in memory wait for no disk: most of a test's time went there. It keeps what it holds over a host's
-# power cut as files do, which the page cache keeps, too.
+# Pools in memory wait for no disk: most of a test's time went there. It keeps what it holds over a host's power cut as
+# files do, which the page cache keeps, too.
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 12 * 2**30  # all of it: what is free may be different at the next start, and then leftovers not be found
 
@@ -33,7 +33,12 @@ class Place:
 
     @property
     def directory(self) -> Path:
-        return _home() / self.tag
+        return ROOT / self.tag
+
+    @property
+    def memory(self) -> Path:
+        """For the pools of namespace hosts."""
+        return _memory() / self.tag
 
     @property
     def network_prefix(self) -> str:
@@ -41,18 +46,19 @@ class Place:
 
     def release(self) -> None:
         """Give the place back; its labs are down by now."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for folder in (self.directory, self.memory):
+            shutil.rmtree(folder, ignore_errors=True)
         self.lock.close()
 
 
-def _home() -> Path:
+def _memory() -> Path:
     is_in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).total >= ENOUGH_BYTES
     return MEMORY / ROOT.name if is_in_memory else ROOT
 
 
 def take_place() -> Place:
     """The first free place. The caller releases it."""
-    for folder in {ROOT, _home()}:
+    for folder in {ROOT, _memory()}:
         folder.mkdir(mode=0o700, exist_ok=True)
     for number in range(PLACES):
         lock = (ROOT / f"{number}.lock").open("wb")

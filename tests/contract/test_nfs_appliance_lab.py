@@ -32,7 +32,7 @@ def share_lab(place: Place) -> Iterator[Lab]:
     reason = hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"{place.tag}v", place.directory / "v", f"10.185.{place.number}", pool_mib=16384)
+    lab = Lab(f"{place.tag}v", place.memory / "v", f"10.185.{place.number}", pool_mib=16384)
     lab.down()  # what a crashed run left here
     try:
         yield lab.up(1, 2)

@@ -31,7 +31,7 @@ def faulty_lab(place: Place) -> Iterator[Lab]:
     reason = namespace_hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"{place.tag}f", place.directory / "f", f"10.181.{place.number}", pool_mib=POOL_MIB)
+    lab = Lab(f"{place.tag}f", place.memory / "f", f"10.181.{place.number}", pool_mib=POOL_MIB)
     lab.down()  # what a crashed run left here
     yield lab
     lab.down()

@@ -73,7 +73,7 @@ def namespaces(place: Place) -> Iterator[ReplicaPlace]:
     reason = namespace_hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"{place.tag}x", place.directory / "x", f"10.183.{place.number}", pool_mib=POOL_MIB)
+    lab = Lab(f"{place.tag}x", place.memory / "x", f"10.183.{place.number}", pool_mib=POOL_MIB)
     lab.down()  # what a crashed run left here
     lab.up(3, 1)
     try:
@@ -93,7 +93,7 @@ def kernels(place: Place) -> Iterator[ReplicaPlace]:
     if reason:
         pytest.skip(reason)
     tag, prefix = f"{place.tag}y", f"10.184.{place.number}"
-    clients = Lab(tag, place.directory / "yc", prefix, ())
+    clients = Lab(tag, place.memory / "yc", prefix, ())
     lab = KernelLab(tag, place.directory / "yk", prefix, disk_mib=POOL_MIB)
     lab.down()  # what a crashed run left here
     clients.down()

@@ -26,7 +26,7 @@ def spacious_lab(place: Place) -> Iterator[Lab]:
     reason = namespace_hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"{place.tag}i", place.directory / "i", f"10.180.{place.number}", pool_mib=POOL_MIB)
+    lab = Lab(f"{place.tag}i", place.memory / "i", f"10.180.{place.number}", pool_mib=POOL_MIB)
     lab.down()  # what a crashed run left here
     yield lab
     lab.down()

@@ -56,7 +56,7 @@ def roomy_lab(place: Place) -> Iterator[Lab]:
     if reason:
         pytest.skip(reason)
     prefix = place.network_prefix.replace("10.178.", "10.179.")
-    lab = Lab(f"{place.tag}r", place.directory / "roomy", prefix, FEATURES, pool_mib=8192)
+    lab = Lab(f"{place.tag}r", place.memory / "roomy", prefix, FEATURES, pool_mib=8192)
     try:
         yield lab.up(1, 0)
     finally:

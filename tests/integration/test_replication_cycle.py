@@ -45,7 +45,7 @@ def namespaces_of_two(place: Place) -> Iterator[Pair]:
     reason = namespace_hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"{place.tag}r", place.directory / "r", f"10.182.{place.number}", pool_mib=2048)
+    lab = Lab(f"{place.tag}r", place.memory / "r", f"10.182.{place.number}", pool_mib=2048)
     lab.down()  # what a crashed run left here
     try:
         yield namespace_pair(lab, HASTY)

@@ -37,7 +37,7 @@ def lab(place: Place) -> Iterator[Lab]:
     reason = namespace_hosts.missing()
     if reason:
         pytest.skip(reason)
-    lab = Lab(f"{place.tag}o", place.directory / "o", f"10.184.{place.number}", pool_mib=3072)
+    lab = Lab(f"{place.tag}o", place.memory / "o", f"10.184.{place.number}", pool_mib=3072)
     lab.down()  # what a crashed run left here
     try:
         lab.up(2, 1)
