@@ -277,6 +277,16 @@ def test_while_it_is_failed_over_no_volume_is_made_that_would_be_lost(sides: Sid
     assert sides.content(clone, HOME) == sides.content(volume, HOME)
 
 
+def test_what_is_on_the_other_side_alone_is_not_taken_for_gone(sides: Sides) -> None:
+    plain = sides.later(sides.made(PLAIN), launched_at=sides.clock.utc())
+    sides.fail_over(FAR)
+    with pytest.raises(Unavailable, match="failed over"):
+        sides.driver.delete_volume(plain)
+    sides.fail_over(HOME)
+    sides.driver.delete_volume(plain)
+    assert sides.kind(plain, HOME) is None
+
+
 def test_the_scheduler_is_told(sides: Sides) -> None:
     (pool,) = sides.driver.get_volume_stats(refresh=True)["pools"]
     assert pool["replication_enabled"] is True

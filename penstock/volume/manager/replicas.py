@@ -46,7 +46,9 @@ class Book:
 def look(backend: VolumeBackend, context: RequestContext, book: Book) -> None:
     """Look, if it is time: four times within the shortest objective. What is found goes into rows, metrics and log."""
     driver = backend.driver
-    if not isinstance(driver, HasReplicas) or backend.clock.monotonic_s() < book.due_s:
+    if not isinstance(driver, HasReplicas) or not backend.configuration.safe_get("replication_device"):
+        return
+    if backend.clock.monotonic_s() < book.due_s:
         return
     with backend.database.read() as tx:
         here = volumes.of_backend(tx, backend.host)

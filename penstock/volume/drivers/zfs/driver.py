@@ -226,6 +226,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         return {"provider_id": str(dataset)}
 
     def delete_volume(self, volume: VolumeModel) -> None:
+        self.refuse_unreachable(volume)
         if self.is_replicated(volume):
             with self.syncs.paused(volume.id):
                 self.remove_copies(volume)

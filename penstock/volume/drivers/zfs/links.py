@@ -14,7 +14,11 @@ from penstock.host.runner import Host
 
 FOLDER = "/run/penstock/volumes"
 TIMEOUT_S = 60.0
-_MAKE = 'mkdir -p -m 700 -- "$1" && ln -sfn -- "$3" "$1/$2"'
+# udev makes the name of a new zvol some time after zfs has ended; at most 10 s
+_MAKE = (
+    'n=0; while [ ! -e "$3" ] && [ $n -lt 100 ]; do n=$((n + 1)); sleep 0.1; done; '
+    'mkdir -p -m 700 -- "$1" && ln -sfn -- "$3" "$1/$2"'
+)
 
 
 def link_of(name: str) -> str:

@@ -79,6 +79,12 @@ class ReplicationMethods(ConnectionMethods):
             )
         return {}
 
+    def refuse_unreachable(self, volume: VolumeModel) -> None:
+        """Raises Unavailable for a volume that is on the backend's own host alone, while another side serves: what is
+        not looked at must not be taken for gone."""
+        if self.active.id != HOME and not self.is_replicated(volume) and volume.launched_at is not None:
+            raise Unavailable(f"Volume {volume.id} is on {HOME}; the backend is failed over to {self.active.id}.")
+
     # --- copies up to date --------------------------------------------------------------------------------------------
 
     def objective_s(self, volume: VolumeModel) -> int:
