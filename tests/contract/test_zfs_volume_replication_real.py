@@ -14,6 +14,7 @@ from penstock.host.runner import Host
 from penstock.ids import new_id
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
 from penstock.volume.models import AttachmentModel, VolumeModel
+from penstock.zfs.names import Dataset
 from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, REPLICATED
 from tests.volume_values import MemoryRecords, a_snapshot, a_volume, a_volume_backend
 
@@ -95,7 +96,7 @@ class OneHost:
         for place in PLACES.values():
             left = self.run("zfs", "list", "-H", "-o", "name", "-t", "all", "-r", place).split()
             assert left == [place]
-            self.run("zfs", "destroy", place)
+            self.driver.storage.zfs.destroy(Dataset(place), recursive=False)
 
 
 @pytest.fixture
