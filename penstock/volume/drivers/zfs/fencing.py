@@ -2,7 +2,7 @@
 
 A fence is: nothing that a target could serve (no link), no target, the mark that says for which reign, ``readonly=on``,
 a file's filesystem unmounted; and then read back. It outlives a restart of the host, whose target server finds nothing
-to serve. Unmounting also proves that nobody has the file open for writing any more.
+to serve. Unmounting also proves that nobody has the file open for writing any more; of a zvol the host is asked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.drivers.zfs.links import remove_links
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.models import VolumeModel
+from penstock.zfs.device_holders import refuse_open
 from penstock.zfs.marks import KIND
 from penstock.zfs.receiving import abort
 from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, Fence
@@ -32,7 +33,8 @@ log = structlog.get_logger(__name__)
 def stop_serving(side: Side, volumes: Sequence[VolumeModel]) -> None:
     """Have none of the volumes served there, now or after a restart. Safe to repeat.
 
-    A target server that is down serves nobody, and finds no link when it starts.
+    A target server that is down serves nobody, and finds no link when it starts. One that only does not answer may
+    serve on: `fence_copy` finds out.
     """
     remove_links(side.storage.host, [volume.name for volume in volumes])
     try:
@@ -53,7 +55,9 @@ def fence_copy(copy: VolumeCopy, fence: Fence) -> VolumeCopy:
     stop_serving(copy.side, [copy.volume])
     # where ZFS takes them one at a time, half a fence is recognized by the first
     zfs.set(copy.dataset, {FENCED: str(fence), KIND: Kind.REPLICA.value, "readonly": "on"})
-    if not seen.is_zvol:
+    if seen.is_zvol:
+        refuse_open(copy.side.storage.host, copy.dataset)
+    else:
         if not seen.is_mounted:
             zfs.mount(copy.dataset)  # after a power cut the last writes are in the intent log alone until then
         zfs.unmount(copy.dataset)
