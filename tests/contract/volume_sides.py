@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from penstock.clock import ManualClock
@@ -49,7 +50,8 @@ class Named(Protocol):
 class Machines:
     """One for each side, and what their clients do and see."""
 
-    def __init__(self, flavour: Flavour) -> None:
+    def __init__(self, flavour: Flavour, more_pools: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
+        """`more_pools`: other pools of a side's machine."""
         self.clock = ManualClock()
         self.network = SimulatedNetwork()
         self.hosts: dict[str, SimulatedHost] = {}
@@ -57,8 +59,10 @@ class Machines:
         self.files: dict[str, VolumeFiles] = {}
         for side, root in ROOTS.items():
             pool = root.partition("/")[0]
-            host = SimulatedHost(f"host-{side}", flavour=flavour, clock=self.clock, pools={pool: 100 * GIB})
-            assert host.run(["zfs", "create", root], timeout_s=10).exit_code == 0
+            pools = dict.fromkeys((pool, *more_pools.get(side, ())), 100 * GIB)
+            host = SimulatedHost(f"host-{side}", flavour=flavour, clock=self.clock, pools=pools)
+            for one in (root, *(f"{other}/volumes" for other in more_pools.get(side, ()))):
+                assert host.run(["zfs", "create", one], timeout_s=10).exit_code == 0
             self.hosts[side] = host
             self.tgts[side] = SimulatedTgt(host, lambda _: None)
             self.files[side] = VolumeFiles(host)
@@ -80,6 +84,20 @@ class Machines:
         self.hosts[side].reboot()
         self.files[side].boot()
         self.tgts[side].boot()
+
+    def lose_pool(self, side: str, pool: str) -> Callable[[], None]:
+        """It is not imported any more; what is returned imports it again."""
+        state = self.hosts[side].state
+        gone = {name: one for name, one in state.filesystems.items() if name.partition("/")[0] == pool}
+        was = state.pools.pop(pool)
+        for name in gone:
+            del state.filesystems[name]
+
+        def import_again() -> None:
+            state.pools[pool] = was
+            state.filesystems.update(gone)
+
+        return import_again
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
@@ -113,18 +131,22 @@ class Sides(Machines):
     """The machines and a driver; `restart` is a new control plane, which knows from its rows where it is failed over
     to."""
 
-    def __init__(self, flavour: Flavour, folder: Path) -> None:
-        super().__init__(flavour)
+    def __init__(
+        self, flavour: Flavour, folder: Path, more_pools: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> None:
+        super().__init__(flavour, more_pools)
         self.folder = folder
+        self.more_pools = more_pools
         self.volumes: dict[str, VolumeModel] = {}
         self.restart(None)
 
     def restart(self, active: str | None) -> None:
         """A new process; one whose active side is away is not set up."""
         self.folder.mkdir(exist_ok=True, parents=True)
+        more = [f"{pool}/volumes" for pool in self.more_pools.get(HOME, ())]
         section = "\n".join(
             (
-                f"zfs_zpool_list = {ROOTS[HOME]}",
+                f"zfs_zpool_list = {','.join((ROOTS[HOME], *more))}",
                 f"target_ip_address = {ADDRESSES[HOME]}",
                 "volume_data_path = userspace",
                 "zfs_volume_kind = file",
@@ -149,9 +171,8 @@ class Sides(Machines):
     # --- volumes ------------------------------------------------------------------------------------------------------
 
     def new(self, volume_type: VolumeTypeModel = REPLICATED, size: int = 1, **fields: Any) -> VolumeModel:
-        return a_volume(
-            new_id(), size, host=POOL_HOST, volume_type=volume_type, volume_type_id=volume_type.id, **fields
-        )
+        host = fields.pop("host", POOL_HOST)
+        return a_volume(new_id(), size, host=host, volume_type=volume_type, volume_type_id=volume_type.id, **fields)
 
     def known(self, volume: VolumeModel, update: Any) -> VolumeModel:
         later = volume.updated({name: value for name, value in (update or {}).items() if hasattr(volume, name)})

@@ -5,14 +5,14 @@ begun of those whose time it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
 from penstock.clock import Clock
-from penstock.errors import Fault, Unavailable
+from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, observe_copy, seen_of
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
@@ -37,15 +37,21 @@ class SendingOf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """All that is below a side's roots. `changes` are empty where nobody asked what was written."""
+    """All that is below a side's roots. `changes` are empty where nobody asked what was written; `faults` says which
+    roots could not be looked at, and why: what is below them is not known to be gone."""
 
     side: Side
     properties: Mapping[str, Properties]
     changes: Mapping[Dataset, Change]
+    faults: Mapping[Dataset, str] = field(default_factory=dict)
 
     def copy_of(self, volume: VolumeModel, *, is_served: bool) -> VolumeCopy:
-        """The volume's copy there. Raises Conflict when something else is in its place."""
+        """The volume's copy there. Raises Conflict when something else is in its place, Unavailable when nobody could
+        look."""
         dataset = self.side.place(volume, Reign.of(volume).places, is_served=is_served)
+        for root, fault in self.faults.items():
+            if root.contains(dataset):
+                raise Unavailable(fault)
         found = self.properties.get(str(dataset))
         seen = None if found is None else seen_of(volume, self.side.id, dataset, found)
         return VolumeCopy(volume, self.side, dataset, seen)
@@ -56,7 +62,8 @@ class Sight:
     @property
     def root_guids(self) -> frozenset[str]:
         """What tells its roots from others of the same names."""
-        return frozenset(self.properties[str(root)]["guid"].value for root in self.side.settings.roots.values())
+        roots = [str(root) for root in self.side.settings.roots.values() if root not in self.faults]
+        return frozenset(self.properties[root]["guid"].value for root in roots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +79,13 @@ class Round:
     def run(self, volumes: Sequence[VolumeModel], known: set[str]) -> list[ReplicaReport]:
         """See `HasReplicas.replicate`; `known` are the ids of all volumes that rows know of."""
         looked_at = self.clock.utc()
-        try:
-            source: Sight | str = _look_with_changes(self.active)
-        except Unavailable as fault:
-            source = f"{self.active.id} does not answer: {fault.message}"
+        source = _look_with_changes(self.active)
         reports: list[ReplicaReport] = []
         for side in self.sides.ids:
             if side == self.active.id:
                 continue
             try:
-                target = _look(self.sides.reach(side))
+                target = _look(self.sides.reach_partly(side))
             except Fault as fault:
                 why = f"{side} cannot be looked at: {fault.message}"
                 reports += [ReplicaReport(volume.id, side, fault=why) for volume in volumes]
@@ -98,14 +102,14 @@ class Round:
             if unwritten:  # a look at what was not written since is as good as a copy
                 places = [copy.dataset for copy in unwritten]
                 target.side.storage.zfs.set_each(places, {SYNCED_AT: looked_at.isoformat()})
-            if isinstance(source, Sight):
+            if not source.faults:  # what is on a pool that nobody could look at is not gone
                 _destroy_orphans(source, target, known)
         return reports
 
     def _one(
         self,
         volume: VolumeModel,
-        source: Sight | str,
+        source: Sight,
         target: Sight,
         unwritten: list[VolumeCopy],
         diverged: tuple[str, ...],
@@ -113,12 +117,13 @@ class Round:
         side = target.side.id
         try:
             copy = target.copy_of(volume, is_served=False)
-            of = source if isinstance(source, str) else source.copy_of(volume, is_served=True)
         except Fault as fault:
             return ReplicaReport(volume.id, side, fault=fault.message, diverged=diverged)
         synced_at = copy.seen.synced_at if copy.seen is not None and not copy.was_active else None
-        if isinstance(of, str) or isinstance(source, str):
-            return ReplicaReport(volume.id, side, synced_at, of if isinstance(of, str) else None, diverged)
+        try:
+            of = source.copy_of(volume, is_served=True)
+        except Fault as fault:
+            return ReplicaReport(volume.id, side, synced_at, fault.message, diverged)
         if not of.is_active:
             why = f"{of.dataset} on {of.side.id} is not served, so nothing is copied from it"
             return ReplicaReport(volume.id, side, synced_at, why, diverged)
@@ -157,19 +162,42 @@ def _is_unwritten(source: VolumeCopy, copy: VolumeCopy, change: Change | None) -
 
 def _look(side: Side) -> Sight:
     found: dict[str, Properties] = {}
-    for root in dict.fromkeys(side.settings.roots.values()):
-        found |= side.storage.zfs.tree(root, LOOKED_AT, kinds=("filesystem", "volume"))
-    return Sight(side, found, {})
+
+    def look(root: Dataset) -> None:
+        found.update(side.storage.zfs.tree(root, LOOKED_AT, kinds=("filesystem", "volume")))
+
+    return Sight(side, found, {}, _faults_of(side, look))
 
 
 def _look_with_changes(side: Side) -> Sight:
     found: dict[str, Properties] = {}
     changes: dict[Dataset, Change] = {}
-    for root in dict.fromkeys(side.settings.roots.values()):
+
+    def look(root: Dataset) -> None:
         for dataset, (change, properties) in look_for_changes(side.storage.zfs, root, LOOKED_AT).items():
             found[str(dataset)] = properties
             changes[dataset] = change
-    return Sight(side, found, changes)
+
+    return Sight(side, found, changes, _faults_of(side, look))
+
+
+def _faults_of(side: Side, look: Callable[[Dataset], None]) -> dict[Dataset, str]:
+    """Look at each root by itself: one pool that is gone, or hangs, does not keep the copies on others from being made.
+
+    A host that is away is not asked for the rest.
+    """
+    faults: dict[Dataset, str] = {}
+    roots = list(dict.fromkeys(side.settings.roots.values()))
+    for at, root in enumerate(roots):
+        try:
+            look(root)
+        except UnknownResult as fault:
+            faults[root] = f"{root} on {side.id} does not answer: {fault.message}"
+        except Unavailable as fault:
+            return faults | dict.fromkeys(roots[at:], f"{side.id} does not answer: {fault.message}")
+        except Fault as fault:
+            faults[root] = f"{root} on {side.id} cannot be looked at: {fault.message}"
+    return faults
 
 
 def _destroy_orphans(source: Sight, target: Sight, known: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -105,10 +106,14 @@ class ReplicationMethods(ConnectionMethods):
         if hasattr(self, "syncs"):
             self.syncs.stop()
 
-    def _sending(self, volume: VolumeModel, should_stop: Callable[[], bool] = lambda: False) -> Sending:
+    def _sending(
+        self, volume: VolumeModel, should_stop: Callable[[], bool] = lambda: False, source: Side | None = None
+    ) -> Sending:
+        """`source` is the side that the volume is sent from, by default the one that serves."""
+        source = source or self.active
         ids = [copy_id(volume, side) for side in self.sides.ids]
-        root = spec.root_of(volume.host, self.active.settings)
-        guid = self.active.storage.zfs.get(root, ["guid"])["guid"].value
+        root = spec.root_of(volume.host, source.settings)
+        guid = source.storage.zfs.get(root, ["guid"])["guid"].value
         return Sending(self._routes or SshRoutes(direct=True), self.clock, ids, guid, should_stop)
 
     # --- the end of it ------------------------------------------------------------------------------------------------
@@ -173,7 +178,7 @@ class ReplicationMethods(ConnectionMethods):
             old, why = (None, "") if new.id == self._active_id else self._old()
             replicated = [volume for volume in volumes if spec.is_replicated(volume)]
             try:
-                outcomes = failing_over.fail_over(replicated, old, new, why, self._sending)
+                outcomes = failing_over.fail_over(replicated, old, new, why, partial(self._sending, source=old))
             except Fault:
                 self._serve_again(context, volumes)
                 raise
@@ -224,23 +229,24 @@ class ReplicationMethods(ConnectionMethods):
 
     def _old(self) -> tuple[Side | None, str]:
         """The side that serves now, None with the reason when it does not answer: it is asked three times, because a
-        moment's trouble must not make the failover an unplanned one."""
-        reason = ""
+        moment's trouble must not make the failover an unplanned one.
+
+        One that answers, and lacks a pool, is still the side that serves: what is on its other pools has to be fenced.
+        """
+        reason, partly = "", None
         for look in range(LOOKS):
             if look:
                 self.clock.sleep(PAUSE_S)
             try:
-                side = self.sides.reach(self._active_id)
-                roots = list(side.settings.roots.values())
-                found = side.storage.zfs.get_many(roots, (KIND,))
+                side = self.sides.reach_partly(self._active_id)
+                missing = side.missing_roots()
             except Unavailable as fault:
-                reason = f"{self._active_id} does not answer: {fault.message}"
+                reason, partly = f"{self._active_id} does not answer: {fault.message}", None
                 continue
-            missing = [str(root) for root in roots if str(root) not in found]
             if not missing:
                 return side, ""
-            reason = f"{self._active_id} has no {', '.join(missing)}"
-        return None, reason
+            reason, partly = f"{self._active_id} has no {', '.join(missing)}", side
+        return partly, reason
 
     def _serve_again(self, context: Context, volumes: Sequence[VolumeModel]) -> None:
         """Who was connected is let in again where nothing was failed over."""

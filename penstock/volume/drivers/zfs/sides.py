@@ -15,6 +15,7 @@ from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.drivers.zfs.replication_devices import HOME, Device
 from penstock.volume.drivers.zfs.storage import Storage, open_storage
 from penstock.volume.models import VolumeModel
+from penstock.zfs.marks import KIND
 from penstock.zfs.names import Dataset
 
 
@@ -25,6 +26,12 @@ class Side:
     id: str
     settings: Settings
     storage: Storage
+
+    def missing_roots(self) -> list[str]:
+        """What is not there of the datasets that hold its volumes: a pool that is not imported. Raises Unavailable."""
+        roots = list(self.settings.roots.values())
+        found = self.storage.zfs.get_many(roots, (KIND,))
+        return [str(root) for root in dict.fromkeys(roots) if str(root) not in found]
 
     def place(self, volume: VolumeModel, places: Mapping[str, str], *, is_served: bool) -> Dataset:
         """The volume's dataset here; `places` are those that are not where a new volume would be made, by side.
@@ -86,7 +93,18 @@ class Sides:
         with self._opening[side]:  # one attempt at a time to reach what may be away; others are not held up
             return self._known.get(side) or self._open(side)
 
-    def _open(self, side: str) -> Side:
+    def reach_partly(self, side: str) -> Side:
+        """The same, also when one of its pools is not there: the others are to be looked at, and fenced, all the same.
+
+        Such a side is not remembered: when the pool is back it is reached anew.
+        """
+        known = self._known.get(side)
+        if known is not None:
+            return known
+        with self._opening[side]:
+            return self._known.get(side) or self._open(side, may_lack=True)
+
+    def _open(self, side: str, *, may_lack: bool = False) -> Side:
         settings = self._settings[side]
         kind = self._kind()
         try:
@@ -96,6 +114,7 @@ class Sides:
                 host=self._given.hosts.get(side),
                 exports=self._given.exports.get(side),
                 clock=self._clock,
+                may_lack=may_lack,
             )
         except Unavailable as err:
             raise Unavailable(f"{side}: {err.message}") from err
@@ -105,8 +124,10 @@ class Sides:
                 f"Volumes are of the kind {storage.medium.type} on {side}, and {others.pop()} elsewhere: set "
                 "zfs_volume_kind to what both have."
             )
-        self._known[side] = Side(side, settings, storage)
-        return self._known[side]
+        reached = Side(side, settings, storage)
+        if not (may_lack and reached.missing_roots()):
+            self._known[side] = reached
+        return reached
 
     def _kind(self) -> str | None:
         """Volumes that are files on one side are files on the others, too, also where those have zvols."""

@@ -33,11 +33,18 @@ class Storage:
 
 
 def open_storage(
-    settings: Settings, *, connect_timeout_s: int, host: Host | None, exports: IscsiExports | None, clock: Clock | None
+    settings: Settings,
+    *,
+    connect_timeout_s: int,
+    host: Host | None,
+    exports: IscsiExports | None,
+    clock: Clock | None,
+    may_lack: bool = False,
 ) -> Storage:
     """Reach the host and see what it runs; `host` and `exports` are given by tests.
 
-    Raises Unavailable (also when a pool or dataset of the settings is not there), Unsupported.
+    Raises Unavailable (also when a pool or dataset of the settings is not there, unless it `may_lack` some),
+    Unsupported.
     """
     beside: Beside = in_turn
     if host is None:
@@ -48,7 +55,7 @@ def open_storage(
     roots = list(settings.roots.values())
     found = zfs.get_many(roots, ("type", "mountpoint"))
     missing = [str(root) for root in roots if str(root) not in found]
-    if missing:
+    if missing and not may_lack:
         raise Unavailable(f"{host.name} has no {', '.join(missing)}: import the pool, or create it.")
     medium = media.choose(settings.kind, zfs, host, flavour, found)
     server = LioIscsi(host) if settings.server == "lio" else TgtIscsi(host)

@@ -1,0 +1,84 @@
+"""Replicated volumes whose side is neither whole nor gone: a pool of several is away, a volume lies elsewhere or was
+deleted meanwhile, one of several targets is older.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.errors import Unavailable
+from penstock.volume.drivers.zfs.identity import Kind
+from penstock.zfs.flavour import ZFS_FUSE
+from tests.contract.volume_sides import FAR, HOME, Sides
+from tests.simulation.zfs_host import OPENZFS, Answer, SimulatedHost
+
+LAKE = "here@third#lake"
+
+
+@pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def sides(request: Any, tmp_path: Path) -> Sides:
+    return Sides(request.param, tmp_path, {HOME: ("lake",)})
+
+
+@pytest.mark.parametrize("is_new_daemon", [False, True], ids=["same-daemon", "new-daemon"])
+def test_one_missing_pool_leaves_the_failover_of_the_other_pools_volumes_planned(
+    sides: Sides, is_new_daemon: bool
+) -> None:
+    healthy, lost = sides.made(), sides.made(host=LAKE)
+    sides.replicate()
+    healthy, lost = sides.attached(healthy), sides.attached(lost)
+    sides.write(healthy, HOME)
+    written = sides.content(healthy, HOME)
+    import_again = sides.lose_pool(HOME, "lake")
+    if is_new_daemon:
+        with pytest.raises(Unavailable):
+            sides.restart(None)
+    assert sides.fail_over(FAR) == FAR
+    assert "recovery_point" not in sides.told[healthy.id]
+    assert sides.content(healthy, FAR) == written
+    assert sides.kind(healthy, HOME) is Kind.REPLICA
+    assert not sides.is_served(healthy, HOME)
+    assert sides.told[lost.id]["recovery_point"] is not None
+    assert sides.kind(lost, FAR) is Kind.VOLUME
+    assert not sides.is_served(lost, HOME)
+
+    sides.write(healthy, FAR)
+    reports = {report.volume_id: report for report in sides.replicate()}
+    assert reports[healthy.id].fault is None
+    assert sides.content(healthy, HOME) == sides.content(healthy, FAR)
+    assert "lake" in (reports[lost.id].fault or "")
+
+    import_again()
+    sides.replicate()
+    assert sides.hosts[HOME].filesystem(f"lake/volumes/volume-{lost.id}").local["penstock:kind"] == Kind.REPLICA.value
+
+
+class Failing:
+    """One dataset of a machine cannot be listed."""
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+
+    def before(self, _: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        if ("list" in words or "get" in words) and words[-1] == self.dataset:
+            return Answer(1, "", "internal error: unexpected error 5\n")
+        return None
+
+    def after(self, _: SimulatedHost, __: tuple[str, ...], answer: Answer) -> Answer | None:
+        return answer
+
+
+def test_a_pool_that_cannot_be_looked_at_holds_nobody_else_up_and_is_told_of(sides: Sides) -> None:
+    healthy, sick = sides.made(), sides.made(host=LAKE)
+    first = {report.volume_id: report for report in sides.replicate()}
+    first |= {report.volume_id: report for report in sides.replicate()}
+    sides.hosts[HOME].hooks = Failing("lake/volumes")
+    sides.write(healthy, HOME)
+    reports = {report.volume_id: report for report in sides.replicate()}
+    assert reports[healthy.id].fault is None
+    assert sides.content(healthy, FAR) == sides.content(healthy, HOME)
+    assert "lake/volumes" in (reports[sick.id].fault or "")
+    assert reports[sick.id].synced_at == first[sick.id].synced_at
