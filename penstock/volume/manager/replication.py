@@ -58,12 +58,13 @@ def thaw(backend: VolumeBackend, context: RequestContext) -> None:
     with driver_call("be thawed"):
         if not backend.driver.thaw_backend(context):
             raise BackendFault(f"The storage of {backend.host} would not be thawed.")
+    with backend.database.read() as tx:
+        service = _service(tx, backend)
+    if service.replication_status == ReplicationStatus.FAILOVER_ERROR and service.active_backend_id is None:
+        _serve_from(backend, context, DEFAULT)  # what had made way is served again
     with backend.database.begin() as tx:
         done_with(tx, "thaw_host")
-        service = _service(tx, backend)
         values: dict[str, Any] = {"frozen": False, "disabled": False, "disabled_reason": None}
-        if service.replication_status == ReplicationStatus.FAILOVER_ERROR and service.active_backend_id is None:
-            values |= _stayed(service)
         backends.update_service(tx, service.id, **values)
 
 
@@ -74,7 +75,7 @@ def asked_target(backend: VolumeBackend) -> tuple[str | None] | None:
             return None
         pending = operations.pending(tx, resource_key=f"host:{backend.host}")
         calls = [item.call for item in pending if item.call.method == "failover_host"]
-    return (calls[0].arguments.get("secondary_backend_id"),) if calls else None
+    return (calls[-1].arguments.get("secondary_backend_id"),) if calls else None
 
 
 def failover(
@@ -85,9 +86,16 @@ def failover(
     `is_starting`: whoever asked will be called again, so that what may succeed later is not the end of it.
     """
     with backend.database.read() as tx:
-        service = _service(tx, backend)
-        if service.replication_status != ReplicationStatus.FAILING_OVER:
+        if _service_status(tx, backend) != ReplicationStatus.FAILING_OVER:
             return
+    _serve_from(backend, context, secondary_id, is_starting=is_starting)
+
+
+def _serve_from(
+    backend: VolumeBackend, context: RequestContext, secondary_id: str | None, *, is_starting: bool = False
+) -> None:
+    with backend.database.read() as tx:
+        service = _service(tx, backend)
         here = volumes.of_backend(tx, backend.host)
         replicated = [volume for volume in here if volume.replication_status in REPLICATED]
         models = volume_models(tx, backend, replicated)

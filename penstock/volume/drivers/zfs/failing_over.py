@@ -152,22 +152,17 @@ class _Handed:
 
 
 def _planned(pairs: Sequence[Pair], sending_of: SendingOf, *, is_begun: bool) -> list[Outcome]:
-    fenced: list[tuple[Pair, Fence]] = []
-    handed: list[_Handed] = []
     try:
         for pair in pairs:
             _catch_up(pair, sending_of)
         for pair in pairs:
-            fence = Fence(pair.next_epoch, pair.new.id)
-            fenced.append((pair, fence))
-            _fence(pair, fence)
-        for pair, _ in fenced:
-            handed.append(_last_changes(pair, sending_of))
+            _fence(pair, Fence(pair.next_epoch, pair.new.id))
+        handed = [_last_changes(pair, sending_of) for pair in pairs]
     except Fault as fault:
         if is_begun:  # some volumes are served from there already: forward is the only way
             raise
-        for pair, fence in fenced:
-            _lift(pair, fence)
+        for pair in pairs:
+            _lift(pair)
         if fault.retryable:
             raise
         raise UnableToFailOver(f"Nothing was failed over: {fault.message}") from fault
@@ -228,25 +223,34 @@ def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sen
     old.zfs.inherit(old.dataset, FENCED)
 
 
-def _lift(pair: Pair, fence: Fence) -> None:
+def _lift(pair: Pair) -> None:
     """Make the old one the volume again, under a reign of its own: who still believes in the failover finds it over.
 
-    Only before the new one was made active, by us or by a process that took over from us. Its targets are made again by
-    whoever exports.
+    Also where an earlier call fenced it. Only before any new one was made active by us: one that does not answer any
+    more was not active when we looked, and the reign that begins here outranks what it may have been told. Targets are
+    made again by whoever exports.
     """
     old = pair.old
     if old is None:
         return
     try:
-        if pair.new.again().is_active:
-            log.warning("volume.fence_stays", volume=old.volume.id, fence=str(fence))
+        if _is_active_now(pair.new):  # a process took over from us
+            log.warning("volume.fence_stays", volume=old.volume.id, side=old.side.id)
             return
         now = old.again()
-        if now.fence == fence:
-            activate(now, fence.epoch + 1, PLANNED)
-            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=fence.epoch + 1)
-    except Unavailable as fault:  # a host that is away is asked by the next call
+        if now.fence is not None and now.fence.successor == pair.new.id and now.fence.epoch <= pair.next_epoch:
+            activate(now, pair.next_epoch + 1, PLANNED)
+            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=pair.next_epoch + 1)
+    except Fault as fault:  # the others' are lifted all the same; this one is asked for by the next call
         log.warning("volume.fence_not_lifted", volume=old.volume.id, side=old.side.id, reason=fault.message)
+
+
+def _is_active_now(copy: VolumeCopy) -> bool:
+    try:
+        return copy.again().is_active
+    except Unavailable as fault:
+        log.warning("volume.not_looked_at", volume=copy.volume.id, side=copy.side.id, reason=fault.message)
+        return False
 
 
 # --- unplanned ------------------------------------------------------------------------------------------------------

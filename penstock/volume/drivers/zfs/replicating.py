@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from penstock.clock import Clock
-from penstock.errors import Fault, NotFound, Unavailable
+from penstock.errors import Conflict, Fault, NotFound, Unavailable
 from penstock.host.routes import SshRoutes
 from penstock.host.streaming import Routes
 from penstock.volume.drivers.zfs import failing_over, lineage, setting_aside, spec
@@ -173,10 +173,14 @@ class ReplicationMethods(ConnectionMethods):
 
         None is the first target that answers. Planned where the side that serves answers: nothing is lost then.
         """
-        new = self._chosen(secondary_id)
+        replicated = [volume for volume in volumes if spec.is_replicated(volume)]
+        try:
+            new = self._chosen(secondary_id)
+        except InvalidReplicationTarget:
+            self._refuse_while_fenced(replicated)
+            raise
         with self.syncs.paused():
-            old, why = (None, "") if new.id == self._active_id else self._old()
-            replicated = [volume for volume in volumes if spec.is_replicated(volume)]
+            old, why = (self._begun(replicated), "") if new.id == self._active_id else self._old()
             try:
                 outcomes = failing_over.fail_over(replicated, old, new, why, partial(self._sending, source=old))
             except Fault:
@@ -227,6 +231,35 @@ class ReplicationMethods(ConnectionMethods):
                     return reached
         raise InvalidReplicationTarget(faults[-1])
 
+    def _refuse_while_fenced(self, volumes: Sequence[VolumeModel]) -> None:
+        """Raises Unavailable when it cannot be said that nothing was changed: an earlier call fenced volumes of the
+        side that serves, and what it made of the target is not known while that is silent."""
+        side = self.sides.reach(self._active_id)
+        for volume in volumes:
+            try:
+                copy = observe_copy(volume, side, is_served=True)
+            except Conflict as fault:
+                log.warning("volume.not_where_it_was", volume=volume.id, reason=fault.message)
+                continue
+            if copy.seen is not None and not copy.is_active:
+                raise Unavailable(
+                    f"A failover has begun, {volume.id} is not served on {side.id}, and the target does not answer; "
+                    f"fail over to '{side.id}' to serve it there again."
+                )
+
+    def _begun(self, volumes: Sequence[VolumeModel]) -> Side | None:
+        """The side that a failover which is taken back made volumes active on; None when none answers that has any."""
+        for one in self.sides.ids:
+            if one == self._active_id:
+                continue
+            try:
+                side = self.sides.reach(one)
+                if any(observe_copy(volume, side, is_served=False).is_active for volume in volumes):
+                    return side
+            except (Unavailable, Conflict) as fault:
+                log.warning("volume.not_taken_back", side=one, reason=fault.message)
+        return None
+
     def _old(self) -> tuple[Side | None, str]:
         """The side that serves now, None with the reason when it does not answer: it is asked three times, because a
         moment's trouble must not make the failover an unplanned one.
@@ -250,6 +283,8 @@ class ReplicationMethods(ConnectionMethods):
 
     def _serve_again(self, context: Context, volumes: Sequence[VolumeModel]) -> None:
         """Who was connected is let in again where nothing was failed over."""
+        if not hasattr(self, "active"):  # it started while the side that served did not answer
+            return
         for volume in volumes:
             if any(one.connector for one in volume.volume_attachment):
                 try:
