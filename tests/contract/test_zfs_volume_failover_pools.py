@@ -12,7 +12,8 @@ import pytest
 from penstock.errors import Unavailable
 from penstock.volume.drivers.zfs.identity import Kind
 from penstock.zfs.flavour import ZFS_FUSE
-from tests.contract.volume_sides import FAR, HOME, Sides
+from penstock.zfs.marks import KIND
+from tests.contract.volume_sides import CONTEXT, FAR, HOME, Sides
 from tests.simulation.zfs_host import OPENZFS, Answer, SimulatedHost
 
 LAKE = "here@third#lake"
@@ -53,7 +54,34 @@ def test_one_missing_pool_leaves_the_failover_of_the_other_pools_volumes_planned
 
     import_again()
     sides.replicate()
-    assert sides.hosts[HOME].filesystem(f"lake/volumes/volume-{lost.id}").local["penstock:kind"] == Kind.REPLICA.value
+    assert sides.hosts[HOME].filesystem(f"lake/volumes/volume-{lost.id}").local[KIND] == Kind.REPLICA.value
+
+
+@pytest.mark.parametrize("is_repeated", [False, True], ids=["once", "repeated"])
+def test_a_volume_that_lies_elsewhere_is_found_and_fenced_when_its_side_is_back(
+    sides: Sides, is_repeated: bool
+) -> None:
+    odd = "tank/volumes/odd"
+    sides.hosts[HOME].run(["zfs", "create", odd], timeout_s=10)
+    volume = sides.new()
+    volume = sides.known(volume, sides.driver.manage_existing(volume, {"source-name": odd}))
+    sides.replicate()
+    volume = sides.attached(volume)
+    sides.cut_off(HOME)
+    if is_repeated:  # what the first call answered was not stored
+        sides.driver.failover_host(CONTEXT, list(sides.volumes.values()), FAR, [])
+    assert sides.fail_over(FAR) == FAR
+    assert sides.volumes[volume.id].provider_id == sides.place(volume, FAR)
+    assert sides.is_served(volume, HOME)  # nobody could tell it
+    sides.hosts[HOME].is_cut_off = False
+    sides.write(volume, FAR)
+    sides.replicate()
+    assert not sides.is_served(volume, HOME)
+    assert sides.hosts[HOME].filesystem(odd).local[KIND] == Kind.REPLICA.value
+    assert sides.content(volume, FAR) == sides.hosts[HOME].content(odd)
+    assert sides.kind(volume, HOME) is None
+    assert sides.fail_over(HOME) == HOME
+    assert sides.volumes[volume.id].provider_id == odd
 
 
 class Failing:

@@ -21,6 +21,7 @@ from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy, observe_copy
 from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
 from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.errors import UnableToFailOver
@@ -28,6 +29,7 @@ from penstock.volume.models import VolumeModel
 from penstock.zfs.holds import hold, release
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.lines import observe_line
+from penstock.zfs.names import Dataset
 from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
 
 CATCH_UPS = 3
@@ -131,12 +133,26 @@ def _again(pair: Pair) -> Outcome:
 def _outcome(pair: Pair, copy: VolumeCopy, recovery_point: datetime | None = None, reason: str = "") -> Outcome:
     places = dict(Reign.of(copy.volume).places)
     for one in (copy, pair.old):
-        if one is None:
-            continue
-        places.pop(one.side.id, None)
-        if one.dataset != spec.new_dataset(one.volume, one.side.settings):
-            places[one.side.id] = str(one.dataset)
+        if one is not None:
+            _note_place(places, one.volume, one.side.id, one.side.settings, one.dataset)
     return Outcome(copy.volume, copy, Reign(copy.epoch, places), recovery_point, reason)
+
+
+def with_place_left(outcome: Outcome, left: str, settings: Settings) -> Outcome:
+    """Where the volume lies on the side `left`, also when that is away: its row names the place until the outcome is
+    stored, and not any more from then on."""
+    volume, reign = outcome.volume, outcome.reign
+    if outcome.copy is None or Reign.of(volume).epoch >= reign.epoch:
+        return outcome
+    places = dict(reign.places)
+    _note_place(places, volume, left, settings, spec.told_dataset(volume, settings))
+    return replace(outcome, reign=Reign(reign.epoch, places))
+
+
+def _note_place(places: dict[str, str], volume: VolumeModel, side: str, settings: Settings, dataset: Dataset) -> None:
+    places.pop(side, None)
+    if dataset != spec.new_dataset(volume, settings):
+        places[side] = str(dataset)
 
 
 # --- planned --------------------------------------------------------------------------------------------------------

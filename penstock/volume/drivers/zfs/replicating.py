@@ -47,6 +47,7 @@ class ReplicationMethods(ConnectionMethods):
     syncs: Syncs
     clock: Clock
     _routes: Routes | None = None
+    _left_id: str | None = None  # the side that served before the one that this process failed over to
 
     def use(self, side: Side) -> None:
         """Serve the volumes from there."""
@@ -186,8 +187,14 @@ class ReplicationMethods(ConnectionMethods):
             except Fault:
                 self._serve_again(context, volumes)
                 raise
+            if new.id != self._active_id:
+                self._left_id = self._active_id
             self.use(new)
             self.active_backend_id = None if new.id == HOME else new.id
+        left = self._left_id
+        if left is not None and left != new.id:
+            settings = self.sides.settings_of(left)
+            outcomes = [failing_over.with_place_left(one, left, settings) for one in outcomes]
         served = {one.volume.id for one in outcomes if one.copy is not None}
         updates = [{"volume_id": one.volume.id, "updates": self._update(one)} for one in outcomes]
         updates += [
