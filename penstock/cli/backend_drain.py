@@ -31,7 +31,7 @@ def drain(
     A backend is taken out of placement first ('openstack share service set --enable', for volumes 'openstack volume
     service set --enable', puts it back). Shares stay in use while they are copied; volumes that are attached, have
     snapshots or are in a group stay. What cannot be moved is named with the reason, and the exit code is then 1.
-    Interrupted, the same command goes on.
+    Cached images are named, too: nobody loses anything with them. Interrupted, the same command goes on.
 
     \b
     Example:
@@ -50,6 +50,8 @@ def drain(
     click.echo(f"{len(ended.moved)} moved, {len(ended.left)} stay.")
     for reason in ended.left.values():
         click.echo(f"stays  {reason}")
+    for remark in ended.besides:
+        click.echo(f"besides  {remark}")
     if ended.left:
         ctx.exit(1)
 

@@ -29,10 +29,11 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What a drain came to: ids that left, and why others did not."""
+    """What a drain came to: ids that left, why others did not, and what is there besides, which nobody would miss."""
 
     moved: tuple[str, ...]
     left: dict[str, str]
+    besides: tuple[str, ...] = ()
 
 
 class Stage(Enum):
@@ -66,7 +67,7 @@ class Mover(Protocol):
         ...
 
     def pools(self, leaving: Leaving) -> Sequence[dict[str, Any]]:
-        """Pools that fit its type, as the scheduler shows them."""
+        """Pools that fit its type, as the scheduler shows them. Raises NotFound when it is gone."""
         ...
 
     def start(self, leaving: Leaving, pool: str) -> None:
@@ -78,7 +79,11 @@ class Mover(Protocol):
         ...
 
     def look(self, leaving: Leaving) -> Look:
-        """How its move stands; what it waits for is done."""
+        """How its move stands; what it waits for is done. Raises NotFound when it is gone."""
+        ...
+
+    def besides(self, is_here: Callable[[str], bool]) -> Sequence[str]:
+        """What else is on such pools, is no user's and cannot be moved, each in words."""
         ...
 
 
@@ -121,7 +126,7 @@ class Drain:
         return found
 
     def run(self) -> Drained:
-        """Move it all, some at a time; returns when each has left or cannot."""
+        """Move it all, some at a time; returns when each has left, was deleted by somebody, or cannot."""
         waiting = self.leaving()
         moving = [one for one in waiting if one.is_moving]
         waiting = [one for one in waiting if not one.is_moving]
@@ -134,17 +139,28 @@ class Drain:
             if moving:
                 self._show("; ".join(f"{one.name}: {one.shown}" for one in moving))
                 self._pause()
-        return Drained(tuple(self._moved), dict(self._left))
+        return Drained(tuple(self._moved), dict(self._left), tuple(self._mover.besides(self._is_here)))
 
     def _is_here(self, host: str) -> bool:
         return host == self._place if "#" in self._place else host.partition("#")[0] == self._place
 
     def _begin(self, one: Leaving) -> bool:
-        """Start it towards the first pool that takes it; False when there is none."""
+        """Start it towards the first pool that takes it; False when there is none, or it is gone."""
+        try:
+            return self._is_taken(one)
+        except NotFound:
+            self._is_gone(one)
+        except REFUSED as fault:
+            self._give_up(one, fault.message)
+        return False
+
+    def _is_taken(self, one: Leaving) -> bool:
         for pool in self._pools(one):
             try:
                 self._mover.start(one, pool)
             except REFUSED as fault:
+                if isinstance(fault, NotFound):
+                    self._mover.pools(one)  # which raises the same when it is not the pool that is missing
                 is_said_before = fault.message in one.tried.values()
                 one.tried[pool] = fault.message
                 if self._mover.is_hopeless(fault) or is_said_before:
@@ -169,6 +185,9 @@ class Drain:
         """One look; False when it is over for this one."""
         try:
             seen = self._mover.look(one)
+        except NotFound:
+            self._is_gone(one)
+            return False
         except REFUSED as fault:
             self._give_up(one, fault.message)
             return False
@@ -185,6 +204,9 @@ class Drain:
             self._give_up(one, f"{destination}: {seen.reason}")
             return False
         return self._begin(one)
+
+    def _is_gone(self, one: Leaving) -> None:
+        self._tell(f"{one.name}: was deleted meanwhile")
 
     def _give_up(self, one: Leaving, reason: str) -> None:
         self._left[one.id] = f"{one.name}: {reason}"

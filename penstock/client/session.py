@@ -48,7 +48,7 @@ class Api:
 
 
 SHARES = Api(("shared-file-system", "sharev2"), "shared file systems", {VERSION_HEADER: VERSION, **EXPERIMENTS})
-VOLUMES = Api(("block-storage", "volumev3"), "block storage", {"OpenStack-API-Version": "volume 3.60"})
+VOLUMES = Api(("block-storage", "volumev3"), "block storage", {"OpenStack-API-Version": "volume 3.65"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,9 @@ class ShareMover:
             return Look(Stage.GOING, shown)  # what was made there is still being taken away
         return Look(Stage.FAILED, shown, destination, reason)
 
+    def besides(self, is_here: Callable[[str], bool]) -> Sequence[str]:  # noqa: ARG002 - there is nothing such
+        return ()
+
     def _complete(self, leaving: Leaving) -> None:
         try:
             act(self._session, leaving.id, {"migration_complete": None})

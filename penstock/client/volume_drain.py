@@ -10,7 +10,8 @@ from penstock.client.draining import Leaving, Look, Stage
 from penstock.client.session import Session
 from penstock.errors import Conflict, Fault, Forbidden
 
-HOST, STATUS = "os-vol-host-attr:host", "migration_status"
+HOST, STATUS, OWNER = "os-vol-host-attr:host", "migration_status", "os-vol-tenant-attr:tenant_id"
+SERVER_ITSELF = "penstock-internal"  # the project of what serves all others
 MOVING = ("starting", "migrating", "completing")
 UNTOLD = "its owner was told why, and 'penstock operation list --state failed' says it"
 
@@ -26,9 +27,11 @@ class VolumeMover:
         self._session.request("PUT", "os-services/disable-log-reason", body=body)
 
     def held(self, is_here: Callable[[str], bool]) -> tuple[list[Leaving], dict[str, str]]:
-        """Also those in use, with snapshots or in a group: the server says why each stays."""
-        found = volumes.pages(self._session, "volumes", all_tenants=1)
-        here = [item for item in found if is_here(str(item.get(HOST)))]
+        """Also those in use, with snapshots or in a group: the server says why each stays.
+
+        Not what the server made for itself, which nobody can ask it to move: copies under way, cached images.
+        """
+        here = self._on(is_here, "true")
         return [Leaving(one["id"], one["name"] or one["id"], one.get(STATUS) in MOVING) for one in here], {}
 
     def pools(self, leaving: Leaving) -> Sequence[dict[str, Any]]:
@@ -54,6 +57,17 @@ class VolumeMover:
         if leaving.heading in ("its destination", found.get(HOST)) and status == "success":
             return Look(Stage.MOVED, status)
         return Look(Stage.STOPPED, status, reason="its migration was ended by somebody else")
+
+    def besides(self, is_here: Callable[[str], bool]) -> Sequence[str]:
+        """Cached images; copies under way end by themselves."""
+        cached = [item for item in self._on(is_here, "false") if item.get(OWNER) == SERVER_ITSELF]
+        return [
+            f"{item['id']}: the copy of an image that new volumes are made from ({item['size']} GiB)" for item in cached
+        ]
+
+    def _on(self, is_here: Callable[[str], bool], consumes_quota: str) -> list[dict[str, Any]]:
+        found = volumes.pages(self._session, "volumes", all_tenants=1, consumes_quota=consumes_quota)
+        return [item for item in found if is_here(str(item.get(HOST)))]
 
     def _volume(self, leaving: Leaving) -> dict[str, Any]:
         return dict(self._session.get(f"volumes/{leaving.id}")["volume"])

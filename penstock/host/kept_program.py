@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from penstock.errors import Invalid
+from penstock.errors import Invalid, Unavailable, UnknownResult
 from penstock.host.kept_process import KeptEnded, KeptProcess
 from penstock.host.process import Ended
 from penstock.host.runner import Completed, Host
@@ -83,18 +83,41 @@ def _is_line(stdout: bytearray, stderr: bytearray) -> bool:  # noqa: ARG001 - st
     return stdout.endswith(b"\n")
 
 
-def answer(one: Callable[[], AbstractContextManager[KeptProgram]], request: str, timeout_s: float) -> Ended:
+def answer(
+    one: Callable[[], AbstractContextManager[KeptProgram]],
+    request: str,
+    timeout_s: float,
+    check: Callable[[Ended], None],
+) -> Ended:
     """Ask `one`; when it was kept and turns out to have ended, another. Exit code and stderr are of one that was new.
 
-    Raises DeadlinePassed, OSError (none could be started), BackendFault, Invalid.
+    `check` raises what such an end means. Raises that, DeadlinePassed, OSError (none could be started), BackendFault,
+    Invalid; UnknownResult instead of what says that nothing was begun, when one had the request before and ended.
     """
     started = time.monotonic()
+    may_have_begun = False
     while True:
         try:
             with one() as program:
                 said = program.ask(request, started + timeout_s - time.monotonic())
         except KeptEnded as ended:
-            if not ended.had_answered:
-                return Ended(ended.exit_code, b"", ended.stderr, time.monotonic() - started)
-        else:
-            return Ended(0, said, b"", time.monotonic() - started)
+            if ended.had_answered:
+                may_have_begun = True
+                continue
+            end = Ended(ended.exit_code, b"", ended.stderr, time.monotonic() - started)
+            try:
+                check(end)
+            except Unavailable as fault:
+                if may_have_begun:
+                    raise _unknown(fault.message) from fault
+                raise
+            return end
+        except OSError as err:
+            if may_have_begun:
+                raise _unknown(str(err)) from err
+            raise
+        return Ended(0, said, b"", time.monotonic() - started)
+
+
+def _unknown(reason: str) -> UnknownResult:
+    return UnknownResult(f"the program ended when it was asked, and may have done it; another was not begun: {reason}")

@@ -74,8 +74,12 @@ class LocalHost:
             return KeptProgram(program, (*self._prefix, *program.argv), self._environment, program)
 
         with self._faults_of(program.argv, timeout_s):
-            end = answer(lambda: self._programs.one(program, begin), request, timeout_s)
-        self._check_end(program.argv, end)
+            end = answer(
+                lambda: self._programs.one(program, begin),
+                request,
+                timeout_s,
+                lambda end: self._check_end(program.argv, end),
+            )
         return completed((program.name, *told), end)
 
     @property

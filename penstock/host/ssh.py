@@ -93,10 +93,12 @@ class SshHost:
                 key = (program, connection)
                 return KeptProgram(program, self._master.argv(line), client_environment(), key)
 
-            end = answer(lambda: self._sessions.program(program, connection, begin), request, timeout_s)
-            if end.exit_code == LOST:
-                raise self._lost(program.name, end.stderr, "the connection was closed")
-        check_wrapped(self.name, self._prefix, program.argv, end)
+            def check(end: Ended) -> None:
+                if end.exit_code == LOST:
+                    raise self._lost(program.name, end.stderr, "the connection was closed")
+                check_wrapped(self.name, self._prefix, program.argv, end)
+
+            end = answer(lambda: self._sessions.program(program, connection, begin), request, timeout_s, check)
         return completed((program.name, *told), end)
 
     def read_file(self, path: str) -> str | None:

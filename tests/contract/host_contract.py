@@ -41,6 +41,16 @@ done
 """
 
 
+# takes itself away when told to go
+PASSING = """#!/bin/sh
+read -r opening
+while read -r line; do
+    [ "$line" = go ] && rm "$0" && kill -9 $$
+    echo done
+done
+"""
+
+
 def echo(opening: str) -> Program:
     return Program("echo", ("sh", "-c", ECHO), opening)
 
@@ -269,6 +279,14 @@ class KeepingContract(HostContract):
         assert again[:2] == ["one", "b"]
         assert again[2] != first
         host.run(["pkill", "-fx", "sleep 4712"], timeout_s=20)
+
+    def test_one_that_dies_at_work_and_cannot_be_begun_again_may_have_done_it(self, host: Host) -> None:
+        path = f"{self.directory}/passing"
+        host.write_file(path, PASSING, mode=0o755)
+        program = Program("passing", (path,), "")
+        assert ask(host, program, "a", timeout_s=20).stdout == "done\n"
+        with pytest.raises(UnknownResult, match="may have done it"):
+            ask(host, program, "go", timeout_s=20)
 
     def test_a_program_that_is_missing(self, host: Host) -> None:
         with pytest.raises(Unavailable, match="no-such-program-here") as caught:

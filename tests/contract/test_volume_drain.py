@@ -10,15 +10,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from penstock.api.app import make_app
-from penstock.client.draining import Drain
+from penstock.client.draining import Drain, Drained, Leaving
 from penstock.client.session import MEANING, VOLUMES, Session
 from penstock.client.volume_drain import VolumeMover
-from penstock.domain.volumes import MigrationStatus, Volume
+from penstock.domain.volumes import INTERNAL_PROJECT, MigrationStatus, Volume
 from penstock.errors import BackendFault
-from penstock.services.volumes import attachments, retyping, snapshots, volumes
+from penstock.services.volumes import attachments, lifecycle, retyping, snapshots, volumes
 from penstock.services.volumes.attachments import NewAttachment
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store import backends
+from penstock.store import volumes as volume_rows
+from penstock.volume.manager.image_cache import CACHED_IMAGE
+from penstock.volume.manager.temporary import temporary
 from tests.api.conftest import FixedTokens
 from tests.contract.test_volume_moves_between_backends import TwoBackends, file_of, made
 from tests.volume_plane import ADMIN, OWNER
@@ -123,6 +126,53 @@ def test_another_drain_goes_on_where_one_was_ended(site: TwoBackends, session: S
     retyping.migrate(site.plane, ADMIN, volume.id, THERE)
     assert [one.is_moving for one in drain(site, session).leaving()] == [True]
     assert drain(site, session).run().moved == (volume.id,)
+
+
+def test_what_is_deleted_meanwhile_neither_ends_the_drain_nor_stays(site: TwoBackends, session: Session) -> None:
+    mine = [made(site) for _ in range(3)]
+    lines: list[str] = []
+
+    def delete_two() -> None:
+        """One has moved, which nobody has seen yet; another waits its turn."""
+        site.settle()
+        while doomed:
+            lifecycle.delete(site.plane, OWNER, doomed.pop())
+        site.settle()
+
+    work = drain(site, session, delete_two, at_once=1, tell=lines.append)
+    order = [one.id for one in work.leaving()]
+    mine.sort(key=lambda volume: order.index(volume.id))
+    doomed = [one.id for one in mine[:2]]
+    assert work.run() == Drained((mine[2].id,), {})
+    assert [line for line in lines if "deleted" in line] == [f"{one.id}: was deleted meanwhile" for one in mine[:2]]
+
+
+def test_what_is_deleted_as_its_move_is_asked_for_does_not_stay(site: TwoBackends, session: Session) -> None:
+    volume = made(site)
+
+    class Deleting(VolumeMover):
+        def start(self, leaving: Leaving, pool: str) -> None:
+            lifecycle.delete(site.plane, OWNER, volume.id)
+            site.settle()
+            super().start(leaving, pool)
+
+    assert Drain(Deleting(session), "host@dummy", pause=site.settle).run() == Drained((), {})
+
+
+def test_what_the_server_made_for_itself_keeps_no_backend_from_being_empty(site: TwoBackends, session: Session) -> None:
+    volume = shown(site, made(site))
+    now = site.clock.utc()
+    cached = temporary(volume, now=now, notes={CACHED_IMAGE: "an image"}, project_id=INTERNAL_PROJECT)
+    copy = temporary(volume, now=now)
+    with site.database.begin() as tx:
+        for one in (cached, copy):
+            volume_rows.insert_volume(tx, one)
+    work = drain(site, session)
+    assert [one.id for one in work.leaving()] == [volume.id]
+    ended = work.run()
+    assert (ended.moved, ended.left) == ((volume.id,), {})
+    (remark,) = ended.besides
+    assert remark == f"{cached.id}: the copy of an image that new volumes are made from (1 GiB)"
 
 
 def test_one_pool_is_named_alone(site: TwoBackends, session: Session) -> None:

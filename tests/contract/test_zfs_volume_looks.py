@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from penstock.errors import Fault, UnknownResult
 from penstock.units import GIB
 from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
 from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
 from tests.contract.test_zfs_volume_steps import World
 from tests.contract.volume_driver_contract import CONTEXT, ELSEWHERE, THERE
-from tests.simulation.zfs_host import OPENZFS
+from tests.simulation.zfs_cli import Answer
+from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 
 
 @pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
@@ -64,6 +66,42 @@ def test_nobody_is_let_in_to_what_is_another_s_and_who_was_in_stays(world: World
         assert world.seen() == before
     assert initiators(world, world.volume) == []
     assert initiators(world, mine) == [THERE["initiator"]]
+
+
+class AnswerLost:
+    """Nobody learns that the host has let that initiator in."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.has_struck = False
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        if not self.has_struck and any(self._name in text for text in host.state.files.values()):
+            self.has_struck = True
+            raise UnknownResult("the connection was lost")
+        return None
+
+
+def test_nobody_stays_let_in_to_what_is_another_s_when_the_answer_is_lost(world: World) -> None:
+    give_away(world, world.volume)
+    before = world.seen()
+    world.host.hooks = lost = AnswerLost(str(ELSEWHERE["initiator"]))
+    with pytest.raises(Fault):
+        world.driver.initialize_connection(world.volume, ELSEWHERE)
+    world.host.hooks = None
+    assert lost.has_struck
+    assert world.seen() == before
+
+
+def test_who_is_let_in_to_its_volume_is_in_though_the_answer_is_lost(world: World) -> None:
+    world.host.hooks = lost = AnswerLost(str(ELSEWHERE["initiator"]))
+    world.driver.initialize_connection(world.volume, ELSEWHERE)
+    world.host.hooks = None
+    assert lost.has_struck
+    assert initiators(world, world.volume) == [ELSEWHERE["initiator"]]
 
 
 def test_a_volume_elsewhere_is_found_and_served_from_there_alone(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Conflict, Fault, NotFound
 from penstock.operations.driver_calls import driver_call
-from penstock.store import attachments, backups, operations, volume_snapshots, volumes
-from penstock.store.database import Transaction
+from penstock.store import attachments, backups, operations, volume_placement, volume_snapshots, volumes
+from penstock.store.database import Transaction, hold
 from penstock.units import bytes_to_gib_ceil
 from penstock.volume.inventory import FoundVolume, FoundVolumeSnapshot
 from penstock.volume.manager.notices import tell_owner
@@ -84,11 +84,11 @@ class Queue:
 
     def carry_out(self, site: VolumeSite) -> None:
         with site.backend.database.begin() as tx:
-            _check_idle(tx, site, self.volume.id)
             if self.event is not None:
+                _check_idle(tx, site, self.volume.id)
                 volumes.move(tx, self.volume, self.event, now=site.backend.now())
-            elif volumes.get(tx, self.volume.id) != self.volume:
-                raise Conflict(f"Volume {self.volume.id} was changed meanwhile.")
+            else:
+                _check_as_examined(tx, site, self.volume)
             call = Call(site.backend.host, f"volume:{self.volume.id}", self.method, self.arguments)
             site.queue.enqueue(tx, site.context, call)
 
@@ -103,7 +103,7 @@ class RecordPlace:
     def carry_out(self, site: VolumeSite) -> None:
         backend = site.backend
         with backend.database.begin() as tx:
-            _check_idle(tx, site, self.volume.id)
+            _check_as_examined(tx, site, self.volume)
             values = {"host": f"{backend.host}#{self.found.pool}", "provider_id": self.found.location}
             volumes.update_volume(tx, self.volume.id, now=backend.now(), **values)
 
@@ -117,7 +117,7 @@ class RecordSize:
 
     def carry_out(self, site: VolumeSite) -> None:
         with site.backend.database.begin() as tx:
-            _check_idle(tx, site, self.volume.id)
+            _check_as_examined(tx, site, self.volume)
             size_gib = bytes_to_gib_ceil(self.found.size_bytes)
             volumes.update_volume(tx, self.volume.id, now=site.backend.now(), size_gib=size_gib)
 
@@ -272,8 +272,18 @@ def _tell_lost(tx: Transaction, site: VolumeSite, of: Volume | VolumeSnapshot) -
 def _refuse_known(site: VolumeSite, thing_id: str) -> None:
     """A row that came meanwhile, by ``penstock recover`` or a creation, makes it somebody's."""
     with site.backend.database.read() as tx:
-        if volumes.get(tx, thing_id) is not None or volume_snapshots.get(tx, thing_id) is not None:
+        # after a migration by a copy what is written on a dataset is the `name_id` of its row
+        is_volume = any(thing_id in (home.id, home.name_id) for home in volume_placement.homes(tx))
+        if is_volume or volume_snapshots.get(tx, thing_id) is not None:
             raise Conflict(f"{thing_id} has a row by now.")
+
+
+def _check_as_examined(tx: Transaction, site: VolumeSite, volume: Volume) -> None:
+    """Raises Conflict when the row is another than was examined, or somebody works on the volume."""
+    hold(tx, f"volume {volume.id}")  # as who accepts a request about it does
+    _check_idle(tx, site, volume.id)
+    if volumes.get(tx, volume.id) != volume:
+        raise Conflict(f"Volume {volume.id} was changed meanwhile.")
 
 
 def _check_idle(tx: Transaction, site: VolumeSite, volume_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from penstock.domain.operations import Call
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
+from penstock.errors import Conflict
 from penstock.exports.iscsi import Chap, Initiator
+from penstock.ids import VolumeId, new_id
 from penstock.services.volumes import connections
 from penstock.store import attachments, messages, volume_snapshots, volumes
 from penstock.store.keyset import FIRST_PAGE
@@ -203,6 +205,36 @@ def test_damage_is_found_and_repaired_under_its_name(
     assert (treatment.failures, treatment.is_complete) == ((), True)
     assert treatment.after.findings == ()
     assert ward.treat(*Kind).treated == ()
+
+
+@pytest.mark.parametrize("damage", [record_the_other_pool, grow_dataset])
+def test_a_row_that_was_changed_since_it_was_examined_is_left_as_it_is(
+    ward: Ward, damage: Callable[[Ward], None]
+) -> None:
+    damage(ward)
+    seen = examine_volumes(ward.plane.site)
+    (repair,) = [seen.repair_of(finding) for finding in seen.findings]
+    assert repair is not None
+    with ward.plane.database.begin() as tx:
+        volumes.update_volume(tx, ward.volume.id, now=NOW, host="host@other#pool", size_gib=7)
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        repair.carry_out(ward.plane.site)
+    row = ward.plane.row(ward.volume)
+    assert (row.host, row.size_gib) == ("host@other#pool", 7)
+
+
+def test_no_orphan_any_more_when_a_row_names_it_meanwhile(ward: Ward) -> None:
+    lose_rows(ward)
+    seen = examine_volumes(ward.plane.site)
+    (finding,) = [one for one in seen.findings if one.kind is Kind.DATASET_ORPHAN]
+    repair = seen.repair_of(finding)
+    assert repair is not None
+    moved = replace(ward.volume, id=VolumeId(new_id()), name_id=ward.volume.id, attachments=())
+    with ward.plane.database.begin() as tx:
+        volumes.insert_volume(tx, moved)  # as after a migration by a copy
+    with pytest.raises(Conflict, match="has a row by now"):
+        repair.carry_out(ward.plane.site)
+    assert ward.dataset in ward.plane.host.state.filesystems
 
 
 def test_a_lost_volume_is_an_error_and_its_owner_is_told(ward: Ward) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -96,37 +97,47 @@ class ConnectionMethods(ISCSIDriver):
         if self.sides.targets:
             return False
         place = self.finder.place(volume)
-        added: list[bool] = []
+        found: list[Sequence[str]] = []  # who was let in before, also when nobody learns what became of the change
         is_ours = False
         try:
             is_ours = self.storage.zfs.beside(
-                lambda: added.append(self._allow(volume, place, name, is_seen=False)),
+                lambda: self._allow(volume, place, name, is_seen=False, tell=found.append),
                 lambda: self.finder.is_at(place, volume),
             )
         except Unavailable as fault:  # its device or file is not there, say
             log.info("volume.look_first", volume=volume.id, reason=fault.message)
         finally:
-            if not is_ours and any(added):
+            # the first look counts: the second is after somebody's change, which may have been our own
+            if not is_ours and found and name not in found[0]:
                 self._refuse(volume, name)
         return is_ours
 
-    def _allow(self, volume: VolumeModel, dataset: Dataset, name: str, *, is_seen: bool = True) -> bool:
-        """Let it in; was it not in before? Unless `is_seen` to be the volume's, it takes no other's place."""
+    def _allow(
+        self,
+        volume: VolumeModel,
+        dataset: Dataset,
+        name: str,
+        *,
+        is_seen: bool = True,
+        tell: Callable[[Sequence[str]], None] = lambda _names: None,
+    ) -> None:
+        """Let it in. Unless `is_seen` to be the volume's, it takes no other's place.
+
+        `tell` gets the names that are in, before each attempt to change it.
+        """
         lun = self._lun(volume, self.storage.medium.path(dataset))
         initiator = self._initiator(volume, name)
-        before: list[str] = []
 
         def allowing(found: IscsiTarget | None) -> IscsiTarget:
             if found is not None and found.luns != (lun,) and not is_seen:
                 raise Unavailable(f"{found.iqn} is not served from {lun.path}")
             others = [one for one in found.initiators if one.name != initiator.name] if found else []
-            before[:] = found.names if found else []
+            tell(found.names if found else ())
             # whoever came before with another secret (the volume's was made anew) is let in by the present one
             same = [Initiator(one.name, initiator.chap) for one in others]
             return self._target(volume, lun, [*same, initiator])
 
         self.storage.exports.edit(self._iqn(volume), allowing)
-        return name not in before
 
     def _refuse(self, volume: VolumeModel, name: str) -> IscsiTarget | None:
         """The target without that initiator, gone with the last one."""
