@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from penstock.errors import Unavailable
+from penstock.ids import new_id
 from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE
-from penstock.zfs.marks import KIND
-from tests.contract.volume_sides import CONTEXT, FAR, HOME, Sides
+from penstock.zfs.marks import ID, KIND
+from tests.contract.volume_sides import CONTEXT, FAR, HOME, PLAIN, Sides
 from tests.simulation.zfs_host import OPENZFS, Answer, SimulatedHost
 
 LAKE = "here@third#lake"
@@ -82,6 +84,50 @@ def test_a_volume_that_lies_elsewhere_is_found_and_fenced_when_its_side_is_back(
     assert sides.kind(volume, HOME) is None
     assert sides.fail_over(HOME) == HOME
     assert sides.volumes[volume.id].provider_id == odd
+
+
+def _deleted(sides: Sides, volume: VolumeModel) -> None:
+    sides.driver.delete_volume(sides.volumes[volume.id])
+    del sides.volumes[volume.id]
+
+
+def test_a_volume_deleted_while_its_old_side_is_away_is_served_nowhere_when_that_is_back(sides: Sides) -> None:
+    volume, other = sides.made(), sides.made()
+    plain = sides.made(PLAIN)
+    sides.replicate()
+    volume = sides.attached(volume)
+    sides.write(volume, HOME)
+    sides.cut_off(HOME)
+    sides.fail_over(FAR)
+    _deleted(sides, volume)
+    sides.hosts[HOME].is_cut_off = False
+    assert sides.is_served(volume, HOME)  # nobody could tell it
+    stranger = new_id()
+    sides.hosts[HOME].run(
+        ["zfs", "create", "-o", f"{KIND}=volume", "-o", f"{ID}={stranger}", f"tank/volumes/volume-{stranger}"],
+        timeout_s=10,
+    )
+    sides.replicate()
+    assert not sides.is_served(volume, HOME)
+    assert sides.kind(volume, HOME) is None
+    (aside,) = (name for name in sides.aside(HOME) if volume.id in name)
+    assert sides.hosts[HOME].filesystem(aside).local["readonly"] == "on"
+    assert sides.kind(plain, HOME) is Kind.VOLUME
+    assert sides.kind(other, HOME) is Kind.REPLICA
+    assert f"tank/volumes/volume-{stranger}" in sides.hosts[HOME].state.filesystems  # another backend's
+
+
+def test_a_volume_deleted_after_a_planned_failover_leaves_nothing_where_it_was(sides: Sides) -> None:
+    volume, _ = sides.made(), sides.made()
+    sides.replicate()
+    sides.fail_over(FAR)
+    sides.cut_off(HOME)
+    _deleted(sides, volume)
+    sides.hosts[HOME].is_cut_off = False
+    assert sides.kind(volume, HOME) is Kind.REPLICA
+    sides.replicate()
+    assert sides.kind(volume, HOME) is None
+    assert not [name for name in sides.aside(HOME) if volume.id in name]
 
 
 class Failing:

@@ -20,7 +20,7 @@ from penstock.errors import Conflict, Fault, Unavailable
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy, observe_copy
 from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
-from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.drivers.zfs.identity import SOURCE, Kind
 from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
 from penstock.volume.drivers.zfs.sides import Side
@@ -234,7 +234,13 @@ def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sen
         hold(copy.zfs, [line.name(taken)], hold_tag(old.id))
         release(copy.zfs, [line.name(taken)], hold_tag(new.id))
         copy.zfs.set(line.name(taken), {base_for(old.id): "yes"})
-    marks = {EPOCH: str(new.epoch), SYNCED_GUID: str(base.guid), SYNCED_AT: sending.clock.utc().isoformat()}
+    root = spec.root_of(new.volume.host, new.side.settings)
+    marks = {
+        EPOCH: str(new.epoch),
+        SYNCED_GUID: str(base.guid),
+        SOURCE: new.zfs.get(root, ["guid"])["guid"].value,
+        SYNCED_AT: sending.clock.utc().isoformat(),
+    }
     old.zfs.set(old.dataset, marks)
     old.zfs.inherit(old.dataset, FENCED)
 

@@ -14,16 +14,16 @@ import structlog
 from penstock.clock import Clock
 from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.volume.drivers.zfs import spec
-from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, observe_copy, seen_of
+from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, copy_id, look_at, observe_copy, seen_of
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
-from penstock.volume.drivers.zfs.setting_aside import INFIX
+from penstock.volume.drivers.zfs.setting_aside import INFIX, leave
 from penstock.volume.drivers.zfs.sides import Side, Sides
 from penstock.volume.models import VolumeModel
 from penstock.volume.replication import ReplicaReport
 from penstock.zfs.changes import Change, look_for_changes
-from penstock.zfs.lines import release_all
+from penstock.zfs.lines import observe_line, release_all
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import Properties, local_value
 from penstock.zfs.reigns import OF, SYNCED_AT
@@ -104,6 +104,7 @@ class Round:
                 target.side.storage.zfs.set_each(places, {SYNCED_AT: looked_at.isoformat()})
             if not source.faults:  # what is on a pool that nobody could look at is not gone
                 _destroy_orphans(source, target, known)
+                _set_strays_aside(source, target, known)
         return reports
 
     def _one(
@@ -217,3 +218,33 @@ def _destroy_orphans(source: Sight, target: Sight, known: set[str]) -> None:
             target.side.storage.zfs.destroy(dataset, recursive=True)
         except Fault as fault:
             log.warning("volume.replica_stays", dataset=str(dataset), reason=fault.message)
+
+
+def _set_strays_aside(source: Sight, target: Sight, known: set[str]) -> None:
+    """What the side goes on serving of volumes that were deleted while it was away, after it was failed over from.
+
+    Nobody knows what was written to it since, so it is kept. Only what no row knows, what is not on the active side as
+    anything, and what the active side had a copy of: volumes of other backends may lie beside ours.
+    """
+    there = {id_of(found) for found in source.properties.values()}
+    for dataset, found in target.of_kind(Kind.VOLUME):
+        name_id = id_of(found)
+        if name_id is None or name_id in known or name_id in there:
+            continue
+        volume = _deleted(name_id, dataset)
+        try:
+            copy = look_at(volume, target.side, dataset)
+            sent_to = copy_id(volume, source.side.id)
+            line = observe_line(copy.zfs, dataset, [sent_to])
+            if copy.is_active and any(sent_to in taken.bases for taken in line.taken):
+                leave(copy)
+        except Fault as fault:
+            log.warning("volume.stray_stays", dataset=str(dataset), side=target.side.id, reason=fault.message)
+
+
+def _deleted(name_id: str, dataset: Dataset) -> VolumeModel:
+    """As much of it as its targets and links are found by."""
+    name = dataset.name if dataset.name.endswith(name_id) else f"volume-{name_id}"
+    return VolumeModel(
+        id=name_id, name=name, name_id=name_id, size=0, status="deleted", host="", project_id="", user_id=""
+    )
