@@ -11,6 +11,7 @@ class Fault(Exception):
     """Something went wrong that somebody can act on; the message is one helpful sentence."""
 
     retryable = False  # may the same request, unchanged, succeed later?
+    quotes_host = False  # are there commands and names of the storage host in it? Not for owners, then
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from penstock.errors import BackendFault, Fault, Postponed, Unsupported
+from penstock.errors import BackendFault, Fault, InsufficientCapacity, NotFound, Postponed, Unsupported
 from penstock.operations.attempt import is_last
+
+QUOTING = (InsufficientCapacity, Unsupported, NotFound)  # what any driver may say in the words of its storage
 
 
 @contextmanager
 def driver_call(what: str) -> Iterator[None]:
-    """Around one call of a driver, which does `what`: everything that comes out of the block is a Fault.
+    """Around one call of a driver, which does `what`: everything that comes out of the block is a Fault,
+    marked where it may quote the storage host.
 
     A driver of somebody else may raise anything; what it does not implement is Unsupported.
     """
     try:
         yield
-    except Fault:
+    except Fault as fault:
+        if type(fault) in QUOTING:  # a kind of its own has a sentence of its own
+            fault.quotes_host = True
         raise
     except NotImplementedError as err:
         raise Unsupported(f"This storage backend cannot {what}.") from err

@@ -121,7 +121,9 @@ def fault_of(done: Completed) -> Fault:
     """What a failed command means. Text we do not know is a BackendFault, never a guess."""
     words = said(done)
     kind = next((kind for text, kind in MEANING if text.search(words)), BackendFault)
-    return kind(f"{shlex.join(done.argv)}: exit {done.exit_code}: {words}")
+    fault = kind(f"{shlex.join(done.argv)}: exit {done.exit_code}: {words}")
+    fault.quotes_host = True
+    return fault
 
 
 def has_failed(done: Completed) -> bool:

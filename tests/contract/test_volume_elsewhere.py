@@ -11,12 +11,12 @@ from penstock.config.backend import volume_backend
 from penstock.config.loading import load
 from penstock.domain.quotas import Usage
 from penstock.domain.volumes import Volume, VolumeStatus
-from penstock.errors import BackendFault, Fault, InsufficientCapacity, Unavailable
+from penstock.errors import BackendFault, Fault, InsufficientCapacity, Invalid, NotFound, Unavailable, Unsupported
 from penstock.operations.outcome import RetryPolicy
 from penstock.operations.worker import Worker
 from penstock.scheduler.requirements import Requirements
 from penstock.services.control_plane import ControlPlane
-from penstock.services.volumes import creation, lifecycle, quotas, snapshots
+from penstock.services.volumes import creation, lifecycle, quotas, retyping, snapshots
 from penstock.services.volumes.creation import NewVolume, VolumeHints
 from penstock.services.volumes.rescheduling import Rescheduler, asked
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
@@ -39,7 +39,8 @@ default_volume_type = default
     f"dummy_pool_size = {size}\n"
     for name, size in zip(NAMES, (400, 300, 200, 100), strict=True)
 )
-FULL = InsufficientCapacity("The pool is full.")
+FULL = InsufficientCapacity("zfs create tank/secret: exit 1: out of space")
+NO_PARENT = NotFound("zfs create tank/secret: exit 1: parent does not exist")
 BROKEN = BackendFault("zfs create tank/secret: exit 1")
 SILENT = Unavailable("ssh: connection refused")
 
@@ -47,24 +48,26 @@ SILENT = Unavailable("ssh: connection refused")
 class Four(VolumePlane):
     """Four backends in one process, the emptiest first: dummy, b, c, d."""
 
+    names: tuple[str, ...] = NAMES
+    config = CONFIG
+
     def __init__(self, folder: Path) -> None:
-        self.storages = {name: DummyVolumes() for name in NAMES}
+        self.storages = {name: DummyVolumes() for name in self.names}
         self.managers: dict[str, VolumeManager] = {}
         self.faults: dict[str, Fault] = {}
         self.is_after = False
-        super().__init__(folder, config=CONFIG, retry=RetryPolicy(give_up_after_s=600))
+        super().__init__(folder, config=self.config, retry=RetryPolicy(give_up_after_s=600))
 
     def restart(self) -> None:
         self.queue = WorkingQueue(self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, self.conf, None)
-        self.workers = {name: self._worker(name) for name in NAMES}
-        self.manager = self.managers["dummy"]
+        self.workers = {name: self._worker(name) for name in self.names}
+        self.manager = self.managers[self.names[0]]
 
     def _worker(self, name: str) -> Worker:
         section = volume_backend(self.conf, name)
-        storage, self.storages[name].before = self.storages[name], lambda step: self._step(name, step)
         self.managers[name] = manager = VolumeManager(
-            DummyVolumeDriver(configuration=section, storage=storage, host=f"host@{name}"),
+            self.driver_of(name, section),
             name,
             configuration=section,
             database=self.database,
@@ -77,6 +80,12 @@ class Four(VolumePlane):
         manager.init_host()
         worker.resume_interrupted()
         return worker
+
+    def driver_of(self, name: str, section: Any) -> Any:
+        """The driver of that backend."""
+        storage = self.storages[name]
+        storage.before = lambda step: self._step(name, step)
+        return DummyVolumeDriver(configuration=section, storage=storage, host=f"host@{name}")
 
     def _step(self, name: str, step: str) -> None:
         """A refusal comes before the step, or where `is_after` after what the storage had begun."""
@@ -130,7 +139,7 @@ def made(four: Four, **wanted: Any) -> Volume:
     return creation.create(four.plane, OWNER, NewVolume(**{"size_gib": 10, **wanted}))
 
 
-@pytest.mark.parametrize("fault", [FULL, BROKEN], ids=["full", "broken"])
+@pytest.mark.parametrize("fault", [FULL, BROKEN, NO_PARENT], ids=["full", "broken", "no parent"])
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
 def test_it_is_made_where_it_is_not_refused(four: Four, fault: Fault, is_after: bool) -> None:
     four.faults, four.is_after = {"dummy": fault, "b": fault}, is_after
@@ -154,13 +163,100 @@ def test_after_three_the_owner_is_told_of_all_and_nothing_of_the_hosts(four: Fou
     four.work()
     assert four.row(volume).status is VolumeStatus.ERROR
     (sentence,) = four.told()
-    for backend in ("host@dummy#pool: The pool is full.", "host@b#pool: it failed", "host@c#pool: The pool is full."):
+    for backend in (
+        "host@dummy#pool: The storage has no room",
+        "host@b#pool: it failed",
+        "host@c#pool: The storage has no room",
+    ):
         assert backend in sentence
     assert "tank/secret" not in sentence
     assert four.copies() == {}
     lifecycle.delete(four.plane, OWNER, volume.id)
     four.work()
     assert quotas.show(four.plane, "p1")["gigabytes"].usage == Usage(0)
+
+
+@pytest.mark.parametrize("kind", [InsufficientCapacity, Unsupported, NotFound, BackendFault])
+def test_the_words_of_the_only_one_are_not_for_the_owner_either(four: Four, kind: type[Fault]) -> None:
+    four.conf.set_override("scheduler_max_attempts", 1)
+    four.faults = {"dummy": kind("zfs create tank/secret: exit 1")}
+    made(four)
+    four.work()
+    (sentence,) = four.told()
+    assert "tank/secret" not in sentence
+
+
+def test_the_last_that_may_be_tried_has_as_much_patience_as_the_first(four: Four) -> None:
+    four.conf.set_override("scheduler_max_attempts", 2)
+    four.faults = {"dummy": FULL, "b": SILENT}
+    volume = made(four)
+    for _ in range(4):
+        four.later()
+    assert (four.row(volume).status, four.row(volume).host) == (VolumeStatus.CREATING, "host@b#pool")
+    four.faults = {}
+    four.later()
+    assert (four.row(volume).status, four.copies()) == (VolumeStatus.AVAILABLE, {"b": 1})
+
+
+def test_a_pool_that_is_away_is_waited_for_before_nothing_is_left_on_it(four: Four) -> None:
+    four.faults, four.is_after = {"dummy": SILENT}, True
+    volume = made(four)
+    for _ in range(3):
+        four.later()
+    assert four.row(volume).host == "host@b#pool"
+    four.faults = {}
+    begun, four.storages["dummy"].volumes = four.storages["dummy"].volumes, {}
+    four.conf.set_override("dummy_pools", ["other"], group="dummy")
+    four.later()
+    assert four.pending == ["forget_refused"]
+    four.conf.clear_override("dummy_pools", group="dummy")
+    four.storages["dummy"].volumes = begun
+    four.later()
+    assert (four.copies(), four.pending) == ({"b": 1}, [])
+
+
+def test_it_cannot_come_back_while_what_was_begun_is_to_be_taken_away(four: Four) -> None:
+    four.faults, four.is_after = {"dummy": SILENT}, True
+    volume = made(four)
+    for _ in range(3):
+        four.later()
+    assert four.row(volume).status is VolumeStatus.AVAILABLE
+    with pytest.raises(Invalid, match="taken away"):
+        retyping.migrate(four.plane, OWNER.elevated(), volume.id, "host@dummy#pool")
+    four.add_type("there", {"volume_backend_name": "dummy"})
+    retyping.retype(four.plane, OWNER, volume.id, "there", migration_policy="on-demand")
+    assert (four.row(volume).status, four.pending) == (VolumeStatus.AVAILABLE, ["forget_refused"])
+    four.faults = {}
+    four.later()
+    retyping.migrate(four.plane, OWNER.elevated(), volume.id, "host@dummy#pool")
+    assert four.pending == ["migrate_volume"]
+
+
+def test_a_death_after_it_was_placed_elsewhere_leaves_one_creation_that_knows_of_the_refusal(
+    four: Four, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    four.faults = {"dummy": FULL, "b": FULL}
+    volume = made(four)
+    begin = four.database.begin
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if four.row(volume).host != "host@dummy#pool":
+            raise Died
+        return begin(*args, **kwargs)
+
+    monkeypatch.setattr(four.database, "begin", dying)
+    with pytest.raises(Died):
+        four.workers["dummy"].run_pending()
+    monkeypatch.undo()
+    four.restart()
+    with four.database.read() as tx:
+        (left,) = operations.pending(tx)
+    assert (left.call.backend, list(left.call.arguments["refused"])) == ("host@b", ["host@dummy#pool"])
+    four.work()
+    assert four.row(volume).host == "host@c#pool"
 
 
 def test_as_often_as_configured(four: Four) -> None:

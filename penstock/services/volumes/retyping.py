@@ -23,7 +23,7 @@ from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, placement, quotas
 from penstock.services.volumes.creation import check_size, refuse_encryption
 from penstock.services.volumes.visibility import volume_to_change
-from penstock.store import volume_types, volumes
+from penstock.store import operations, volume_types, volumes
 from penstock.store.database import Transaction
 
 NEVER, ON_DEMAND = "never", "on-demand"
@@ -77,6 +77,10 @@ def migrate(
         pool = placement.named_pool(tx, plane, host)
         if str(pool) == volume.host:
             raise Invalid(f"Volume {volume.id} is on {pool} already.")
+        if pool.service_host in _cleaning(tx, volume):
+            raise Invalid(
+                f"What volume {volume.id} was begun with on {pool.service_host} has to be taken away there first."
+            )
         volume_type = None if volume.volume_type_id is None else volume_types.get(tx, volume.volume_type_id)
         try:
             placement.place(tx, plane, _requirements(volume, volume_type, str(pool)))
@@ -114,6 +118,13 @@ def _check_movable(tx: Transaction, volume: Volume) -> None:
         raise Invalid(f"Volume {volume.id} is in a group; take it out of that first.")
 
 
+def _cleaning(tx: Transaction, volume: Volume) -> dict[str, str]:
+    """The backends that will take away what a refused creation of the volume left there, which it must not come to:
+    it would go itself. None can be added any more once it is made."""
+    pending = operations.pending(tx, resource_key=f"refused:{volume.id}")
+    return {operation.call.backend: "it refused it" for operation in pending}
+
+
 def _place(
     tx: Transaction, plane: ControlPlane, volume: Volume, wanted: VolumeType, *, may_move: bool
 ) -> tuple[str | None, str]:
@@ -129,7 +140,8 @@ def _place(
     if not may_move or volume.attachments or volumes.has_snapshots(tx, volume.id):
         return None, reason
     try:
-        return str(placement.place(tx, plane, _requirements(volume, wanted, None))), ""
+        elsewhere = replace(_requirements(volume, wanted, None), refused_by=_cleaning(tx, volume))
+        return str(placement.place(tx, plane, elsewhere)), ""
     except InsufficientCapacity as refusal:
         return None, refusal.message
 

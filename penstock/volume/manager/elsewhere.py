@@ -26,20 +26,22 @@ from penstock.errors import (
     Unavailable,
     Unsupported,
 )
-from penstock.operations.attempt import current, is_last
+from penstock.operations.attempt import current, done_with, is_last
 from penstock.operations.driver_calls import driver_call
 from penstock.store import volumes
 from penstock.store.database import Transaction
 from penstock.volume.errors import VolumeNotFound
 from penstock.volume.manager.backend import Placer, VolumeBackend
 from penstock.volume.manager.models import type_model, volume_model
+from penstock.volume.manager.notices import told
+from penstock.volume.manager.periodic import pools_in
 from penstock.volume.models import VolumeModel
 
 log = structlog.get_logger(__name__)
 
 PATIENCE_ATTEMPTS = 3  # a storage host that only restarts a daemon answers again by then
 ABOUT = ("size_gib", "project_id", "user_id", "volume_type_id")
-REFUSALS = (InsufficientCapacity, Unsupported, BackendFault)
+REFUSALS = (InsufficientCapacity, Unsupported, BackendFault, NotFound)
 
 
 class Moved(Exception):
@@ -74,17 +76,19 @@ def _move_on(backend: VolumeBackend, context: RequestContext, volume: Volume, fa
     asked = operation.call.arguments.get("asked")
     if asked is None or not _is_refusal(fault, operation):
         return fault
-    is_silent = isinstance(fault, Unavailable)
+    can_wait = isinstance(fault, Unavailable) and not is_last()
+    # a pool that is not imported says that there is no parent: what an earlier attempt began on it cannot be seen
+    is_silent = isinstance(fault, Unavailable | NotFound)
     before: dict[str, str] = operation.call.arguments.get("refused") or {}
     refused = {**before, backend.host if is_silent else volume.host: _reason(fault)}
     if len(refused) >= backend.conf.scheduler_max_attempts:
-        return _told(fault, refused, "")
+        return fault if can_wait else _told(fault, refused, "")
     if not is_silent and not _is_clean(backend, volume):
         return fault
     try:
         pool = _placed(backend, context, placer, volume, operation, asked, refused, is_silent=is_silent)
     except InsufficientCapacity as full:
-        return fault if is_silent and not is_last() else _told(fault, refused, full.message)
+        return fault if can_wait else _told(fault, refused, full.message)
     if pool is None:
         return fault
     log.warning("volume.tried_elsewhere", volume=volume.id, refused_by=volume.host, pool=str(pool), fault=str(fault))
@@ -95,7 +99,9 @@ def forget_refused(backend: VolumeBackend, volume_id: str, host: str, about: Map
     """Take away what a creation may have begun on the pool `host` before its storage fell silent.
 
     It is fine when there is nothing, and nothing is done when the volume itself has come here since. Raises Postponed
-    until the storage answers. `about` is what the row said.
+    until the storage answers and has that pool. `about` is what the row said.
+
+    While this is queued the volume cannot come back (`services.volumes.retyping`): it would itself be taken away.
     """
     with backend.database.read() as tx:
         row = volumes.get(tx, volume_id)
@@ -103,11 +109,21 @@ def forget_refused(backend: VolumeBackend, volume_id: str, host: str, about: Map
             return
         model = _model(tx, backend, volume_id, host, about)
     try:
+        _require_pool(backend, host)
         _delete(backend, model)
     except Fault as fault:
         if fault.retryable:
             raise Postponed(fault.message) from fault
         raise
+
+
+def _require_pool(backend: VolumeBackend, host: str) -> None:
+    """Nothing is found on a pool that is not imported, either. Raises Unavailable."""
+    with driver_call("report its capacity"):
+        stats = backend.driver.get_volume_stats(refresh=True)
+    serving = {pool["pool_name"] for pool in pools_in(stats) if pool.get("backend_state", "up") == "up"}
+    if PoolRef.parse(host).pool not in serving:
+        raise Unavailable(f"The pool {host} is not there now.")
 
 
 def _is_refusal(fault: Fault, operation: Operation) -> bool:
@@ -158,6 +174,7 @@ def _placed(
         if found is None or found.status is not VolumeStatus.CREATING or found.host != volume.host:
             return None
         pool, zone = placer(tx, found, asked, refused)
+        done_with(tx, "create_volume")  # run again it would know nothing of this refusal
         volumes.update_volume(
             tx,
             found.id,
@@ -200,7 +217,9 @@ def _reason(fault: Fault) -> str:
     """What an owner may know: not the commands and names of the storage host."""
     if isinstance(fault, Unavailable):
         return "it did not answer"
-    return "it failed, as an administrator can look into" if isinstance(fault, BackendFault) else fault.message
+    if not isinstance(fault, BackendFault) and not fault.quotes_host:
+        return fault.message
+    return (told(fault) or "it failed, as an administrator can look into").rstrip(".")
 
 
 def _told(fault: Fault, refused: Mapping[str, str], rest: str) -> Fault:

@@ -20,7 +20,7 @@ from penstock.clock import Clock, SystemClock
 from penstock.config.backend import BackendConfiguration
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call
-from penstock.errors import Fault, InsufficientCapacity, Invalid, Unsupported
+from penstock.errors import Fault, Invalid, Unsupported
 from penstock.images.choosing import image_service
 from penstock.operations.driver_calls import driver_call
 from penstock.operations.elsewhere import Elsewhere
@@ -208,7 +208,7 @@ class VolumeManager:
             else:
                 volumes.create(self.backend, context, volume_id)
         except elsewhere.Moved as moved:
-            raise InsufficientCapacity(str(moved)) from moved
+            log.info("volume.goes_on_elsewhere", volume=volume_id, reason=str(moved))
 
     def forget_refused(self, context: RequestContext, volume_id: str, host: str, about: Mapping[str, Any]) -> None:
         """Take away what was begun here of a volume that was made elsewhere then."""

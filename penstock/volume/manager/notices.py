@@ -14,7 +14,7 @@ from penstock.domain.volume_message_codes import (
 )
 from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volumes import Volume
-from penstock.errors import BackendFault, Fault, Unavailable
+from penstock.errors import BackendFault, Fault, InsufficientCapacity, NotFound, Unavailable, Unsupported
 from penstock.ids import MessageId, new_id
 from penstock.store import messages
 from penstock.store.database import Transaction
@@ -31,6 +31,13 @@ _BY_ACTION = {
     VolumeMessageAction.BACKUP_DELETE: VolumeMessageDetail.BACKUP_DELETE_DRIVER_ERROR,
     VolumeMessageAction.BACKUP_RESTORE: VolumeMessageDetail.BACKUP_RESTORE_ERROR,
 }
+
+LOOK_INTO = "An administrator can look into it with the request id"
+_TOLD: tuple[tuple[type[Fault], str], ...] = (
+    (InsufficientCapacity, "The storage has no room for it."),
+    (Unsupported, "The storage cannot do that."),
+    (NotFound, "Something it needs is not on the storage."),
+)
 
 
 def tell_owner(
@@ -85,10 +92,15 @@ def tell_project(
 def _reason(context: RequestContext, fault: Fault) -> str:
     """What the owner may know: not the commands and names of the storage host."""
     if isinstance(fault, BackendFault):
-        return f"An administrator can look into it with the request id {context.request_id}."
+        return f"{LOOK_INTO} {context.request_id}."
     if isinstance(fault, Unavailable):
         return "The storage backend did not answer for too long; try again later."
-    return fault.message
+    return (told(fault) or f"{LOOK_INTO} {context.request_id}.") if fault.quotes_host else fault.message
+
+
+def told(fault: Fault) -> str | None:
+    """What an owner may know of a fault that quotes the storage host; None for a kind that tells them nothing."""
+    return next((sentence for kind, sentence in _TOLD if isinstance(fault, kind)), None)
 
 
 def _detail(action: VolumeMessageAction, fault: Fault) -> VolumeMessageDetail:

@@ -235,10 +235,11 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             self._delete(volume)
 
     def _delete(self, volume: VolumeModel) -> None:
-        self._unexport(volume)
         if volume.source_volid is not None and volume.launched_at is None:
             self._forget_clone(volume, volume.source_volid)
         found = self.finder.volume(volume, ("origin",))
+        # a creation that was refused here may have gone on at another backend, whose target of the same name is in use
+        self._unexport_ours(volume, is_link_ours=found is not None and volume.launched_at is not None)
         if found is None:
             return
         dataset, properties = found

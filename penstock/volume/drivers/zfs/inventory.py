@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+import structlog
+
 from penstock.errors import Conflict, NotFound
 from penstock.exports.iscsi import Initiator, IscsiTarget
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTypeId
@@ -48,6 +50,8 @@ CREATION, ORIGIN = "creation", "origin"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 UUID_LENGTH = 36
 Tree = dict[str, Properties]
+
+log = structlog.get_logger(__name__)
 
 
 class InventoryMethods(ConnectionMethods):
@@ -192,6 +196,19 @@ class InventoryMethods(ConnectionMethods):
             and any(lun.path.startswith(below) or _is_link_to(lun.path, known) for lun in target.luns)
         ]
         return ours, observed.in_force
+
+    def _unexport_ours(self, volume: VolumeModel, *, is_link_ours: bool) -> None:
+        """Take the volume's target away, unless it leads to what is not below our roots: another backend of the same
+        host gives its targets the same names. A link's path does not tell whose it is."""
+        target = self.storage.exports.get(self._iqn(volume))
+        if target is None:
+            return
+        below = tuple(self.storage.medium.directory(root) for root in self.settings.roots.values())
+        paths = [lun.path for lun in target.luns]
+        if paths and all(path.startswith(below) or (is_link_ours and path.startswith(FOLDER)) for path in paths):
+            self.storage.exports.apply([], remove=[target.iqn])
+        else:
+            log.warning("volume.target_of_another_left", volume=volume.id, target=target.iqn)
 
     def _attached(self, volume: VolumeModel) -> list[Initiator]:
         names = {str(one.connector["initiator"]) for one in volume.volume_attachment if one.connector.get("initiator")}
