@@ -12,6 +12,7 @@ import pytest
 from penstock.errors import Unavailable
 from penstock.ids import new_id
 from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.errors import InvalidReplicationTarget
 from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.marks import ID, KIND
@@ -156,3 +157,34 @@ def test_a_pool_that_cannot_be_looked_at_holds_nobody_else_up_and_is_told_of(sid
     assert sides.content(healthy, FAR) == sides.content(healthy, HOME)
     assert "lake/volumes" in (reports[sick.id].fault or "")
     assert reports[sick.id].synced_at == first[sick.id].synced_at
+
+
+@pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+def with_two(request: Any, tmp_path: Path) -> Sides:
+    return Sides(request.param, tmp_path, more_targets={"near": "well/replicas"})
+
+
+def test_without_a_named_target_the_one_with_the_newest_copies_serves(with_two: Sides) -> None:
+    sides = with_two
+    volume = sides.made()
+    sides.replicate()
+    sides.cut_off(FAR)
+    sides.write(volume, HOME)
+    sides.replicate()
+    written = sides.content(volume, HOME)
+    sides.hosts[FAR].is_cut_off = False  # it answers, and is older
+    sides.cut_power(HOME)
+    assert sides.fail_over(None) == "near"
+    assert sides.content(volume, "near") == written
+
+
+def test_a_target_without_its_pool_is_not_chosen(with_two: Sides) -> None:
+    sides = with_two
+    volume = sides.made()
+    sides.replicate()
+    import_again = sides.lose_pool(FAR, "pond")
+    with pytest.raises(InvalidReplicationTarget, match="pond/replicas"):
+        sides.fail_over(FAR)
+    assert sides.kind(volume, HOME) is Kind.VOLUME
+    assert sides.fail_over(None) == "near"
+    import_again()

@@ -50,14 +50,20 @@ class Named(Protocol):
 class Machines:
     """One for each side, and what their clients do and see."""
 
-    def __init__(self, flavour: Flavour, more_pools: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
-        """`more_pools`: other pools of a side's machine."""
+    def __init__(
+        self,
+        flavour: Flavour,
+        more_pools: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        more_targets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`more_pools`: other pools of a side's machine; `more_targets`: where other targets have their replicas."""
+        self.roots = {**ROOTS, **more_targets}
         self.clock = ManualClock()
         self.network = SimulatedNetwork()
         self.hosts: dict[str, SimulatedHost] = {}
         self.tgts: dict[str, SimulatedTgt] = {}
         self.files: dict[str, VolumeFiles] = {}
-        for side, root in ROOTS.items():
+        for side, root in self.roots.items():
             pool = root.partition("/")[0]
             pools = dict.fromkeys((pool, *more_pools.get(side, ())), 100 * GIB)
             host = SimulatedHost(f"host-{side}", flavour=flavour, clock=self.clock, pools=pools)
@@ -102,7 +108,7 @@ class Machines:
     # --- what there is ------------------------------------------------------------------------------------------------
 
     def place(self, volume: Named, side: str) -> str:
-        return f"{ROOTS[side]}/volume-{volume.id}"
+        return f"{self.roots[side]}/volume-{volume.id}"
 
     def kind(self, volume: Named, side: str) -> Kind | None:
         """What stands in the volume's place there."""
@@ -132,9 +138,14 @@ class Sides(Machines):
     to."""
 
     def __init__(
-        self, flavour: Flavour, folder: Path, more_pools: Mapping[str, Sequence[str]] = MappingProxyType({})
+        self,
+        flavour: Flavour,
+        folder: Path,
+        more_pools: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        more_targets: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        super().__init__(flavour, more_pools)
+        super().__init__(flavour, more_pools, more_targets)
+        self.more_targets = more_targets
         self.folder = folder
         self.more_pools = more_pools
         self.volumes: dict[str, VolumeModel] = {}
@@ -151,6 +162,10 @@ class Sides(Machines):
                 "volume_data_path = userspace",
                 "zfs_volume_kind = file",
                 f"replication_device = {DEVICE}",
+                *(
+                    f"replication_device = backend_id:{side},zfs_zpool_list:{root},target_ip_address:10.1.1.{number}"
+                    for number, (side, root) in enumerate(self.more_targets.items())
+                ),
             )
         )
         self.driver = ZFSVolumeDriver(
@@ -158,7 +173,7 @@ class Sides(Machines):
             db=MemoryRecords(),
             host="here@third",
             storage_host=self.hosts[HOME],
-            target_hosts={FAR: self.hosts[FAR]},
+            target_hosts={side: host for side, host in self.hosts.items() if side != HOME},
             routes=self.network,
             clock=self.clock,
             sync_threads=0,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -168,6 +168,26 @@ def _look(side: Side) -> Sight:
         found.update(side.storage.zfs.tree(root, LOOKED_AT, kinds=("filesystem", "volume")))
 
     return Sight(side, found, {}, _faults_of(side, look))
+
+
+def worth_of(side: Side, volumes: Sequence[VolumeModel]) -> tuple[bool, int, list[datetime]]:
+    """How good the side is to serve the volumes from: the greatest is the best.
+
+    First one that a failover which broke off has made active; then the one that has most of them; then the one whose
+    oldest copy is the newest.
+    """
+    sight = _look(side)
+    is_begun, synced = False, list[datetime]()
+    for volume in volumes:
+        try:
+            copy = sight.copy_of(volume, is_served=False)
+        except Fault as fault:
+            log.warning("volume.replica_not_counted", volume=volume.id, side=side.id, reason=fault.message)
+            continue
+        is_begun = is_begun or (copy.is_active and copy.epoch > Reign.of(volume).epoch)
+        if copy.seen is not None and not copy.was_active and copy.seen.synced_at is not None:
+            synced.append(copy.seen.synced_at)
+    return is_begun, len(synced), sorted(synced)[:1]
 
 
 def _look_with_changes(side: Side) -> Sight:

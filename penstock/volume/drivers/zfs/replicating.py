@@ -17,7 +17,7 @@ from penstock.volume.drivers.zfs.connecting import ConnectionMethods
 from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
 from penstock.volume.drivers.zfs.finding import Finder
 from penstock.volume.drivers.zfs.identity import REPLICA_MARKS, Kind
-from penstock.volume.drivers.zfs.replica_round import Round
+from penstock.volume.drivers.zfs.replica_round import Round, worth_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
 from penstock.volume.drivers.zfs.replication_devices import HOME
@@ -28,7 +28,6 @@ from penstock.volume.interface.values import Context
 from penstock.volume.models import GroupModel, VolumeModel
 from penstock.volume.replication import REASON, RECOVERY_POINT, ReplicaReport
 from penstock.zfs.lines import SYNC, drop, observe_line, release_all
-from penstock.zfs.marks import KIND
 from penstock.zfs.names import SnapshotName
 from penstock.zfs.properties import local_value
 from penstock.zfs.reigns import REVERTED_TO
@@ -172,11 +171,12 @@ class ReplicationMethods(ConnectionMethods):
     ) -> Failover:
         """See `ReplicationInterface`. Safe to repeat: it goes on where an earlier call ended.
 
-        None is the first target that answers. Planned where the side that serves answers: nothing is lost then.
+        None is, of the targets that answer, the one with the newest copies. Planned where the side that serves answers:
+        nothing is lost then.
         """
         replicated = [volume for volume in volumes if spec.is_replicated(volume)]
         try:
-            new = self._chosen(secondary_id)
+            new = self._chosen(secondary_id, replicated)
         except InvalidReplicationTarget:
             self._refuse_while_fenced(replicated)
             raise
@@ -217,8 +217,8 @@ class ReplicationMethods(ConnectionMethods):
         """Also before the active side could be reached."""
         return str(self.active_backend_id or HOME)
 
-    def _chosen(self, secondary_id: str | None) -> Side:
-        """Raises InvalidReplicationTarget: nothing was changed."""
+    def _chosen(self, secondary_id: str | None, volumes: Sequence[VolumeModel] = ()) -> Side:
+        """The side to serve the volumes from. Raises InvalidReplicationTarget: nothing was changed."""
         others = [side for side in self.sides.targets if side != self._active_id]
         wanted = others if secondary_id is None else [secondary_id]
         if not wanted or any(side not in self.sides.ids for side in wanted):
@@ -228,15 +228,28 @@ class ReplicationMethods(ConnectionMethods):
         for look in range(LOOKS):
             if look:
                 self.clock.sleep(PAUSE_S)
+            answering: list[Side] = []
             for side in wanted:
                 try:
-                    reached = self.sides.reach(side)
-                    reached.storage.zfs.get_many(list(reached.settings.roots.values()), (KIND,))
+                    answering.append(self._whole(side))
                 except Unavailable as fault:
                     faults.append(f"{side} does not answer: {fault.message}")
-                else:
-                    return reached
+            if len(answering) > 1:
+                return max(answering, key=lambda side: worth_of(side, volumes))
+            if answering:
+                return answering[0]
         raise InvalidReplicationTarget(faults[-1])
+
+    def _whole(self, side: str) -> Side:
+        """The side, with all its pools. Raises Unavailable. What serves already may lack one: nothing is brought to it
+        that was not there."""
+        if side == self._active_id:
+            return self.sides.reach_partly(side)
+        reached = self.sides.reach(side)
+        missing = reached.missing_roots()
+        if missing:
+            raise Unavailable(f"it has no {', '.join(missing)}: import the pool.")
+        return reached
 
     def _refuse_while_fenced(self, volumes: Sequence[VolumeModel]) -> None:
         """Raises Unavailable when it cannot be said that nothing was changed: an earlier call fenced volumes of the
