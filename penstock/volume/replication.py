@@ -51,3 +51,13 @@ class HasReplicas(Protocol):
     def stop_replicating(self) -> None:
         """End copies that are under way; they go on when `replicate` is called next."""
         ...
+
+
+@runtime_checkable
+class ChoosesTarget(Protocol):
+    """Says where a failover without a named target would go before it goes there, so that it is written down and a
+    process that takes over goes to the same."""
+
+    def failover_target(self, volumes: Sequence[VolumeModel]) -> str:
+        """The id that their `failover_host` would answer now. Raises InvalidReplicationTarget: there is none."""
+        ...

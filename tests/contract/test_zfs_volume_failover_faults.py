@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock.domain.volumes import ReplicationStatus
-from penstock.errors import Fault, Unavailable
-from penstock.services.volumes import replication
+from penstock.domain.volumes import ReplicationStatus, VolumeStatus
+from penstock.errors import Fault, Invalid, Unavailable
+from penstock.services.volumes import attachments, lifecycle, replication
+from penstock.store import attachments as attachment_rows
+from penstock.store import backends, operations
 from penstock.volume.drivers.zfs.identity import Kind
-from penstock.volume.errors import InvalidReplicationTarget
+from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE
+from penstock.zfs.marks import KIND
 from penstock.zfs.reigns import FENCED, PROMOTED
-from tests.contract.test_volume_failover_on_zfs import Site
+from tests.contract.test_volume_failover_on_zfs import HOST, Site, attached
 from tests.contract.test_zfs_volume_steps import Trouble
-from tests.contract.volume_sides import FAR, HOME, Machines, Sides
+from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, PLAIN, ROOTS, Machines, Sides
 from tests.simulation.trouble import Died
 from tests.simulation.zfs_host import OPENZFS
-from tests.volume_plane import ADMIN
+from tests.volume_plane import ADMIN, OWNER
 
 
 @pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
@@ -131,7 +135,7 @@ def test_a_backend_whose_volumes_made_way_is_not_called_enabled(site: Site) -> N
     site.replicate()
     site.replicate()
     site.machines.hosts[HOME].hooks = AfterTheFences(1, _die)
-    replication.failover(site.plane, ADMIN, "host@dummy", FAR)
+    replication.failover(site.plane, ADMIN, HOST, FAR)
     with pytest.raises(Died):
         site.work()
     site.machines.hosts[HOME].hooks = None
@@ -166,3 +170,128 @@ def test_a_primary_that_is_back_after_a_start_without_it_loses_nothing(sides: Si
     sides.fail_over(FAR)
     assert sides.content(volumes[0], FAR) == written
     assert "recovery_point" not in sides.told[volumes[0].id]
+
+
+def test_the_only_copy_is_not_retyped_away(sides: Sides) -> None:
+    volume, _ = _prepared(sides)
+    sides.fail_over(FAR)
+    sides.write(volume, FAR)
+    volume = sides.volumes[volume.id]
+    with pytest.raises(UnableToFailOver):
+        sides.driver.retype(CONTEXT, volume, PLAIN, {}, {"host": volume.host})
+    with pytest.raises(UnableToFailOver):
+        sides.driver.unmanage(volume)
+    assert sides.kind(volume, HOME) is Kind.REPLICA
+    assert sides.kind(volume, FAR) is Kind.VOLUME
+
+
+def test_what_is_at_home_alone_is_not_taken_for_gone(sides: Sides) -> None:
+    plain = sides.later(sides.attached(sides.made(PLAIN)), launched_at=sides.clock.utc())
+    taken = sides.taken(plain)
+    sides.fail_over(FAR)
+    plain = sides.volumes[plain.id]
+    for act in (
+        lambda: sides.driver.terminate_connection(plain, CLIENT),
+        lambda: sides.driver.remove_export(CONTEXT, plain),
+        lambda: sides.driver.delete_snapshot(taken),
+        lambda: sides.driver.unmanage(plain),
+        lambda: sides.driver.delete_volume(plain),
+    ):
+        with pytest.raises(Unavailable):
+            act()
+
+
+def test_managing_while_failed_over_is_refused_before_anything_is_marked(sides: Sides) -> None:
+    _prepared(sides)
+    sides.fail_over(FAR)
+    there = f"{ROOTS[FAR]}/theirs"
+    assert sides.hosts[FAR].run(["zfs", "create", there], timeout_s=10).exit_code == 0
+    with pytest.raises(UnableToFailOver):
+        sides.driver.manage_existing(sides.new(PLAIN), {"source-name": there})
+    assert KIND not in sides.hosts[FAR].state.filesystems[there].local
+
+
+def test_a_detach_while_failed_over_is_not_lost(site: Site) -> None:
+    plain = site.made("default")
+    use = attached(site, plain)
+    site.fail_over(FAR)
+    with pytest.raises(Fault):
+        attachments.delete(site.plane, OWNER, use)
+    for _ in range(30):
+        site.settle()
+    with site.database.read() as tx:
+        assert attachment_rows.get(tx, use) is not None
+    site.fail_over(HOME)
+    attachments.delete(site.plane, OWNER, use)
+    site.settle()
+    seen = site.seen(plain)
+    assert (seen.status, seen.previous_status) == (VolumeStatus.AVAILABLE, None)
+    assert not site.machines.is_served(plain, HOME, seen.provider_auth)
+
+
+def test_who_went_meanwhile_is_not_let_in_again(site: Site) -> None:
+    plain = site.made("default")
+    use = attached(site, plain)
+    site.fail_over(FAR)
+    with site.database.begin() as tx:  # its end was forced
+        attachment_rows.delete_attachment(tx, use)
+    assert site.machines.is_served(plain, HOME, site.seen(plain).provider_auth)
+    site.fail_over(HOME)
+    site.settle()
+    seen = site.seen(plain)
+    assert (seen.status, seen.replication_status) == (VolumeStatus.AVAILABLE, None)
+    assert not site.machines.is_served(plain, HOME, seen.provider_auth)
+
+
+def test_a_volume_on_its_way_keeps_its_state(site: Site) -> None:
+    plain = site.made("default")
+    lifecycle.delete(site.plane, OWNER, plain.id)
+    with site.database.begin() as tx:
+        (deletion,) = operations.pending(tx)
+        operations.retry(tx, deletion.id, not_before=site.clock.utc() + timedelta(minutes=5), error="later")
+    site.fail_over(FAR)
+    seen = site.seen(plain)
+    assert (seen.status, seen.previous_status) == (VolumeStatus.DELETING, None)
+    site.fail_over(HOME)
+    for _ in range(5):
+        site.settle()
+    with pytest.raises(Fault):
+        site.seen(plain)
+
+
+def test_a_commit_that_fails_after_the_driver_was_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt goes to the same target, and ends the failover."""
+    volume = site.made()
+    site.replicate()
+    site.replicate()
+    left = [1]
+    update = backends.update_service
+
+    def failing(tx: Any, service_id: int, **values: Any) -> None:
+        if "active_backend_id" in values and left.pop() == 1:
+            left.append(0)
+            raise Unavailable("the database is away")
+        update(tx, service_id, **values)
+
+    replication.failover(site.plane, ADMIN, HOST, None)
+    monkeypatch.setattr(backends, "update_service", failing)
+    site.work()
+    monkeypatch.undo()
+    assert site.service().active_backend_id is None
+    site.settle()
+    service = site.service()
+    assert (service.active_backend_id, service.replication_status) == (FAR, ReplicationStatus.FAILED_OVER)
+    assert site.machines.kind(volume, FAR) is Kind.VOLUME
+
+
+def test_a_failover_that_nothing_works_on_can_be_asked_for_again(site: Site) -> None:
+    site.made()
+    site.replicate()
+    service_id = site.service().id
+    with site.database.begin() as tx:
+        backends.update_service(tx, service_id, replication_status=ReplicationStatus.FAILING_OVER)
+    site.fail_over(FAR)
+    assert site.service().replication_status == ReplicationStatus.FAILED_OVER
+    replication.failover(site.plane, ADMIN, HOST, HOME)
+    with pytest.raises(Invalid):
+        replication.failover(site.plane, ADMIN, HOST, FAR)

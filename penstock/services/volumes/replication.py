@@ -12,7 +12,7 @@ from penstock.ids import OperationId
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.answers import await_end
 from penstock.services.volumes.placement import VOLUME_BINARY
-from penstock.store import backends
+from penstock.store import backends, operations
 from penstock.store.backends import Service
 from penstock.store.database import Transaction, hold
 
@@ -55,7 +55,10 @@ def _ask(
         hold(tx, f"host {host}")
         service = _service(tx, host)
         if method == "failover_host":
-            if service.replication_status == ReplicationStatus.FAILING_OVER:
+            pending = operations.pending(tx, resource_key=f"host:{host}")
+            if service.replication_status == ReplicationStatus.FAILING_OVER and any(
+                item.call.method == method for item in pending
+            ):  # one whose operation ended without a word, because the database was away, is asked for again
                 raise Invalid(f"'{host}' is failing over already.")
             backends.update_service(tx, service.id, replication_status=ReplicationStatus.FAILING_OVER)
         return plane.operations.enqueue(tx, context, Call(host, f"host:{host}", method, arguments))

@@ -12,7 +12,9 @@ from typing import Any
 import structlog
 
 from penstock.context import RequestContext
+from penstock.domain.attachments import attach_status_of
 from penstock.domain.operations import Call
+from penstock.domain.volume_lifecycle import RESTING, VOLUME_TRANSITIONAL, at_rest
 from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus, driver_values
 from penstock.errors import BackendFault, Fault, Unsupported
@@ -22,18 +24,21 @@ from penstock.store import backends, operations, volumes
 from penstock.store.backends import Service
 from penstock.store.database import Transaction
 from penstock.volume.errors import InvalidReplicationTarget
+from penstock.volume.inventory import HasVolumeInventory
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.connections import CONNECTED
 from penstock.volume.manager.models import volume_models
 from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import BINARY
 from penstock.volume.manager.updates import put_notes
-from penstock.volume.replication import REASON, RECOVERY_POINT
+from penstock.volume.models import VolumeModel
+from penstock.volume.replication import REASON, RECOVERY_POINT, ChoosesTarget
 
 log = structlog.get_logger(__name__)
 
 DEFAULT = "default"  # the target that is the way back
 FROZEN, FAILED_OVER = "frozen", "failed-over"
+FAILOVER, TOWARDS = "failover_host", "to "
 REPLICATED = (
     ReplicationStatus.ENABLING,
     ReplicationStatus.ENABLED,
@@ -74,8 +79,8 @@ def asked_target(backend: VolumeBackend) -> tuple[str | None] | None:
         if _service_status(tx, backend) != ReplicationStatus.FAILING_OVER:
             return None
         pending = operations.pending(tx, resource_key=f"host:{backend.host}")
-        calls = [item.call for item in pending if item.call.method == "failover_host"]
-    return (calls[-1].arguments.get("secondary_backend_id"),) if calls else None
+        asked = [item for item in pending if item.call.method == FAILOVER]
+    return (asked[-1].call.arguments.get("secondary_backend_id"),) if asked else None
 
 
 def failover(
@@ -98,9 +103,11 @@ def _serve_from(
         service = _service(tx, backend)
         here = volumes.of_backend(tx, backend.host)
         replicated = [volume for volume in here if volume.replication_status in REPLICATED]
+        handed = {volume.id for volume in replicated}
         models = volume_models(tx, backend, replicated)
     try:
         with driver_call("fail over"):
+            secondary_id = _target(backend, models, secondary_id)
             active_id, of_volumes, _ = backend.driver.failover_host(
                 context, models, secondary_id=secondary_id, groups=[]
             )
@@ -118,11 +125,14 @@ def _serve_from(
         raise
     is_back = DEFAULT in (secondary_id, active_id)
     with backend.database.begin() as tx:
-        done_with(tx, "failover_host")
+        done_with(tx, FAILOVER)
+        # as they are now: the driver took its time, and the API went on
+        here = volumes.of_backend(tx, backend.host)
+        replicated = [volume for volume in here if volume.id in handed]
         _store(tx, backend, context, replicated, of_volumes)
         for volume in here:
-            if volume not in replicated:
-                _set_aside(tx, backend, volume, is_back=is_back)
+            if volume.id not in handed:
+                _set_aside(tx, backend, context, volume, is_back=is_back)
         values = {
             "replication_status": ReplicationStatus.ENABLED if is_back else ReplicationStatus.FAILED_OVER,
             "active_backend_id": None if is_back else str(active_id),
@@ -133,6 +143,27 @@ def _serve_from(
         _connect_again(tx, backend, context, replicated)
     backend.driver.active_backend_id = None if is_back else str(active_id)
     log.warning("backend.failed_over", backend=backend.host, to=active_id, volumes=len(replicated))
+
+
+def _target(backend: VolumeBackend, models: Sequence[VolumeModel], secondary_id: str | None) -> str | None:
+    """Where it goes: without a named target where an attempt before this one went, else what the driver chooses, which
+    is written down first."""
+    if secondary_id is not None or not isinstance(backend.driver, ChoosesTarget):
+        return secondary_id
+    with backend.database.read() as tx:
+        pending = operations.pending(tx, resource_key=f"host:{backend.host}")
+    asked = [item for item in pending if item.call.method == FAILOVER]
+    if asked and asked[-1].progress is not None:
+        return asked[-1].progress.removeprefix(TOWARDS)
+    try:
+        chosen = backend.driver.failover_target(models)
+    except InvalidReplicationTarget as fault:  # the driver says what that means for what was begun before
+        log.warning("backend.no_target", backend=backend.host, fault=fault.message)
+        return None
+    if asked:
+        with backend.database.begin() as tx:
+            operations.set_progress(tx, asked[-1].id, f"{TOWARDS}{chosen}")
+    return chosen
 
 
 def active_backend_id(backend: VolumeBackend) -> str | None:
@@ -172,11 +203,12 @@ def _store(
             continue
         values: dict[str, Any] = driver_values(update)
         if update.get("status") == VolumeStatus.ERROR:
-            was = volume.previous_status if volume.status is VolumeStatus.ERROR else volume.status
-            values |= {"status": VolumeStatus.ERROR, "previous_status": was}
+            if volume.status not in VOLUME_TRANSITIONAL:  # else it is its operation's to end
+                was = volume.previous_status if volume.status is VolumeStatus.ERROR else volume.status
+                values |= {"status": VolumeStatus.ERROR, "previous_status": was}
             _tell(tx, backend, context, volume, VolumeMessageDetail.NOT_FAILED_OVER, "")
         elif _was_unserved(volume):
-            values |= {"status": volume.previous_status, "previous_status": None}
+            values |= {"status": _rests(volume), "previous_status": None}
         if update.get(RECOVERY_POINT) is not None:
             log.error(
                 "volume.data_lost", volume=volume.id, since=str(update[RECOVERY_POINT]), reason=update.get(REASON)
@@ -204,19 +236,31 @@ def _tell(
     tell_owner(tx, backend, context, volume, VolumeMessageAction.FAIL_OVER, Fault(sentence), detail=detail)
 
 
-def _set_aside(tx: Transaction, backend: VolumeBackend, volume: Volume, *, is_back: bool) -> None:
+def _set_aside(
+    tx: Transaction, backend: VolumeBackend, context: RequestContext, volume: Volume, *, is_back: bool
+) -> None:
+    """One that is on its way keeps its state: its operation ends it, truthfully. Who was let in before it was set aside
+    may have gone since, so that its export follows its attachments when it is back."""
     now, values = backend.now(), dict[str, Any]()
     if is_back and volume.replication_status is ReplicationStatus.NOT_CAPABLE:
-        status = volume.previous_status or VolumeStatus.AVAILABLE
-        values = {"status": status, "previous_status": None, "replication_status": None}
+        values = {"replication_status": None}
+        if volume.status is VolumeStatus.ERROR and volume.previous_status is not None:
+            values |= {"status": _rests(volume), "previous_status": None}
         volumes.reset(tx, volume.id, now=now, **values)
+        if isinstance(backend.driver, HasVolumeInventory):
+            call = Call(backend.host, f"volume:{volume.id}", "settle_export", {"volume_id": volume.id})
+            backend.queue.enqueue(tx, context, call)
     elif not is_back and volume.replication_status is not ReplicationStatus.NOT_CAPABLE:
-        values = {
-            "status": VolumeStatus.ERROR,
-            "previous_status": volume.status,
-            "replication_status": ReplicationStatus.NOT_CAPABLE,
-        }
+        values = {"replication_status": ReplicationStatus.NOT_CAPABLE}
+        if volume.status not in VOLUME_TRANSITIONAL:
+            values |= {"status": VolumeStatus.ERROR, "previous_status": volume.status}
         volumes.reset(tx, volume.id, now=now, **values)
+
+
+def _rests(volume: Volume) -> VolumeStatus | None:
+    """What it was before it was set aside, or what its attachments make of it since."""
+    was = volume.previous_status
+    return at_rest(attach_status_of(volume.attachments)) if was in RESTING else was
 
 
 def _stayed(service: Service) -> dict[str, Any]:

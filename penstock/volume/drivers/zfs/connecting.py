@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,10 @@ class ConnectionMethods(ISCSIDriver):
     finder: Finder
     sides: Sides
 
+    @abstractmethod
+    def refuse_unreachable(self, volume: VolumeModel) -> None:
+        """Raises Unavailable for a volume that the side which serves cannot have: it is not to be taken for gone."""
+
     def create_export(self, context: Context, volume: VolumeModel, connector: Connector) -> Updates | None:
         """Only says where the target will be: `initialize_connection` makes it, in one command with who may log in."""
         return {"provider_location": self._location(volume), "provider_auth": self._auth(volume)}
@@ -70,6 +75,7 @@ class ConnectionMethods(ISCSIDriver):
         return {"provider_location": self._location(volume)} if volume.provider_location is None else None
 
     def remove_export(self, context: Context, volume: VolumeModel) -> None:
+        self.refuse_unreachable(volume)
         self._unexport(volume)
 
     def _unexport(self, volume: VolumeModel) -> None:
@@ -153,6 +159,7 @@ class ConnectionMethods(ISCSIDriver):
 
         A connector without ``initiator`` is nobody's whom a target can know: nobody is shut out for it.
         """
+        self.refuse_unreachable(volume)
         if connector is not None and not connector.get("initiator"):
             left = self.storage.exports.get(self._iqn(volume))
             return left is not None and bool(left.initiators)

@@ -278,9 +278,11 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     # --- taken over, and let go ---------------------------------------------------------------------------------------
 
     def manage_existing(self, volume: VolumeModel, existing_ref: Mapping[str, Any]) -> Updates | None:
-        return {**(super().manage_existing(volume, existing_ref) or {}), **self.replication_of_new(volume)}
+        replication = self.replication_of_new(volume)
+        return {**(super().manage_existing(volume, existing_ref) or {}), **replication}
 
     def unmanage(self, volume: VolumeModel) -> None:
+        self.refuse_unreachable(volume)
         if self.is_replicated(volume):
             with self.syncs.paused(volume.id):
                 self.end_replication(volume)
@@ -318,6 +320,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         return is_ours
 
     def delete_snapshot(self, snapshot: SnapshotModel) -> None:
+        self.refuse_unreachable(snapshot.volume)
         found = self.finder.snapshot(snapshot)
         if found is not None:
             lineage.destroy_snapshot(self.storage.zfs, found)
@@ -374,6 +377,9 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         """Compression, and thin or thick, where it lies; another volblocksize, encryption or pool is a migration's."""
         old = spec.extra_specs(volume)
         new = new_type.extra_specs
+        self.refuse_unreachable(volume)
+        if not spec.claims_replication(new):
+            self.refuse_away(volume)
         is_zvol = self.storage.medium.type == "volume"
         if is_zvol and spec.block_size(old, self.settings) != spec.block_size(new, self.settings):
             return False, None

@@ -86,6 +86,14 @@ class ReplicationMethods(ConnectionMethods):
         if self.active.id != HOME and not self.is_replicated(volume) and volume.launched_at is not None:
             raise Unavailable(f"Volume {volume.id} is on {HOME}; the backend is failed over to {self.active.id}.")
 
+    def refuse_away(self, volume: VolumeModel) -> None:
+        """Raises UnableToFailOver while another side serves the volume, for what would end its replication: it would be
+        on that side alone, and nowhere once the backend is back."""
+        if self.active.id != HOME and self.is_replicated(volume):
+            raise UnableToFailOver(
+                f"Volume {volume.id} is served by {self.active.id}; its replication can end once the backend is back."
+            )
+
     # --- copies up to date --------------------------------------------------------------------------------------------
 
     def objective_s(self, volume: VolumeModel) -> int:
@@ -121,8 +129,10 @@ class ReplicationMethods(ConnectionMethods):
     def end_replication(self, volume: VolumeModel) -> None:
         """The volume is replicated no more: its copies go, and what was kept for them. Safe to repeat.
 
-        Copies on a side that does not answer go when it does (`replicate`).
+        Raises UnableToFailOver while another side serves it, before anything is changed. Copies on a side that does not
+        answer go when it does (`replicate`).
         """
+        self.refuse_away(volume)
         self.remove_copies(volume)
         found = self.finder.volume(volume, REPLICA_MARKS)
         if found is None:
@@ -159,6 +169,10 @@ class ReplicationMethods(ConnectionMethods):
         for taken in line.taken:
             if taken.kind == SYNC and str(line.name(taken)) in newer:
                 drop(zfs, line, taken)
+
+    def failover_target(self, volumes: Sequence[VolumeModel]) -> str:
+        """See `ChoosesTarget`."""
+        return self._chosen(None, [volume for volume in volumes if spec.is_replicated(volume)]).id
 
     # --- failing over -------------------------------------------------------------------------------------------------
 
