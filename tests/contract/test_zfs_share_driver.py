@@ -156,9 +156,9 @@ def test_what_each_call_costs() -> None:
         return [words.removeprefix("zfs ") for words in counted.seen]
 
     assert cost(lambda: backend.driver.create_share(CONTEXT, share)) == ["create", "get"]
-    assert cost(lambda: backend.driver.extend_share(share, 2)) == ["set", "get"]
-    assert cost(lambda: backend.driver.update_access(CONTEXT, share, [a_rule()], [], [])) == ["set", "get"]
-    assert cost(lambda: backend.driver.create_snapshot(CONTEXT, snapshot)) == ["snapshot", "get"]
+    assert cost(lambda: backend.driver.extend_share(share, 2)) == ["get", "set"]
+    assert cost(lambda: backend.driver.update_access(CONTEXT, share, [a_rule()], [], [])) == ["get", "set"]
+    assert cost(lambda: backend.driver.create_snapshot(CONTEXT, snapshot)) == ["get", "snapshot"]
     assert cost(lambda: backend.driver.delete_share(CONTEXT, share)) == ["get", "get", "destroy", "get"]
 
 

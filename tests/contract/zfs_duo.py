@@ -13,6 +13,7 @@ from penstock.errors import Fault
 from penstock.host.routes import SshRoutes
 from penstock.host.streaming import Routes
 from penstock.units import GIB
+from penstock.zfs.faults import Busy
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.transfer import Transfer, Transferred
@@ -24,6 +25,7 @@ NUMBERS = itertools.count()
 MARKS = {"penstock:kind": "share", "penstock:id": "7", "canmount": "noauto", "readonly": "on"}
 # real streams need time to be stopped in
 SLOW_BYTES_PER_S = 4 * 2**20
+LATE_RECEIVES = 5
 
 
 @dataclass
@@ -114,4 +116,8 @@ def destroyed(machine: Machine, top: Dataset) -> None:
     """Also with what an interrupted receive left."""
     with suppress(Fault):  # mostly there is nothing of that kind
         machine.zfs.commands.zfs("receive", "-A", str(top.child("into")))
+    for _ in range(LATE_RECEIVES):  # a busy machine ends a receive that was broken off late
+        with suppress(Busy):
+            machine.zfs.destroy(top, recursive=True)
+            return
     machine.zfs.destroy(top, recursive=True)

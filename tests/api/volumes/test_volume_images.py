@@ -38,7 +38,7 @@ def test_a_volume_of_an_image(plane: ControlPlane, vmember: Client, image: str) 
     answer = vmember.post("volumes", {"volume": {"size": 2, "imageRef": image}})
     assert answer.status_code == 202
     volume_id = answer.json()["volume"]["id"]
-    assert calls(plane)[-1][3] == {"volume_id": volume_id, "image_id": image}
+    assert calls(plane)[-1][3] == {"volume_id": volume_id, "image_id": image, "asked": {}}
 
 
 @pytest.mark.parametrize(
