@@ -11,7 +11,7 @@ from penstock.client.session import Credentials, Session
 from penstock.client.shares import Document, awaited, pages, reason, settled, settled_rule
 from penstock.config.backend import BackendConfiguration
 from penstock.domain.attachments import is_same_address
-from penstock.errors import BackendFault, Conflict, Forbidden, InsufficientCapacity, Invalid, NotFound
+from penstock.errors import BackendFault, Conflict, Forbidden, InsufficientCapacity, Invalid, NotFound, Unavailable
 from penstock.volume.drivers.nfs_appliance.appliance import ApplianceShare, ApplianceSnapshot, Room
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,8 @@ class PenstockShares:
         missing = [name for name in NEEDED if not _is_true(specs.get(name))]
         if missing:
             raise Invalid(f"Share type {found['name']} lacks {' and '.join(missing)} = True, which volumes need.")
+        if self._pools() == []:
+            raise Unavailable("The share service has no pool yet: its backends are starting, or none is enabled.")
 
     def share(self, share_id: str) -> ApplianceShare | None:
         try:
@@ -177,14 +179,17 @@ class PenstockShares:
 
     def room(self) -> Room:
         """Of the pools, which only administrators are told of; unknown to others."""
-        try:
-            pools = self._session.get("scheduler-stats/pools/detail")["pools"]
-        except Forbidden:
-            return Room(None, None)
-        sizes = [pool["capabilities"] for pool in pools]
+        sizes = [pool["capabilities"] for pool in self._pools() or ()]
         totals = [size["total_capacity_gb"] for size in sizes if _is_number(size.get("total_capacity_gb"))]
         frees = [size["free_capacity_gb"] for size in sizes if _is_number(size.get("free_capacity_gb"))]
         return Room(sum(totals) if totals else None, max(frees) if frees else None)
+
+    def _pools(self) -> list[Document] | None:
+        """None for those whom pools are not told."""
+        try:
+            return list(self._session.get("scheduler-stats/pools/detail")["pools"])
+        except Forbidden:
+            return None
 
     def _rules(self, share_id: str) -> list[Document]:
         try:
