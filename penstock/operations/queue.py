@@ -1,21 +1,46 @@
 """Enqueue durable operations in the caller's transaction, and wake whoever works on them.
 
 The engine is ours and not a library's: see docs/decisions/0002-operations-engine.md.
+
+Where the backend is served in this process and a worker of it has nothing to do, the operation is handed over at once:
+its row says from the beginning that it runs, and at the commit it does. After a crash that is as any other row that
+says so: it is put back, and run again.
 """
 
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Call, Operation
 from penstock.ids import OperationId
 from penstock.store import operations as rows
-from penstock.store.database import Database, Transaction, after_commit
+from penstock.store.database import Database, Transaction, after_commit, unless_committed
 
 LOOK_AGAIN_S = 0.5  # the end of an operation in another process is found by looking
 MOST_WAITERS = 16  # requests are answered by a few dozen threads: some must be left for those that need not wait
+ENDS_REMEMBERED = 64  # for who begins to wait after the end
+
+
+class Taker(Protocol):
+    """Who works on a backend's operations in this process."""
+
+    def reserve(self, resource_key: str) -> bool:
+        """Keep a thread for an operation of this resource: False when none is free, or one works on it already.
+
+        What is reserved is either given to `begin` or back by `release`.
+        """
+        ...
+
+    def begin(self, operation: Operation) -> None:
+        """Run it: its row says so since the transaction that has just been committed."""
+        ...
+
+    def release(self, resource_key: str) -> None:
+        """There is no operation to run, as far as anybody can tell."""
+        ...
 
 
 class OperationQueue:
@@ -25,31 +50,72 @@ class OperationQueue:
         self._clock = clock
         self._wakers: dict[str, threading.Event] = {}
         self._looks: dict[str, threading.Event] = {}
+        self._takers: dict[str, Taker] = {}
         self._lock = threading.Lock()
-        self._ended = threading.Condition()
+        self._ended = threading.Condition()  # guards the next two
+        self._running: set[OperationId] = set()
+        self._ends: dict[OperationId, Operation] = {}
         self._waiters = threading.BoundedSemaphore(MOST_WAITERS)
 
     def enqueue(self, tx: Transaction, context: RequestContext, call: Call) -> OperationId:
         """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards."""
-        operation_id = rows.add(
+        taker = self._taker_of(tx, call)
+        operation = rows.add(
             tx,
             call,
             request_id=context.request_id,
             user_id=context.user_id,
             project_id=context.project_id,
             now=self._clock.utc(),
+            is_running=taker is not None,
         )
-        after_commit(tx, self.waker(call.backend).set)
-        return operation_id
+        if taker is not None:
+            begin = taker.begin
+            after_commit(tx, lambda: begin(operation))
+        else:
+            after_commit(tx, self.waker(call.backend).set)
+        return operation.id
+
+    def _taker_of(self, tx: Transaction, call: Call) -> Taker | None:
+        """Who begins `call` at the commit; None when it has to wait for its turn."""
+        with self._lock:
+            taker = self._takers.get(call.backend)
+        if taker is None or not rows.is_next(tx, call, now=self._clock.utc()) or not taker.reserve(call.resource_key):
+            return None
+        release, key = taker.release, call.resource_key
+        unless_committed(tx, lambda: release(key))
+        return taker
+
+    def served_by(self, backend: str, taker: Taker | None) -> None:
+        """From now on `taker` works on the backend's operations in this process, or nobody does."""
+        with self._lock:
+            if taker is None:
+                self._takers.pop(backend, None)
+            else:
+                self._takers[backend] = taker
 
     def waker(self, backend: str) -> threading.Event:
         """Set when the backend has new work in this process. Other processes find it by polling."""
         with self._lock:
             return self._wakers.setdefault(backend, threading.Event())
 
-    def tell_ended(self) -> None:
-        """An operation ended in this process: whoever waits for one looks."""
+    def tell_begun(self, operation_id: OperationId) -> None:
+        """It runs in this process: until `tell_left` its row need not be looked at."""
         with self._ended:
+            self._running.add(operation_id)
+
+    def tell_ended(self, operation: Operation) -> None:
+        """It ended in this process, as `operation` says: whoever waits for it is told."""
+        with self._ended:
+            self._ends[operation.id] = operation
+            if len(self._ends) > ENDS_REMEMBERED:
+                del self._ends[next(iter(self._ends))]
+            self._ended.notify_all()
+
+    def tell_left(self, operation_id: OperationId) -> None:
+        """It does not run in this process any more, whatever became of it."""
+        with self._ended:
+            self._running.discard(operation_id)
             self._ended.notify_all()
 
     def wait(self, database: Database, operation_id: OperationId, *, timeout_s: float) -> Operation | None:
@@ -67,9 +133,13 @@ class OperationQueue:
     def _wait(self, database: Database, operation_id: OperationId, until_s: float) -> Operation | None:
         while True:
             with self._ended:
-                with database.read() as tx:
-                    operation = rows.get(tx, operation_id)
-                if operation is None or operation.state not in rows.PENDING:
+                operation = self._ends.get(operation_id)
+                if operation is None and operation_id not in self._running:
+                    with database.read() as tx:
+                        operation = rows.get(tx, operation_id)
+                    if operation is None:
+                        return None
+                if operation is not None and operation.state not in rows.PENDING:
                     return operation
                 left_s = until_s - self._clock.monotonic_s()
                 if left_s <= 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -65,7 +66,9 @@ class Worker:
         self._queue = queue
         self._waker = queue.waker(backend)
         self._busy: set[str] = set()
-        self._lock = threading.Lock()  # guards _busy, which both the dispatcher and finishing threads change
+        self._reserved = 0  # of _busy: whose transactions have not ended
+        self._lock = threading.Condition()  # guards these two, which requests, dispatcher and finishing threads change
+        self._has_ended = False  # what woke the dispatcher may be no more than an end here
         self._stranded = threading.Event()  # an end could not be written: look for rows running without us
         self._stopping = threading.Event()
         self._dispatcher: threading.Thread | None = None
@@ -77,6 +80,41 @@ class Worker:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"work-{self.backend}")
         self._dispatcher = threading.Thread(target=self._dispatch, name=f"dispatch-{self.backend}", daemon=True)
         self._dispatcher.start()
+        self._queue.served_by(self.backend, self)
+
+    def reserve(self, resource_key: str) -> bool:
+        """See Taker."""
+        with self._lock:
+            if self._stopping.is_set() or resource_key in self._busy or len(self._busy) >= self._threads:
+                return False
+            self._busy.add(resource_key)
+            self._reserved += 1
+            return True
+
+    def begin(self, operation: Operation) -> None:
+        """See Taker."""
+        pool = self._pool
+        assert pool is not None  # noqa: S101 - start() made it
+        self._queue.tell_begun(operation.id)
+        try:
+            pool.submit(self._run, operation)
+        except RuntimeError:  # no thread could be started: the dispatcher puts the row back
+            log.exception("operation.not_begun", operation=operation.id)
+            self._queue.tell_left(operation.id)
+            self.release(operation.call.resource_key)
+            return
+        with self._lock:
+            self._reserved -= 1
+            self._lock.notify_all()
+
+    def release(self, resource_key: str) -> None:
+        """See Taker."""
+        with self._lock:
+            self._busy.discard(resource_key)
+            self._reserved -= 1
+            self._stranded.set()  # nobody knows what became of a commit that was not answered
+            self._lock.notify_all()
+        self._waker.set()
 
     def resume_interrupted(self) -> None:
         """Put back what is marked running but is not running here. Only one worker may serve a backend."""
@@ -95,7 +133,10 @@ class Worker:
     def stop(self) -> None:
         """Take no more operations and wait for those that run, however long: the process cannot end before them, and
         its claim on the backend must not. A process killed meanwhile has them resumed at its next start."""
-        self._stopping.set()
+        self._queue.served_by(self.backend, None)
+        with self._lock:
+            self._stopping.set()
+            self._lock.wait_for(lambda: self._reserved == 0)
         self._waker.set()
         if self._dispatcher is not None:
             self._dispatcher.join()
@@ -115,6 +156,7 @@ class Worker:
         woken = False
         while not self._stopping.is_set():
             self._waker.clear()
+            self._has_ended = False
             try:
                 idle = self._turn(woken=woken)
             except Displaced:  # the backend service sees it too, and ends us
@@ -126,7 +168,7 @@ class Worker:
                 # The outermost frame of this thread: without it the backend would live and do nothing.
                 log.exception("operations.dispatch_crashed")
                 idle = True
-            woken = self._waker.wait(POLL_S) if idle else True
+            woken = (self._waker.wait(POLL_S) and not self._has_ended) if idle else True
 
     def _turn(self, *, woken: bool) -> bool:
         """Hand out what is runnable; returns whether that was all there is to do for now.
@@ -157,6 +199,8 @@ class Worker:
             )
         with self._lock:
             self._busy.update(operation.call.resource_key for operation in taken)
+        for operation in taken:
+            self._queue.tell_begun(operation.id)
         return taken
 
     def _run(self, operation: Operation) -> None:
@@ -180,6 +224,8 @@ class Worker:
                     self._busy.discard(call.resource_key)
                     if is_stranded:
                         self._stranded.set()
+                self._queue.tell_left(operation.id)
+                self._has_ended = True
                 self._waker.set()
 
     def _attempt(self, operation: Operation) -> None:
@@ -195,9 +241,10 @@ class Worker:
         written = threading.Event()
 
         def write(tx: Transaction) -> None:
-            rows.finish(tx, operation.id, state=OperationState.DONE, now=self._clock.utc())
+            now = self._clock.utc()
+            rows.finish(tx, operation.id, state=OperationState.DONE, now=now)
             after_commit(tx, written.set)
-            after_commit(tx, self._queue.tell_ended)
+            self._tell_at_commit(tx, replace(operation, state=OperationState.DONE, finished_at=now))
 
         try:
             with attempt(last=last, operation=operation, done=write):
@@ -241,10 +288,15 @@ class Worker:
     ) -> None:
         text = None if error is None else str(error)
         kind = None if error is None else kind_of(error)
+        now = self._clock.utc()
         with self._database.begin() as tx:
-            rows.finish(tx, operation.id, state=state, now=self._clock.utc(), error=text, fault=kind, answer=answer)
-            after_commit(tx, self._queue.tell_ended)
+            rows.finish(tx, operation.id, state=state, now=now, error=text, fault=kind, answer=answer)
+            if answer is None:  # else whoever waits reads the row, and finds the answer as it is stored
+                self._tell_at_commit(tx, replace(operation, state=state, finished_at=now, error=text, fault=kind))
         self._tell(operation, state, started, error)
+
+    def _tell_at_commit(self, tx: Transaction, ended: Operation) -> None:
+        after_commit(tx, lambda: self._queue.tell_ended(ended))
 
     def _tell(
         self, operation: Operation, state: OperationState, started: float, error: Exception | None = None

@@ -22,6 +22,7 @@ from penstock.store.sealed import Sealer, seal_with
 Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
 
 AFTER_COMMIT = "penstock_after_commit"
+UNLESS_COMMITTED = "penstock_unless_committed"
 SYNCHRONOUS = "penstock_synchronous"
 BUSY_TIMEOUT_MS = 30_000
 
@@ -86,17 +87,24 @@ class Database:
         Without `durable` a power cut may take it back, and so it does not wait for the disk (on SQLite). For marks of
         what is being done, and results of what may be done again: whatever was accepted on the strength of them is in
         a later transaction, and brings them to the disk with it. Not for results that must not come about twice (a
-        revert loses what was written since). What `after_commit` was given runs after the commit.
+        revert loses what was written since). What `after_commit` was given runs after the commit, and when there was
+        none what `unless_committed` was given.
 
         Raises Unavailable when the database cannot be reached or stays locked, Conflict when a row another transaction
         wrote meanwhile forbids this one.
         """
         callbacks: list[Callable[[], None]] = []
-        with translated(), self._serial, self._writing, self._write_connection(durable=durable) as tx, tx.begin():
-            tx.info[AFTER_COMMIT] = callbacks
-            if self._guard is not None:
-                self._guard(tx)
-            yield tx
+        undoing: list[Callable[[], None]] = []
+        try:
+            with translated(), self._serial, self._writing, self._write_connection(durable=durable) as tx, tx.begin():
+                tx.info[AFTER_COMMIT], tx.info[UNLESS_COMMITTED] = callbacks, undoing
+                if self._guard is not None:
+                    self._guard(tx)
+                yield tx
+        except BaseException:
+            for callback in undoing:
+                callback()
+            raise
         for callback in callbacks:
             callback()
 
@@ -165,6 +173,11 @@ def translated() -> Iterator[None]:
 def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
     """Run `callback` once this transaction is on disk; never when it is rolled back."""
     tx.info[AFTER_COMMIT].append(callback)
+
+
+def unless_committed(tx: Connection, callback: Callable[[], None]) -> None:
+    """Run `callback` when this transaction is rolled back, or when nobody can tell whether it was."""
+    tx.info[UNLESS_COMMITTED].append(callback)
 
 
 def hold(tx: Connection, name: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +47,12 @@ _RUNNABLE = (
     .limit(bindparam("most"))
 )
 _ANY_DUE = select(operations.c.id).where(_DUE).limit(1)
+_ANY_BEFORE = select(
+    or_(
+        exists().where(_DUE),
+        exists().where(operations.c.resource_key == bindparam("of_resource"), operations.c.state.in_(PENDING)),
+    )
+)
 _CLAIM = (
     update(operations)
     .where(operations.c.id.in_(_RUNNABLE))
@@ -83,26 +91,63 @@ _FINISH = (
 
 
 def add(
-    tx: Connection, call: Call, *, request_id: str, user_id: str | None, project_id: str | None, now: datetime
-) -> OperationId:
-    """Append `call` to its backend's queue, in the caller's transaction."""
-    operation_id = OperationId(new_id())
+    tx: Connection,
+    call: Call,
+    *,
+    request_id: str,
+    user_id: str | None,
+    project_id: str | None,
+    now: datetime,
+    is_running: bool = False,
+) -> Operation:
+    """Append `call` to its backend's queue, in the caller's transaction; when it `is_running`, as one that is attempted
+    for the first time from now on."""
+    operation = Operation(
+        id=OperationId(new_id()),
+        call=replace(call, arguments=json.loads(json.dumps(call.arguments))),  # as whoever reads the row finds them
+        state=OperationState.RUNNING if is_running else OperationState.QUEUED,
+        attempts=1 if is_running else 0,
+        not_before=None,
+        request_id=request_id,
+        user_id=user_id,
+        project_id=project_id,
+        progress=None,
+        error=None,
+        fault=None,
+        cancel_requested=False,
+        created_at=now,
+        started_at=now if is_running else None,
+        finished_at=None,
+    )
     row = {
-        "id": operation_id,
+        "id": operation.id,
         "backend": call.backend,
         "resource_key": call.resource_key,
         "method": call.method,
         "arguments": call.arguments,
-        "state": OperationState.QUEUED,
-        "attempts": 0,
+        "state": operation.state,
+        "attempts": operation.attempts,
         "request_id": request_id,
         "user_id": user_id,
         "project_id": project_id,
         "cancel_requested": False,
         "created_at": now,
+        "started_at": operation.started_at,
     }
     tx.execute(_ADD, row)
-    return operation_id
+    return operation
+
+
+def is_next(tx: Connection, call: Call, *, now: datetime) -> bool:
+    """May `call` begin with this transaction, before anybody claims it? Only when nothing is queued or running for its
+    resource, at any backend, and nothing that could begin waits at its own.
+
+    Never on PostgreSQL, where another transaction may claim what this one does not see.
+    """
+    if tx.dialect.name != "sqlite":
+        return False
+    of = {"of_backend": call.backend, "of_resource": call.resource_key, "now": now}
+    return not tx.execute(_ANY_BEFORE, of).scalar()
 
 
 def claim(

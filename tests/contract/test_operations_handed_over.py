@@ -1,0 +1,197 @@
+"""Operations that a free worker is handed in the transaction that asks for them, and waiting for their end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from penstock.clock import SystemClock
+from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Call, Operation, OperationState
+from penstock.errors import Invalid
+from penstock.operations.queue import OperationQueue
+from penstock.operations.worker import Worker
+from penstock.store import operations as rows
+from penstock.store.database import Database, Transaction
+from tests.databases import in_file
+
+BACKEND = "host@zfs"
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+def enqueue(database: Database, queue: OperationQueue, method: str, key: str = "share:1") -> str:
+    with database.begin() as tx:
+        return queue.enqueue(tx, admin_context(), Call(BACKEND, key, method, {}))
+
+
+def state(database: Database, operation_id: str) -> Operation:
+    with database.read() as tx:
+        found = rows.get(tx, operation_id)
+    assert found is not None
+    return found
+
+
+class Counting(Database):
+    """Counts its transactions."""
+
+    reads = writes = 0
+
+    @contextmanager
+    def begin(self, *, durable: bool = True) -> Iterator[Transaction]:
+        self.writes += 1
+        with super().begin(durable=durable) as tx:
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        self.reads += 1
+        with super().read() as tx:
+            yield tx
+
+
+class Handling:
+    """A handler that notes what it was called with, and goes on when the test lets it."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
+
+    def __call__(self, context: RequestContext, operation: Operation) -> None:
+        self.seen.append(operation.call.method)
+        self.begun.release()
+        assert self.may_end.acquire(timeout=20)
+
+
+@pytest.fixture
+def counting(tmp_path) -> Iterator[Counting]:
+    database = in_file(tmp_path / "counting.db", Counting)
+    yield database
+    database.close()
+
+
+@contextmanager
+def at_work(database: Database, queue: OperationQueue, handler: Handling, *, threads: int = 4) -> Iterator[Worker]:
+    worker = Worker(database, queue, SystemClock(), BACKEND, handler, threads=threads)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        for _ in range(20):
+            handler.may_end.release()
+        worker.stop()
+
+
+def test_a_free_worker_gets_it_in_the_transaction_that_asks(counting) -> None:
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with at_work(counting, queue, handler):
+        with counting.begin() as tx:
+            first = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "create", {"a": [1]}))
+            second = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "extend", {}))
+            other = queue.enqueue(tx, admin_context(), Call("host@else", "share:2", "create", {}))
+            found = {one: rows.get(tx, one) for one in (first, second, other)}
+        assert [found[one].state for one in (first, second, other)] == ["running", "queued", "queued"]
+        assert found[first].attempts == 1
+        assert found[first].started_at == found[first].created_at
+        assert handler.begun.acquire(timeout=20)
+        assert handler.seen == ["create"]
+        handler.may_end.release()
+        assert handler.begun.acquire(timeout=20)
+        handler.may_end.release()
+        ended = queue.wait(counting, second, timeout_s=20)
+        assert ended is not None
+        assert ended == state(counting, second)
+        assert state(counting, first).attempts == 1
+        assert handler.seen == ["create", "extend"]
+
+
+def test_nobody_overtakes_what_waits_for_a_worker(counting) -> None:
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with at_work(counting, queue, handler, threads=1):
+        enqueue(counting, queue, "first", key="share:1")
+        assert handler.begun.acquire(timeout=20)
+        waiting = enqueue(counting, queue, "second", key="share:2")
+        assert state(counting, waiting).state is OperationState.QUEUED
+        now = SystemClock().utc()
+        with counting.begin() as tx:
+            assert not rows.is_next(tx, Call(BACKEND, "share:3", "third", {}), now=now)
+            assert not rows.is_next(tx, Call("host@else", "share:2", "third", {}), now=now)
+            assert rows.is_next(tx, Call("host@else", "share:3", "third", {}), now=now)
+        enqueue(counting, queue, "third", key="share:3")
+        for _ in range(2):
+            handler.may_end.release()
+            assert handler.begun.acquire(timeout=20)
+        handler.may_end.release()
+    assert handler.seen == ["first", "second", "third"]
+
+
+def test_what_was_handed_over_by_a_transaction_that_failed_never_happens(counting) -> None:
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with at_work(counting, queue, handler, threads=1):
+        with pytest.raises(Invalid), counting.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "never", {}))
+            raise Invalid("no")
+        enqueue(counting, queue, "create")
+        assert handler.begun.acquire(timeout=20)
+    assert handler.seen == ["create"]
+
+
+def test_what_was_handed_over_to_a_process_that_dies_then_is_run_by_the_next(counting) -> None:
+    class Dying:
+        def reserve(self, resource_key: str) -> bool:
+            return True
+
+        def begin(self, operation: Operation) -> None:
+            raise Died
+
+        def release(self, resource_key: str) -> None:
+            raise AssertionError(resource_key)
+
+    queue = OperationQueue(SystemClock())
+    queue.served_by(BACKEND, Dying())
+    with pytest.raises(Died):
+        enqueue(counting, queue, "create")
+    handler = Handling()
+    handler.may_end.release()
+    reborn = Worker(counting, OperationQueue(SystemClock()), SystemClock(), BACKEND, handler)
+    assert reborn.run_pending() == 0
+    reborn.resume_interrupted()
+    assert reborn.run_pending() == 1
+    assert handler.seen == ["create"]
+
+
+def test_a_stop_waits_for_who_was_promised_a_worker(counting) -> None:
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    handler.may_end.release()
+    worker = Worker(counting, queue, SystemClock(), BACKEND, handler)
+    worker.start()
+    stopper = threading.Thread(target=worker.stop)
+    with counting.begin() as tx:
+        operation_id = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "create", {}))
+        stopper.start()
+        stopper.join(0.2)
+        assert stopper.is_alive()
+    stopper.join(20)
+    assert not stopper.is_alive()
+    assert state(counting, operation_id).state is OperationState.DONE
+    assert not worker.reserve("share:2")
+
+
+def test_who_waits_for_what_runs_here_does_not_look_at_its_row(counting) -> None:
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with at_work(counting, queue, handler):
+        operation_id = enqueue(counting, queue, "create")
+        assert handler.begun.acquire(timeout=20)
+        counting.reads = 0
+        assert queue.wait(counting, operation_id, timeout_s=0.01) is None
+        handler.may_end.release()
+        ended = queue.wait(counting, operation_id, timeout_s=20)
+        assert ended is not None
+        assert ended.state is OperationState.DONE
+        assert counting.reads <= 1  # the dispatcher's, after an end
