@@ -118,9 +118,9 @@ def create(
       penstock replica create docs
       penstock replica create docs --zone east --synced
     """
-    from penstock.client import replicas, shares
+    from penstock.client import replicas, resources
 
-    wanted: dict[str, Any] = {"share_id": shares.find(session, "shares", share)["id"]}
+    wanted: dict[str, Any] = {"share_id": resources.find(session, "shares", share)["id"]}
     wanted |= {"availability_zone": zone} if zone else {}
     wanted |= {"scheduler_hints": {"only_host": pool}} if pool else {}
     made = session.post("share-replicas", {"share_replica": wanted})["share_replica"]

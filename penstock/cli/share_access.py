@@ -42,9 +42,9 @@ def allow(
       penstock share allow docs 10.0.0.0/24
       penstock share allow docs fd00::7 --read-only
     """
-    from penstock.client import shares
+    from penstock.client import resources, shares
 
-    found = shares.find(session, "shares", share)
+    found = resources.find(session, "shares", share)
     wanted: dict[str, Any] = {
         "access_type": access_type,
         "access_to": client,
@@ -71,9 +71,9 @@ def deny(session: Session, *, share: str, client: str, is_waiting: bool, timeout
     Example:
       penstock share deny docs 10.0.0.0/24
     """
-    from penstock.client import shares
+    from penstock.client import resources, shares
 
-    found = shares.find(session, "shares", share)
+    found = resources.find(session, "shares", share)
     rules_of = session.get("share-access-rules", share_id=found["id"])["access_list"]
     mine = [rule for rule in rules_of if client in (rule["id"], rule["access_to"])]
     if not mine:
@@ -96,9 +96,9 @@ def rules(session: Session, *, share: str, as_json: bool) -> None:
     Example:
       penstock share rules docs
     """
-    from penstock.client import shares
+    from penstock.client import resources
 
-    found = shares.find(session, "shares", share)
+    found = resources.find(session, "shares", share)
     listed = session.get("share-access-rules", share_id=found["id"])["access_list"]
     if as_json:
         print_json(listed)

@@ -61,7 +61,7 @@ def create(session: Session, *, size: int, is_waiting: bool, timeout_s: float, a
       penstock share create 10 --name docs
       penstock share create 10 --name copy --snapshot monday
     """
-    from penstock.client import shares
+    from penstock.client import resources, shares
 
     snapshot = wanted["snapshot"]
     body = {
@@ -70,7 +70,7 @@ def create(session: Session, *, size: int, is_waiting: bool, timeout_s: float, a
         "name": wanted["name"],
         "description": wanted["description"],
         "share_type": wanted["share_type"],
-        "snapshot_id": shares.find(session, "snapshots", snapshot)["id"] if snapshot else None,
+        "snapshot_id": resources.find(session, "snapshots", snapshot)["id"] if snapshot else None,
         "availability_zone": wanted["zone"],
         "is_public": wanted["public"],
     }
@@ -93,9 +93,9 @@ def show(session: Session, *, share: str, as_json: bool) -> None:
     Example:
       penstock share show docs
     """
-    from penstock.client import shares
+    from penstock.client import resources
 
-    _print_share(session, shares.find(session, "shares", share), as_json=as_json)
+    _print_share(session, resources.find(session, "shares", share), as_json=as_json)
 
 
 @click.command()
@@ -110,9 +110,9 @@ def delete(session: Session, *, share: tuple[str, ...], force: bool, is_waiting:
     Example:
       penstock share delete docs
     """
-    from penstock.client import shares
+    from penstock.client import resources, shares
 
-    ids = [shares.find(session, "shares", name)["id"] for name in share]
+    ids = [resources.find(session, "shares", name)["id"] for name in share]
     for share_id in ids:
         if force:
             session.post(f"shares/{share_id}/action", {"force_delete": None})

@@ -51,9 +51,9 @@ def migrate(
     Example:
       penstock share migrate docs store@cellar#tank --complete
     """
-    from penstock.client import migrations, shares
+    from penstock.client import migrations, resources
 
-    found = shares.find(session, "shares", share)
+    found = resources.find(session, "shares", share)
     wanted = migrations.Wanted(
         writable=writable,
         preserve_metadata=preserve_metadata,
@@ -82,9 +82,9 @@ def show(session: Session, *, share: str) -> None:
     Example:
       penstock share migration show docs
     """
-    from penstock.client import migrations, shares
+    from penstock.client import migrations, resources
 
-    found = migrations.progress(session, shares.find(session, "shares", share)["id"])
+    found = migrations.progress(session, resources.find(session, "shares", share)["id"])
     fields = {"state": found["task_state"], "progress": f"{found['total_progress']} %"}
     print_fields({**fields, **(found.get("details") or {})})
 
@@ -100,9 +100,9 @@ def complete(session: Session, *, share: str, is_waiting: bool, timeout_s: float
     Example:
       penstock share migration complete docs
     """
-    from penstock.client import migrations, shares
+    from penstock.client import migrations, resources
 
-    share_id = shares.find(session, "shares", share)["id"]
+    share_id = resources.find(session, "shares", share)["id"]
     migrations.act(session, share_id, {"migration_complete": None})
     if is_waiting:
         _await_end(session, share_id, timeout_s)
@@ -119,9 +119,9 @@ def cancel(session: Session, *, share: str, is_waiting: bool, timeout_s: float) 
     Example:
       penstock share migration cancel docs
     """
-    from penstock.client import migrations, shares
+    from penstock.client import migrations, resources
 
-    share_id = shares.find(session, "shares", share)["id"]
+    share_id = resources.find(session, "shares", share)["id"]
     migrations.act(session, share_id, {"migration_cancel": None})
     if is_waiting:
         _await_end(session, share_id, timeout_s)

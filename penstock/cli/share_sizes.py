@@ -56,9 +56,9 @@ def revert(session: Session, *, share: str, snapshot: str, is_waiting: bool, tim
     Example:
       penstock share revert docs monday
     """
-    from penstock.client import shares
+    from penstock.client import resources
 
-    snapshot_id = shares.find(session, "snapshots", snapshot)["id"]
+    snapshot_id = resources.find(session, "snapshots", snapshot)["id"]
     _act(session, share, {"revert": {"snapshot_id": snapshot_id}}, is_waiting=is_waiting, timeout_s=timeout_s)
 
 
@@ -76,9 +76,9 @@ def _act(
     session: Session, name: str, action: dict[str, Any], *, is_waiting: bool, timeout_s: float
 ) -> dict[str, Any] | None:
     """The share as it ended; None when it was not waited for."""
-    from penstock.client import shares
+    from penstock.client import resources, shares
 
-    share = shares.find(session, "shares", name)
+    share = resources.find(session, "shares", name)
     session.post(f"shares/{share['id']}/action", action)
     if not is_waiting:
         return None

@@ -2,91 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import click
-
-from penstock.cli.connection import with_session
-from penstock.cli.options import json_option
-from penstock.cli.output import print_fields, print_json, print_table
-from penstock.cli.waiting import ProgressLine, wait_options
-
-if TYPE_CHECKING:
-    from penstock.client.session import Session
+from penstock.cli.snapshots import Client, Owner, snapshots_of
 
 
-@click.group()
-def snapshot() -> None:
-    """Snapshots of shares."""
-
-
-@snapshot.command()
-@click.argument("share")
-@click.option("--name", help="A name to find it by.")
-@wait_options
-@json_option
-@with_session
-def create(
-    session: Session, *, share: str, name: str | None, is_waiting: bool, timeout_s: float, as_json: bool
-) -> None:
-    """Keep what is in SHARE (name or id) now.
-
-    \b
-    Example:
-      penstock share snapshot create docs --name monday
-    """
+def _shares() -> Client:
     from penstock.client import shares
 
-    share_id = shares.find(session, "shares", share)["id"]
-    wanted = {"share_id": share_id} | ({"name": name} if name else {})
-    made = session.post("snapshots", {"snapshot": wanted})["snapshot"]
-    if is_waiting:
-        with ProgressLine() as progress:
-            made = shares.settled(session, "snapshots", made["id"], timeout_s=timeout_s, progress=progress) or made
-    if as_json:
-        print_json(made)
-        return
-    print_fields({key: made[key] for key in ("id", "name", "status", "share_id", "size", "created_at")})
+    return shares
 
 
-@snapshot.command("list")
-@click.argument("share", required=False)
-@json_option
-@with_session
-def list_snapshots(session: Session, *, share: str | None, as_json: bool) -> None:
-    """List snapshots, all or those of SHARE (name or id).
-
-    \b
-    Example:
-      penstock share snapshot list docs
-    """
-    from penstock.client import shares
-
-    share_id = shares.find(session, "shares", share)["id"] if share else None
-    found = list(shares.pages(session, "snapshots", share_id=share_id))
-    if as_json:
-        print_json(found)
-        return
-    rows = [(s["id"], s["name"], s["share_id"], s["size"], s["status"], s["created_at"]) for s in found]
-    print_table(("id", "name", "share", "GiB", "status", "created"), rows, empty="There are no snapshots.")
-
-
-@snapshot.command()
-@click.argument("snapshot_name", metavar="SNAPSHOT", nargs=-1, required=True)
-@wait_options
-@with_session
-def delete(session: Session, *, snapshot_name: tuple[str, ...], is_waiting: bool, timeout_s: float) -> None:
-    """Delete SNAPSHOT (name or id; several are fine). Shares made from it stay.
-
-    \b
-    Example:
-      penstock share snapshot delete monday
-    """
-    from penstock.client import shares
-
-    ids = [shares.find(session, "snapshots", name)["id"] for name in snapshot_name]
-    for snapshot_id in ids:
-        session.delete(f"snapshots/{snapshot_id}")
-    for snapshot_id in ids if is_waiting else ():
-        with ProgressLine() as progress:
-            shares.settled(session, "snapshots", snapshot_id, timeout_s=timeout_s, progress=progress)
+snapshot = snapshots_of(
+    Owner("share", "what is in SHARE (name or id) now", "docs", client=_shares, reach=lambda session: session)
+)

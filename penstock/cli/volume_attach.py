@@ -41,10 +41,10 @@ def attach(
     Example:
       penstock volume attach data iqn.1994-05.com.redhat:host1
     """
-    from penstock.client import volumes
+    from penstock.client import resources
 
     session = session.of_volumes()
-    volume_id = volumes.find(session, "volumes", volume)["id"]
+    volume_id = resources.find(session, "volumes", volume)["id"]
     connector: dict[str, Any] = {"initiator": initiator, "host": host or initiator, "multipath": False}
     if address:
         connector["ip"] = address
@@ -70,10 +70,10 @@ def detach(session: Session, *, volume: str, machine: str | None) -> None:
     Example:
       penstock volume detach data
     """
-    from penstock.client import volumes
+    from penstock.client import resources
 
     session = session.of_volumes()
-    used = volumes.find(session, "volumes", volume)["attachments"]
+    used = resources.find(session, "volumes", volume)["attachments"]
     ids = [one["attachment_id"] for one in used if machine in (None, one.get("host_name"))]
     if machine is not None and not ids:
         raise NotFound(f"Volume '{volume}' is not attached by {machine}.")

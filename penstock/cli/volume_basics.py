@@ -58,7 +58,7 @@ def create(session: Session, *, size: int, is_waiting: bool, timeout_s: float, a
       penstock volume create 10 --name data
       penstock volume create 10 --name copy --snapshot monday
     """
-    from penstock.client import volumes
+    from penstock.client import resources, volumes
 
     session = session.of_volumes()
     snapshot, source = wanted["snapshot"], wanted["source"]
@@ -67,8 +67,8 @@ def create(session: Session, *, size: int, is_waiting: bool, timeout_s: float, a
         "name": wanted["name"],
         "description": wanted["description"],
         "volume_type": wanted["volume_type"],
-        "snapshot_id": volumes.find(session, "snapshots", snapshot)["id"] if snapshot else None,
-        "source_volid": volumes.find(session, "volumes", source)["id"] if source else None,
+        "snapshot_id": resources.find(session, "snapshots", snapshot)["id"] if snapshot else None,
+        "source_volid": resources.find(session, "volumes", source)["id"] if source else None,
         "imageRef": wanted["image"],
         "availability_zone": wanted["zone"],
     }
@@ -91,10 +91,10 @@ def show(session: Session, *, volume: str, as_json: bool) -> None:
     Example:
       penstock volume show data
     """
-    from penstock.client import volumes
+    from penstock.client import resources
 
     session = session.of_volumes()
-    _print_volume(session, volumes.find(session, "volumes", volume), as_json=as_json)
+    _print_volume(session, resources.find(session, "volumes", volume), as_json=as_json)
 
 
 @click.command()
@@ -112,10 +112,10 @@ def delete(
     Example:
       penstock volume delete data --cascade
     """
-    from penstock.client import volumes
+    from penstock.client import resources, volumes
 
     session = session.of_volumes()
-    ids = [volumes.find(session, "volumes", name)["id"] for name in volume]
+    ids = [resources.find(session, "volumes", name)["id"] for name in volume]
     for volume_id in ids:
         if force:
             session.post(f"volumes/{volume_id}/action", {"os-force_delete": {}})

@@ -43,9 +43,9 @@ def revert(session: Session, *, volume: str, snapshot: str, is_waiting: bool, ti
     Example:
       penstock volume revert data monday
     """
-    from penstock.client import volumes
+    from penstock.client import resources
 
-    snapshot_id = volumes.find(session.of_volumes(), "snapshots", snapshot)["id"]
+    snapshot_id = resources.find(session.of_volumes(), "snapshots", snapshot)["id"]
     _act(session, volume, {"revert": {"snapshot_id": snapshot_id}}, is_waiting=is_waiting, timeout_s=timeout_s)
 
 
@@ -83,7 +83,7 @@ def migrate(session: Session, *, volume: str, pool: str, force_copy: bool, is_wa
     Example:
       penstock volume migrate data store@cellar#tank
     """
-    from penstock.client import shares, volume_drain, volumes
+    from penstock.client import resources, volume_drain, volumes
 
     wanted = {"host": pool, "force_host_copy": force_copy, "lock_volume": False}
     found = _act(session, volume, {"os-migrate_volume": wanted}, is_waiting=False, timeout_s=timeout_s)
@@ -96,7 +96,7 @@ def migrate(session: Session, *, volume: str, pool: str, force_copy: bool, is_wa
 
     passing = frozenset(volume_drain.MOVING)
     with ProgressLine() as progress:
-        ended = shares.awaited(look, volume_drain.STATUS, passing, timeout_s=timeout_s, progress=progress)
+        ended = resources.awaited(look, volume_drain.STATUS, passing, timeout_s=timeout_s, progress=progress)
     if ended is not None and ended[volume_drain.STATUS] != "success":
         why = volumes.reason(api, ended["id"]) or volume_drain.UNTOLD
         raise BackendFault(f"The volume is where it was: {why}")
@@ -106,10 +106,10 @@ def _act(
     session: Session, name: str, action: dict[str, Any], *, is_waiting: bool, timeout_s: float
 ) -> dict[str, Any] | None:
     """The volume when the action has ended; as it was before when nobody waits."""
-    from penstock.client import volumes
+    from penstock.client import resources, volumes
 
     api = session.of_volumes()
-    found = volumes.find(api, "volumes", name)
+    found = resources.find(api, "volumes", name)
     api.post(f"volumes/{found['id']}/action", action)
     if not is_waiting:
         return found if "os-migrate_volume" in action else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from penstock.client.resources import Document, Progress, awaited, find
 from penstock.client.session import Session
-from penstock.client.shares import PASSING, Document, Progress, awaited, find, reason
+from penstock.client.shares import PASSING, reason
 from penstock.errors import BackendFault
 
 PROMOTE = "004"  # the published code of the action

@@ -1,12 +1,13 @@
-"""What people do with volumes, over the API: find by name, ask, and wait for the end."""
+"""What people do with volumes, over the API: list, wait for the end, and ask for the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from penstock.client import resources
+from penstock.client.resources import Document, Progress
 from penstock.client.session import Session
-from penstock.client.shares import Document, Progress, awaited
-from penstock.errors import BackendFault, Conflict, NotFound
 
 # States that pass by themselves.
 PASSING = frozenset(
@@ -29,35 +30,9 @@ PASSING = frozenset(
 PAGE = 500
 
 
-def find(session: Session, plural: str, name_or_id: str) -> Document:
-    """The volume or snapshot (`plural`: ``volumes``, ``snapshots``) by id or by name. Raises NotFound, Conflict."""
-    singular = plural.removesuffix("s")
-    try:
-        return dict(session.get(f"{plural}/{name_or_id}")[singular])
-    except NotFound:
-        pass
-    found = session.get(f"{plural}/detail", name=name_or_id)[plural]
-    if not found:
-        raise NotFound(f"There is no {singular} '{name_or_id}'.")
-    if len(found) > 1:
-        raise Conflict(f"{len(found)} {plural} are called '{name_or_id}': name one by its id.")
-    return dict(found[0])
-
-
 def settled(session: Session, plural: str, thing_id: str, *, timeout_s: float, progress: Progress) -> Document | None:
-    """The volume or snapshot once its state no longer passes by itself; None when it is gone.
-
-    Raises BackendFault with the reason its owner was given when it ended in error, UnknownResult past the deadline.
-    """
-    singular = plural.removesuffix("s")
-
-    def look() -> Document | None:
-        return dict(session.get(f"{plural}/{thing_id}")[singular])
-
-    found = awaited(look, "status", PASSING, timeout_s=timeout_s, progress=progress)
-    if found is not None and "error" in found["status"]:
-        raise BackendFault(f"The {singular} ended in state '{found['status']}'. {reason(session, thing_id)}".rstrip())
-    return found
+    """The volume or snapshot (`plural`: ``volumes``, ``snapshots``): see `resources.settled`."""
+    return resources.settled(session, plural, thing_id, PASSING, reason, timeout_s=timeout_s, progress=progress)
 
 
 def reason(session: Session, resource_id: str) -> str:
@@ -66,7 +41,7 @@ def reason(session: Session, resource_id: str) -> str:
     return str(found[0]["user_message"]) if found else ""
 
 
-def pages(session: Session, plural: str, **query: object) -> Iterator[Document]:
+def pages(session: Session, plural: str, **query: Any) -> Iterator[Document]:
     """Everything in a list, page by page."""
     marker = None
     while True:

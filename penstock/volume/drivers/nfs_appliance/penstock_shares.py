@@ -7,8 +7,9 @@ from typing import Any
 
 import structlog
 
+from penstock.client.resources import Document, awaited
 from penstock.client.session import Credentials, Session
-from penstock.client.shares import Document, awaited, pages, reason, settled, settled_rule
+from penstock.client.shares import pages, reason, settled, settled_rule
 from penstock.config.backend import BackendConfiguration
 from penstock.domain.attachments import is_same_address
 from penstock.errors import BackendFault, Conflict, Forbidden, InsufficientCapacity, Invalid, NotFound, Unavailable
