@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import uvicorn
 
 from penstock.api.app import make_app
 from penstock.config.loading import load
@@ -19,6 +14,8 @@ from penstock.identity.bootstrap import Account, bootstrap
 from penstock.ids import ShareTypeId, new_id
 from penstock.store import types
 from tests.api.conftest import QUICK
+from tests.serving import serving
+from tests.waiting import until
 
 PASSWORD = "root password"
 ZONES = {"east": "nova", "west": "nova", "north": "north"}
@@ -80,19 +77,13 @@ def running_server(folder: Path, configuration: str, arrange: Callable[[Daemon],
         passwords=QUICK,
     )
     arrange(daemon)
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = uvicorn.Server(uvicorn.Config(make_app(daemon.plane), log_config=None, access_log=False, lifespan="off"))
-    thread = threading.Thread(target=app.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
     try:
-        for backend in daemon.backends:
-            backend.start()
-        while not (app.started and all(backend.manager.is_service_ready() for backend in daemon.backends)):
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with serving(make_app(daemon.plane)) as url:
+            for backend in daemon.backends:
+                backend.start()
+            until(lambda: all(backend.manager.is_service_ready() for backend in daemon.backends))
+            yield url
     finally:
         for backend in daemon.backends:
             backend.stop()
-        app.should_exit = True
-        thread.join(20)
         daemon.database.close()

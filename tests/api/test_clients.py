@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import openstack
 import pytest
-import uvicorn
 from manilaclient import client as manila
 from openstack.exceptions import ConflictException, HttpException, NotFoundException
 
@@ -16,6 +14,7 @@ from penstock.domain.pools import PoolRef
 from penstock.services.control_plane import ControlPlane
 from tests.api.arranging import add_type, finish_rules, finish_share, finish_snapshot, methods
 from tests.api.conftest import FixedTokens
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -23,23 +22,8 @@ def url(plane: ControlPlane, backend: PoolRef) -> Iterator[str]:
     """``http://127.0.0.1:<port>`` of a running server."""
     add_type(plane)
     plane.conf.set_override("default_share_type", "gold")
-    app = make_app(plane, tokens=FixedTokens())
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    ready = threading.Event()
-    startup = server.startup
-
-    async def started(sockets: object = None) -> None:
-        await startup(sockets=None)
-        ready.set()
-
-    server.startup = started  # type: ignore[method-assign,assignment]
-    thread.start()
-    assert ready.wait(20)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(make_app(plane, tokens=FixedTokens())) as address:
+        yield address
 
 
 def sdk(url: str, token: str) -> openstack.connection.Connection:

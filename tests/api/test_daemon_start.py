@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
+
+from tests.waiting import until
 
 CONFIGURATION = """
 [DEFAULT]
@@ -53,11 +54,8 @@ def test_it_listens_before_it_works(tmp_path: Path) -> None:
     path, log = configuration(tmp_path, port), tmp_path / "log"
     daemon = start(path, log)
     try:
-        deadline = time.monotonic() + 180
-        while "backend.ready" not in log.read_text():
-            assert daemon.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: "backend.ready" in log.read_text() or daemon.poll() is not None, timeout_s=180)
+        assert daemon.poll() is None
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
             assert answer.status == 200
     finally:

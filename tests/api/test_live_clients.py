@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import keystoneauth1.exceptions
 import openstack
 import pytest
-import uvicorn
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 from manilaclient import client as manila
@@ -24,6 +22,7 @@ from penstock.services.control_plane import ControlPlane
 from penstock.store import backends
 from tests.api.conftest import QUICK
 from tests.databases import in_file, in_memory
+from tests.serving import serving
 
 ROOT = "root"
 
@@ -41,22 +40,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with database.begin() as tx:
         backends.heartbeat(tx, binary="manila-share", host="h@b", zone="nova", ready=True, now=clock.utc())
     plane = ControlPlane(database, OperationQueue(clock), clock, conf)
-    config = uvicorn.Config(make_app(plane), host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server, started = uvicorn.Server(config), threading.Event()
-    original = server.startup
-
-    async def startup(sockets: list[object] | None = None) -> None:
-        await original(sockets)  # type: ignore[arg-type]
-        started.set()
-
-    server.startup = startup  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    assert started.wait(20)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    with serving(make_app(plane)) as address:
+        yield address
     database.close()
 
 

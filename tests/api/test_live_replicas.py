@@ -7,8 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from manilaclient import client as manila
 from penstock.cli.main import main
 from tests.api.live import PASSWORD, ZONES, replicating_server
 from tests.api.test_live_clients import login
-
-PATIENCE_S = 30
+from tests.waiting import until_equal, until_raises
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +31,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     structlog.reset_defaults()
 
 
-def until(look: Callable[[], Any], wanted: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while (seen := look()) != wanted:
-        assert time.monotonic() < deadline, f"still {seen}, not {wanted}"
-        time.sleep(0.05)
-
-
-def gone(look: Callable[[], Any], fault: type[Exception]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            look()
-        except fault:
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_openstacksdk(url: str) -> None:
     cloud = openstack.connection.Connection(
         session=login(f"{url}/v3", password=PASSWORD),
@@ -59,55 +39,55 @@ def test_openstacksdk(url: str) -> None:
     )
     share_api = cloud.shared_file_system
     share = share_api.create_share(share_protocol="NFS", size=1, name="docs")
-    share = share_api.wait_for_status(share, "available", failures=["error"], interval=0.1, wait=PATIENCE_S)
+    share = share_api.wait_for_status(share, "available", failures=["error"], interval=0.1, wait=60)
     replica = share_api.create_share_replica(share.id)
-    until(lambda: share_api.get_share_replica(replica.id).replica_state, "in_sync")
+    until_equal(lambda: share_api.get_share_replica(replica.id).replica_state, "in_sync")
     assert len(list(share_api.share_replicas(share_id=share.id))) == 2
     share_api.promote_share_replica(replica.id)
-    until(lambda: share_api.get_share_replica(replica.id).replica_state, "active")
-    until(lambda: share_api.get_share(share.id).status, "available")
+    until_equal(lambda: share_api.get_share_replica(replica.id).replica_state, "active")
+    until_equal(lambda: share_api.get_share(share.id).status, "available")
     (old,) = [one for one in share_api.share_replicas(share_id=share.id) if one.id != replica.id]
-    until(lambda: share_api.get_share_replica(old.id).replica_state, "in_sync")
+    until_equal(lambda: share_api.get_share_replica(old.id).replica_state, "in_sync")
     share_api.resync_share_replica(old.id)
     share_api.delete_share_replica(old.id)
-    gone(lambda: share_api.get_share_replica(old.id), openstack.exceptions.NotFoundException)
+    until_raises(lambda: share_api.get_share_replica(old.id), openstack.exceptions.NotFoundException)
     share_api.delete_share(share.id)
-    gone(lambda: share_api.get_share(share.id), openstack.exceptions.NotFoundException)
+    until_raises(lambda: share_api.get_share(share.id), openstack.exceptions.NotFoundException)
 
 
 def test_manilaclient(url: str) -> None:
     share_api = manila.Client("2.75", session=login(f"{url}/v3", password=PASSWORD))
     share = share_api.shares.create("NFS", 1, name="papers")
-    until(lambda: share_api.shares.get(share.id).status, "available")
+    until_equal(lambda: share_api.shares.get(share.id).status, "available")
     replica = share_api.share_replicas.create(share.id, availability_zone="north")
-    until(lambda: share_api.share_replicas.get(replica).replica_state, "in_sync")
+    until_equal(lambda: share_api.share_replicas.get(replica).replica_state, "in_sync")
     (location,) = [
         one for one in share_api.share_replica_export_locations.list(replica) if not getattr(one, "is_admin_only", 0)
     ]
     assert location.path not in [one.path for one in share_api.share_export_locations.list(share)]
     rule = share_api.shares.allow(share.id, "ip", "10.0.0.1", "rw")
-    until(lambda: [one.state for one in share_api.share_access_rules.access_list(share)], ["active"])
+    until_equal(lambda: [one.state for one in share_api.share_access_rules.access_list(share)], ["active"])
     snapshot = share_api.share_snapshots.create(share.id)
-    until(lambda: share_api.share_snapshots.get(snapshot).status, "available")
+    until_equal(lambda: share_api.share_snapshots.get(snapshot).status, "available")
     copies = share_api.share_snapshot_instances.list(detailed=True, snapshot=snapshot)
     assert [copy.status for copy in copies] == ["available", "available"]
     share_api.share_replicas.promote(replica, 5)
-    until(lambda: share_api.share_replicas.get(replica).replica_state, "active")
-    until(lambda: share_api.shares.get(share.id).status, "available")
+    until_equal(lambda: share_api.share_replicas.get(replica).replica_state, "active")
+    until_equal(lambda: share_api.shares.get(share.id).status, "available")
     share_api.shares.deny(share.id, rule["id"])
-    until(lambda: share_api.share_access_rules.access_list(share), [])
+    until_equal(lambda: share_api.share_access_rules.access_list(share), [])
     (old,) = [one for one in share_api.share_replicas.list(share.id) if one.id != replica.id]
-    until(lambda: share_api.share_replicas.get(old).replica_state, "in_sync")
+    until_equal(lambda: share_api.share_replicas.get(old).replica_state, "in_sync")
     share_api.share_replicas.reset_replica_state(old, "out_of_sync")
     share_api.share_replicas.resync(old)
-    until(lambda: share_api.share_replicas.get(old).replica_state, "in_sync")
+    until_equal(lambda: share_api.share_replicas.get(old).replica_state, "in_sync")
     share_api.shares.extend(share.id, 2)
-    until(lambda: (share_api.shares.get(share.id).status, share_api.shares.get(share.id).size), ("available", 2))
+    until_equal(lambda: (share_api.shares.get(share.id).status, share_api.shares.get(share.id).size), ("available", 2))
     share_api.share_snapshots.delete(snapshot)
-    until(lambda: share_api.share_snapshots.list(search_opts={"share_id": share.id}), [])
+    until_equal(lambda: share_api.share_snapshots.list(search_opts={"share_id": share.id}), [])
     share_api.share_replicas.reset_state(old, "error_deleting")
     share_api.share_replicas.delete(old, force=True)
-    until(lambda: len(share_api.share_replicas.list(share.id)), 1)
+    until_equal(lambda: len(share_api.share_replicas.list(share.id)), 1)
     share_api.shares.delete(share.id)
 
 
@@ -134,16 +114,16 @@ def test_openstack_share_replica(url: str) -> None:
     as_json = ("-f", "json")
     library = manila.Client("2.75", session=login(f"{url}/v3", password=PASSWORD))  # waits in less time
     share = library.shares.create("NFS", 1, name="films")
-    until(lambda: library.shares.get(share.id).status, "available")
+    until_equal(lambda: library.shares.get(share.id).status, "available")
     made = openstack_command(url, "share", "replica", "create", share.id, "--wait", *as_json)
     assert made["share_id"] == share.id
-    until(lambda: library.share_replicas.get(made["id"]).replica_state, "in_sync")
+    until_equal(lambda: library.share_replicas.get(made["id"]).replica_state, "in_sync")
     shown = openstack_command(url, "share", "replica", "show", made["id"], *as_json)
     assert (shown["status"], shown["epoch"], shown["recovery_point_objective_seconds"]) == ("available", 1, 4)
     listed = openstack_command(url, "share", "replica", "list", "--share", share.id, *as_json)
     assert [one["ID"] for one in listed if one["Replica State"] != "active"] == [made["id"]]
     openstack_command(url, "share", "replica", "promote", made["id"], "--quiesce-wait-time", "3")
-    until(lambda: library.share_replicas.get(made["id"]).replica_state, "active")
+    until_equal(lambda: library.share_replicas.get(made["id"]).replica_state, "active")
     assert openstack_command(url, "share", "replica", "export", "location", "list", made["id"], *as_json)
 
 

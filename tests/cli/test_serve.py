@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from penstock.store import upgrade
+from tests.waiting import until
 
 CONFIG = """
 [DEFAULT]
@@ -48,17 +48,17 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
 
 
 def _await_answer(daemon: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_S
-    while daemon.poll() is None and time.monotonic() < deadline:
+    def has_answered() -> bool:
+        assert daemon.poll() is None, "the daemon has ended"
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5)
-        except (urllib.error.URLError, ConnectionError, TimeoutError) as err:
-            if isinstance(err, urllib.error.HTTPError):
-                return
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("the daemon did not answer")
+        except urllib.error.HTTPError:
+            return True
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+        return True
+
+    until(has_answered, timeout_s=START_S)
 
 
 def test_a_start_imports_nothing_that_few_need() -> None:

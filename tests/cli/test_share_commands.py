@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
-import uvicorn
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from penstock.api.app import make_app
 from penstock.cli.main import main
 from penstock.client import shares as shares_client
 from penstock.client.session import Credentials, Session
@@ -29,80 +21,41 @@ from penstock.services.control_plane import ControlPlane
 from penstock.share_backend import Dispatch
 from penstock.store import backends, shares
 from penstock.units import GIB
+from tests.cli.server import PASSWORD, Commands, served
 from tests.simulation.storage_bench import StorageBench
 
-PASSWORD = "the password"
-
-
-@dataclass
-class Server:
-    """A control plane over a simulated storage host, served."""
-
-    bench: StorageBench
-    url: str
-    password_file: Path
-
-    def run(self, *words: str) -> Result:
-        options = ["--url", self.url, "--user", "admin", "--project", "admin"]
-        return CliRunner().invoke(main, ["share", *words, *options, "--password-file", str(self.password_file)])
-
-    def ok(self, *words: str) -> str:
-        result = self.run(*words)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    def fails(self, *words: str) -> str:
-        result = self.run(*words)
-        assert result.exit_code == 1, result.output
-        assert result.stderr.count("\n") == 1
-        return result.stderr
-
 
 @pytest.fixture
-def elsewhere() -> Iterator[None]:
-    """The server's logs do not mix with what commands print."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def server(tmp_path: Path, elsewhere: None) -> Iterator[Server]:
+def bench(tmp_path: Path) -> Iterator[StorageBench]:
+    """A control plane over a simulated storage host."""
     bench = StorageBench(tmp_path, database_url=f"sqlite:///{tmp_path / 'penstock.sqlite'}")
-    manager = bench.site.manager
     conf = bench.site.backend.configuration.conf
     conf.set_override("state_path", str(tmp_path))
     conf.set_override("host", "host")
     conf.set_override("enabled_share_protocols", ["NFS"])
     conf.set_override("default_share_type", bench.type.name)
     bootstrap(bench.database, bench.clock, admin_password=PASSWORD)
-    plane = ControlPlane(bench.database, bench.site.queue, bench.clock, conf)
     with bench.database.begin() as tx:
         backends.heartbeat(tx, binary="manila-share", host="host@zfs", zone="nova", ready=True, now=bench.clock.utc())
-    manager.publish_service_capabilities(bench.site.context)
-    worker = Worker(bench.database, plane.operations, bench.clock, "host@zfs", Dispatch(manager))
-    worker.start()
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = uvicorn.Server(uvicorn.Config(make_app(plane), log_config=None, access_log=False, lifespan="off"))
-    thread = threading.Thread(target=app.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not app.started:
-        time.sleep(0.01)
-    password_file = tmp_path / "password"
-    password_file.write_text(PASSWORD + "\n")
-    yield Server(bench, f"http://127.0.0.1:{listening.getsockname()[1]}", password_file)
-    app.should_exit = True
-    thread.join(20)
-    worker.stop()
+    bench.site.manager.publish_service_capabilities(bench.site.context)
+    yield bench
     bench.database.close()
 
 
-def test_the_life_of_a_share(server: Server) -> None:
+@pytest.fixture
+def server(bench: StorageBench, tmp_path: Path, elsewhere: None) -> Iterator[Commands]:
+    plane = ControlPlane(bench.database, bench.site.queue, bench.clock, bench.site.backend.configuration.conf)
+    worker = Worker(bench.database, plane.operations, bench.clock, "host@zfs", Dispatch(bench.site.manager))
+    with served(plane, worker, tmp_path, "share") as server:
+        yield server
+
+
+def test_the_life_of_a_share(server: Commands, bench: StorageBench) -> None:
     made = server.ok("create", "1", "--name", "docs", "--description", "papers")
     assert "available" in made
     assert "192.0.2.5:/tank/" in made
     rule_id = server.ok("allow", "docs", "10.0.0.0/24", "--squash", "no_root_squash").strip()
-    (export,) = server.bench.nfs.served().values()
+    (export,) = bench.nfs.served().values()
     assert [(rule.client, rule.squash.value) for rule in export.clients] == [("10.0.0.0/24", "no_root_squash")]
     assert rule_id in server.ok("rules", "docs")
     server.ok("extend", "docs", "3")
@@ -113,14 +66,14 @@ def test_the_life_of_a_share(server: Server) -> None:
     server.ok("shrink", "docs", "2")
     assert "2 GiB" in server.ok("show", "docs")
     server.ok("deny", "docs", "10.0.0.0/24")
-    assert server.bench.nfs.served() == {}
+    assert bench.nfs.served() == {}
     server.ok("snapshot", "delete", "monday")
     server.ok("delete", "docs", "copy")
     assert server.ok("list") == "There are no shares.\n"
-    assert server.bench.findings() == []
+    assert bench.findings() == []
 
 
-def test_json_and_lists(server: Server) -> None:
+def test_json_and_lists(server: Commands) -> None:
     made = json.loads(server.ok("create", "1", "--name", "docs", "--json"))
     assert (made["status"], made["size"]) == ("available", 1)
     (listed,) = json.loads(server.ok("list", "--json"))
@@ -132,7 +85,7 @@ def test_json_and_lists(server: Server) -> None:
     assert [location["preferred"] for location in shown["export_locations"]] == [True]
 
 
-def test_failures_say_why(server: Server) -> None:
+def test_failures_say_why(server: Commands) -> None:
     assert "There is no share 'docs'" in server.fails("show", "docs")
     assert "exceeds the quota" in server.fails("create", "10000")
     server.ok("create", "2", "--name", "docs")
@@ -142,23 +95,23 @@ def test_failures_say_why(server: Server) -> None:
     assert "name one by its id" in server.fails("show", "docs")
 
 
-def test_a_refused_shrink_shows_the_message_to_the_owner(server: Server) -> None:
+def test_a_refused_shrink_shows_the_message_to_the_owner(server: Commands, bench: StorageBench) -> None:
     made = json.loads(server.ok("create", "2", "--name", "docs", "--json"))
-    with server.bench.database.read() as tx:
+    with bench.database.read() as tx:
         share = shares.get(tx, made["id"])
     assert share is not None
-    server.bench.host.write(server.bench.dataset(share), 3 * GIB // 2)
+    bench.host.write(bench.dataset(share), 3 * GIB // 2)
     assert "holds more than the new size" in server.fails("shrink", "docs", "1")
-    assert server.bench.row(share).size_gib == 2
+    assert bench.row(share).size_gib == 2
     server.ok("delete", "docs")
 
 
-def test_not_waiting_longer_than_told(server: Server) -> None:
+def test_not_waiting_longer_than_told(server: Commands, bench: StorageBench) -> None:
     made = json.loads(server.ok("create", "1", "--name", "docs", "--json"))
-    with server.bench.database.begin() as tx:
+    with bench.database.begin() as tx:
         share = shares.get(tx, made["id"])
         assert share is not None
-        shares.reset_status(tx, share.instance.id, ShareStatus.EXTENDING, now=server.bench.clock.utc())
+        shares.reset_status(tx, share.instance.id, ShareStatus.EXTENDING, now=bench.clock.utc())
     session = Session(Credentials(server.url, "admin", PASSWORD, "admin"))
     seen: list[str] = []
     with pytest.raises(UnknownResult, match="still 'extending'"):
@@ -167,7 +120,7 @@ def test_not_waiting_longer_than_told(server: Server) -> None:
 
 
 def test_the_environment_and_this_machines_own_daemon(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_PROJECT_NAME", "PENSTOCK_CONFIG"):
         monkeypatch.delenv(name, raising=False)
@@ -190,7 +143,7 @@ def test_the_environment_and_this_machines_own_daemon(
     assert wrong.exit_code == 1
 
 
-def test_a_session_logs_in_again_and_tells_faults_apart(server: Server) -> None:
+def test_a_session_logs_in_again_and_tells_faults_apart(server: Commands) -> None:
     session = Session(Credentials(server.url, "admin", PASSWORD, "admin"))
     assert session.get("shares")["shares"] == []
     session._token = "expired"

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
-import uvicorn
-from click.testing import CliRunner, Result
 
-from penstock.api.app import make_app
-from penstock.cli.main import main
 from penstock.clock import SystemClock
 from penstock.identity.bootstrap import bootstrap
 from penstock.operations.queue import OperationQueue
@@ -27,10 +17,10 @@ from penstock.store.database import Database
 from penstock.store.schema import metadata
 from penstock.volume_backend import Dispatch
 from penstock.zfs.flavour import ZFS_FUSE
+from tests.cli.server import PASSWORD, Commands, served
 from tests.simulation.volumes.zfs_plane import ZfsPlane
 from tests.volume_plane import WorkingQueue
 
-PASSWORD = "the password"
 ME = "iqn.1994-05.com.redhat:me"
 
 
@@ -44,62 +34,26 @@ class Served(ZfsPlane):
     queue_class = Patient
 
 
-@dataclass
-class Server:
-    """A control plane over a simulated storage host, served."""
-
-    plane: ZfsPlane
-    url: str
-    password_file: Path
-
-    def run(self, *words: str) -> Result:
-        options = ["--url", self.url, "--user", "admin", "--project", "admin"]
-        return CliRunner().invoke(main, [*words, *options, "--password-file", str(self.password_file)])
-
-    def ok(self, *words: str) -> str:
-        result = self.run("volume", *words)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    def fails(self, *words: str) -> str:
-        result = self.run("volume", *words)
-        assert result.exit_code == 1, result.output
-        return result.stderr
-
-
 @pytest.fixture
-def elsewhere() -> Iterator[None]:
-    """The server's logs do not mix with what commands print."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def server(tmp_path: Path, elsewhere: None) -> Iterator[Server]:
+def plane(tmp_path: Path) -> Iterator[Served]:
+    """A control plane over a simulated storage host."""
     database = Database(f"sqlite:///{tmp_path / 'penstock.sqlite'}")
     metadata.create_all(database.engine)
-    text = "use_chap_auth = True\n"
-    plane = Served(tmp_path, ZFS_FUSE, text=text, database=database, clock=SystemClock())
+    plane = Served(tmp_path, ZFS_FUSE, text="use_chap_auth = True\n", database=database, clock=SystemClock())
     bootstrap(database, plane.clock, admin_password=PASSWORD)
-    worker = Worker(database, plane.queue, plane.clock, plane.manager.host, Dispatch(plane.manager))
-    worker.start()
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = uvicorn.Server(uvicorn.Config(make_app(plane.plane), log_config=None, access_log=False, lifespan="off"))
-    thread = threading.Thread(target=app.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not app.started:
-        time.sleep(0.01)
-    password_file = tmp_path / "password"
-    password_file.write_text(PASSWORD + "\n")
-    yield Server(plane, f"http://127.0.0.1:{listening.getsockname()[1]}", password_file)
-    app.should_exit = True
-    thread.join(20)
-    worker.stop()
+    yield plane
     database.close()
 
 
-def test_the_life_of_a_volume(server: Server) -> None:
+@pytest.fixture
+def server(plane: Served, tmp_path: Path, elsewhere: None) -> Iterator[Commands]:
+    manager = plane.manager
+    worker = Worker(plane.database, plane.queue, plane.clock, manager.host, Dispatch(manager))
+    with served(plane.plane, worker, tmp_path, "volume") as server:
+        yield server
+
+
+def test_the_life_of_a_volume(server: Commands, plane: Served) -> None:
     made = server.ok("create", "1", "--name", "data", "--description", "papers")
     assert re.search(r"status +available", made)
     login = server.ok("attach", "data", ME)
@@ -119,10 +73,10 @@ def test_the_life_of_a_volume(server: Server) -> None:
     server.ok("delete", "data", "--cascade")
     server.ok("delete", "copy", "twin")
     assert server.ok("list") == "There are no volumes.\n"
-    assert server.plane.findings() == []
+    assert plane.findings() == []
 
 
-def test_json_lists_and_failures(server: Server) -> None:
+def test_json_lists_and_failures(server: Commands) -> None:
     made = json.loads(server.ok("create", "1", "--name", "data", "--json"))
     assert (made["status"], made["size"]) == ("available", 1)
     (listed,) = json.loads(server.ok("list", "--json"))
@@ -132,7 +86,7 @@ def test_json_lists_and_failures(server: Server) -> None:
     assert "There is no volume 'docs'" in server.fails("show", "docs")
 
 
-def test_a_volume_moves_alone_and_with_all_of_its_pool(server: Server) -> None:
+def test_a_volume_moves_alone_and_with_all_of_its_pool(server: Commands) -> None:
     made = json.loads(server.ok("create", "1", "--name", "data", "--json"))
     here = made["os-vol-host-attr:host"]
     there = "host@dummy#pond" if here.endswith("tank") else "host@dummy#tank"

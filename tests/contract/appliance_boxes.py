@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.appliance import certificate
@@ -37,6 +34,7 @@ from penstock.volume.models import SnapshotModel, VolumeModel
 from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import ZFS_FUSE, Flavour, detect
 from penstock.zfs.names import Dataset
+from tests.serving import running
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 from tests.simulation.zfs_network import SimulatedNetwork
 
@@ -162,18 +160,12 @@ def listening(box: Box, folder: Path, *, address: str = "127.0.0.1") -> Iterator
     config = uvicorn_config(Application(service, box.trouble), ssl_certfile=str(pem))
     config.http = Droppable
     config.timeout_graceful_shutdown = 0
-    server = uvicorn.Server(config)
     socket_ = listening_socket(address, 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket_]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    box.port, box.certificate = socket_.getsockname()[1], str(pem)
     try:
-        yield box
+        with running(config, socket_):
+            box.port, box.certificate = socket_.getsockname()[1], str(pem)
+            yield box
     finally:
-        server.should_exit = True
-        thread.join(20)
         box.replication.stop()
 
 

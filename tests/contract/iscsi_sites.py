@@ -16,9 +16,9 @@ from penstock.exports.iscsi import Chap, IscsiExports
 from penstock.exports.iscsi_lio import LioIscsi
 from penstock.exports.iscsi_tgt import TgtIscsi
 from penstock.host.runner import Completed, Host
-from tests.contract.nfs_sites import until
 from tests.simulation.tgt_host import EMPTY, SimulatedTgt
 from tests.simulation.zfs_host import SimulatedHost
+from tests.waiting import until
 
 NUMBERS = itertools.count(1)
 MIB = 2**20

@@ -20,6 +20,7 @@ from penstock.host.message_bus import SystemBus
 from penstock.host.runner import Completed, Host
 from tests.simulation.nfs_host import ETAB, SimulatedNfs
 from tests.simulation.zfs_host import SimulatedHost
+from tests.waiting import until
 
 SESSION = Path(__file__).with_name("nfs_session.py")
 NUMBERS = itertools.count()
@@ -125,9 +126,7 @@ class RealSite(Site):
         argv = ["python3", str(SESSION), self.address, path, str(version), str(directory)]
         thread = threading.Thread(target=lambda: answers.append(self.clients[client].run(argv, timeout_s=120)))
         thread.start()
-        deadline = time.monotonic() + 60
-        while not (directory / "ready").exists() and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: (directory / "ready").exists() or not thread.is_alive())
         change()
         (directory / "go").touch()
         thread.join()
@@ -195,11 +194,3 @@ class KernelSite(RealSite):
         self.ran("exportfs", "-f")
         meanwhile()
         self.ran("exportfs", "-ra")  # what nfs-server.service does before it starts nfsd
-
-
-def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
-    """Poll a real daemon."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -39,6 +38,7 @@ from penstock.store import backends, operations, quotas, shares
 from penstock.store.database import Database
 from penstock.store.quotas import QuotaScope
 from tests.databases import in_file
+from tests.waiting import until
 
 OWNER = RequestContext("u1", "p1", ("member",))
 
@@ -87,13 +87,6 @@ class Site:
         return look
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def site(database: Database, tmp_path: Path) -> Iterator[Site]:
     found = Site(database, tmp_path)
@@ -103,25 +96,25 @@ def site(database: Database, tmp_path: Path) -> Iterator[Site]:
 
 def test_the_life_of_a_share(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     plane = site.plane
     share = share_creation.create(plane, OWNER, NewShare("NFS", 1, name="docs"))
-    eventually(site.available(share.id))
+    until(site.available(share.id))
     access.allow(plane, OWNER, share.id, NewRule(AccessType.IP, "10.0.0.5", AccessLevel.RW))
-    eventually(lambda: [rule.state for rule in access.list_rules(plane, OWNER, share.id).items] == [AccessState.ACTIVE])
+    until(lambda: [rule.state for rule in access.list_rules(plane, OWNER, share.id).items] == [AccessState.ACTIVE])
     share_sizes.extend(plane, OWNER, share.id, 3, force=False)
-    eventually(lambda: (found := site.share(share.id)) is not None and found.size_gib == 3)
+    until(lambda: (found := site.share(share.id)) is not None and found.size_gib == 3)
     snapshot = snapshots.create(plane, OWNER, NewSnapshot(share.id, name="monday"))
-    eventually(lambda: snapshots.get(plane, OWNER, snapshot.id).status == "available")
+    until(lambda: snapshots.get(plane, OWNER, snapshot.id).status == "available")
     second = share_creation.create(plane, OWNER, NewShare("NFS", snapshot_id=snapshot.id))
-    eventually(site.available(second.id))
+    until(site.available(second.id))
     share_lifecycle.delete(plane, OWNER, second.id)
-    eventually(lambda: site.share(second.id) is None)
+    until(lambda: site.share(second.id) is None)
 
 
 def test_requests_at_once_take_no_more_than_the_quota(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     with site.database.begin() as tx:
         limits = {QuotaResource.SHARES: 3}
         quotas.set_limits(tx, QuotaScope.PROJECT, limits, project_id="p1", now=site.plane.clock.utc())
@@ -167,20 +160,20 @@ def accepted(*requests: Callable[[], object]) -> int:
 
 def test_a_share_is_deleted_or_snapshotted_but_not_both(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     plane = site.plane
     for _ in range(8):
         share = share_creation.create(plane, OWNER, NewShare("NFS", 1))
-        eventually(site.available(share.id))
+        until(site.available(share.id))
         delete = partial(share_lifecycle.delete, plane, OWNER, share.id)
         assert accepted(delete, partial(snapshots.create, plane, OWNER, NewSnapshot(share.id))) == 1
 
 
 def test_one_client_asked_for_at_once_gets_one_rule(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
-    eventually(site.available(share.id))
+    until(site.available(share.id))
     for number in range(4):
         rule = NewRule(AccessType.IP, f"10.0.0.{number}", AccessLevel.RW)
         allow = partial(access.allow, site.plane, OWNER, share.id, rule)
@@ -189,9 +182,9 @@ def test_one_client_asked_for_at_once_gets_one_rule(site: Site) -> None:
 
 def test_who_changes_a_share_waits_for_who_changes_it_already(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
-    eventually(site.available(share.id))
+    until(site.available(share.id))
     rule = NewRule(AccessType.IP, "10.0.0.5", AccessLevel.RW)
     allow = partial(access.allow, site.plane, OWNER, share.id, rule)
     outcomes: list[int] = []
@@ -207,11 +200,11 @@ def test_who_changes_a_share_waits_for_who_changes_it_already(site: Site) -> Non
 
 def test_shares_related_to_one_share_at_once_are_all_remembered(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     plane = site.plane
     first, second = (share_creation.create(plane, OWNER, NewShare("NFS", 1)) for _ in range(2))
-    eventually(site.available(first.id))
-    eventually(site.available(second.id))
+    until(site.available(first.id))
+    until(site.available(second.id))
     both = (
         NewShare("NFS", 1, hints=Hints(same_host=ids)) for ids in ((first.id, second.id), (second.id, first.id)) * 3
     )
@@ -221,7 +214,7 @@ def test_shares_related_to_one_share_at_once_are_all_remembered(site: Site) -> N
     related = {share.id for share in made}
     assert affinities(site, first) == affinities(site, second) == related
     for share in made:
-        eventually(site.available(share.id))
+        until(site.available(share.id))
     gone = {share.id for share in made[:4]}
     wanted = NewShare("NFS", 1, hints=Hints(same_host=(second.id, first.id)))
     deletions = [partial(share_lifecycle.delete, plane, OWNER, share_id) for share_id in gone]
@@ -239,7 +232,7 @@ def affinities(site: Site, share: Share) -> set[str]:
 
 def test_one_export_asked_for_at_once_becomes_one_share(site: Site) -> None:
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     with site.database.read() as tx:
         pool = str(backends.list_pools(tx)[0].ref)
     site.service.stop()  # what cannot be taken over would be free to be asked for again
@@ -273,7 +266,7 @@ def test_a_backend_stopped_while_it_comes_up_leaves_the_work_of_others_alone(tmp
     site.service.stop()
     operation_id = interrupted(site)
     Slow.may_go_on.set()
-    eventually(lambda: not any(thread.name == "start-dummy" for thread in threading.enumerate()))
+    until(lambda: not any(thread.name == "start-dummy" for thread in threading.enumerate()))
     assert state_of(site, operation_id) is OperationState.RUNNING
     database.close()
 
@@ -288,10 +281,10 @@ def test_a_database_that_refuses_at_the_start_of_work_is_asked_again(
     with database.begin() as tx:
         tx.execute(text("CREATE TRIGGER no BEFORE UPDATE ON operations BEGIN SELECT RAISE(ABORT, 'no'); END"))
     site.service.start()
-    eventually(site.is_up)
+    until(site.is_up)
     with database.begin() as tx:
         tx.execute(text("DROP TRIGGER no"))
-    eventually(lambda: state_of(site, operation_id) is OperationState.DONE)
+    until(lambda: state_of(site, operation_id) is OperationState.DONE)
     site.service.stop()
     database.close()
 

@@ -26,8 +26,9 @@ from penstock.services.share_creation import NewShare
 from penstock.share.drivers.dummy import DummyDriver
 from penstock.store import operations as rows
 from penstock.store.database import Database
-from tests.contract.test_backend_service import OWNER, Site, eventually
+from tests.contract.test_backend_service import OWNER, Site
 from tests.databases import in_postgres
+from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
 BACKEND = "host@dummy"
@@ -145,7 +146,7 @@ def test_a_daemon_that_was_displaced_stands_by_and_serves_again(
     theirs = Claim(database, tmp_path / "b", BACKEND)
     ours.service.start()
     try:
-        eventually(ours.is_up)
+        until(ours.is_up)
         share = share_creation.create(ours.plane, OWNER, NewShare("NFS", 1))
         assert Held.begun.wait(20)
         while True:  # whoever looks first after the cut has it: once that is the other
@@ -156,12 +157,12 @@ def test_a_daemon_that_was_displaced_stands_by_and_serves_again(
             except Conflict:
                 theirs = Claim(database, tmp_path / "b", BACKEND)
         Held.may_end.set()
-        eventually(lambda: not any(thread.name == f"dispatch-{BACKEND}" for thread in threading.enumerate()))
+        until(lambda: not any(thread.name == f"dispatch-{BACKEND}" for thread in threading.enumerate()))
         found = ours.share(share.id)
         assert found is not None
         assert found.status is ShareStatus.CREATING  # what we did after we lost it was not written
         theirs.let_go()
-        eventually(ours.available(share.id))
+        until(ours.available(share.id))
     finally:
         theirs.let_go()
         ours.service.stop()
@@ -174,19 +175,19 @@ def test_a_look_that_fails_oddly_is_not_the_last(
     site = Site(database, tmp_path)
     site.service.start()
     try:
-        eventually(site.is_up)
+        until(site.is_up)
         with database.begin() as tx:
             tx.execute(text("ALTER TABLE worker_claims RENAME TO elsewhere"))
         structlog.reset_defaults()  # another test of this process may have made logs quiet
         try:
             with capture_logs() as told:
                 cut(database)
-                eventually(lambda: any(line["event"] == "backend.claim_unknown" for line in list(told)))
+                until(lambda: any(line["event"] == "backend.claim_unknown" for line in list(told)))
         finally:
             with database.begin() as tx:
                 tx.execute(text("ALTER TABLE elsewhere RENAME TO worker_claims"))
-        eventually(lambda: _locks(database) == 1)
+        until(lambda: _locks(database) == 1)
         share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
-        eventually(site.available(share.id))
+        until(site.available(share.id))
     finally:
         site.service.stop()

@@ -17,8 +17,9 @@ from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs import Preference, choose
 from penstock.exports.nfs_ganesha import GaneshaNfs, free_id
 from penstock.exports.nfs_kernel import KernelNfs
-from tests.contract.nfs_sites import GaneshaSite, KernelSite, ReachedByBus, RealSite, SimulatedSite, Site, until
+from tests.contract.nfs_sites import GaneshaSite, KernelSite, ReachedByBus, RealSite, SimulatedSite, Site
 from tests.simulation.nfs_host import ETAB
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

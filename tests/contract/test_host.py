@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ from penstock.host.runner import Host
 from penstock.host.ssh import SshHost
 from tests.contract.host_contract import KeepingContract, SmallHostContract, echo
 from tests.simulation.zfs_host import SimulatedHost
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,8 @@ def password_host(lab: Lab) -> Iterator[SshHost]:
 
 def await_end(pid: int) -> None:
     """Until the process is no more, or waits to be reaped by whoever became its parent."""
-    deadline = time.monotonic() + 30
     stat = Path(f"/proc/{pid}/stat")
-    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() < deadline, f"{pid} still runs"
-        time.sleep(0.02)
+    until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 class TestSimulated(SmallHostContract):
@@ -185,18 +182,12 @@ class SshContract(KeepingContract):
     def test_a_kept_program_ends_with_the_connection(self, host: SshHost) -> None:
         pid = ask(host, echo("one"), "a", timeout_s=20).stdout.split()[2]
         host.close()
-        deadline = time.monotonic() + 10
-        while host.run(["kill", "-0", pid], timeout_s=20).exit_code == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: host.run(["kill", "-0", pid], timeout_s=20).exit_code != 0)
 
     def test_remote_command_ends_soon_after_our_deadline(self, host: SshHost) -> None:
         with pytest.raises(UnknownResult):
             host.run(["sleep", "4711"], timeout_s=0.3)
-        deadline = time.monotonic() + 30
-        while host.run(["pgrep", "-fx", "sleep 4711"], timeout_s=20).exit_code == 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: host.run(["pgrep", "-fx", "sleep 4711"], timeout_s=20).exit_code != 0)
 
 
 @pytest.mark.lab
@@ -311,10 +302,7 @@ class TestPowerCut:
 
         running = threading.Thread(target=command)
         running.start()
-        deadline = time.monotonic() + 20
-        while lab.host("h2").read_file("/run/begun") != "begun\n":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: lab.host("h2").read_file("/run/begun") == "begun\n")
         lab.kill("h2")
         running.join(30)
         try:

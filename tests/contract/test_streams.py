@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,11 @@ from penstock.host.routes import SshRoutes
 from penstock.host.runner import Host
 from penstock.host.streaming import LoginFrom, Route, Watching
 from tests.contract.host_contract import AWKWARD
+from tests.waiting import until
 
 # counts what it gets and says so at the end
 COUNT = ("sh", "-c", "wc -c >&2")
 ENDLESS = ("sh", "-c", 'while :; do echo "$1"; sleep 0.05; done', "sh", "x" * 100)
-
-
-def awaited(is_true: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def marked(word: str) -> list[int]:
@@ -128,7 +122,7 @@ class TestRoute:
         with pytest.raises(UnknownResult):
             route.run([*ENDLESS, mark], ["sh", "-c", "cat >/dev/null", mark], timeout_s=2)
         assert time.monotonic() - started < 30
-        awaited(lambda: not marked(mark))
+        until(lambda: not marked(mark))
 
     def test_cancelled_means_ended_at_both_ends(self, route):
         mark = f"cancel-{os.getpid()}-{time.monotonic_ns()}"
@@ -138,7 +132,7 @@ class TestRoute:
             watching = Watching(on_source_line=lines.append, should_stop=lambda: bool(lines))
             route.run(source, ["sh", "-c", "cat >/dev/null", mark], timeout_s=60, watching=watching)
         assert lines[0] == "begun"
-        awaited(lambda: not marked(mark))
+        until(lambda: not marked(mark))
 
     def test_progress_and_limit(self, route):
         moved: list[int] = []
@@ -195,11 +189,11 @@ def test_when_the_daemon_is_killed_both_ends_end(request, way):
         where = (lab.network.tag, str(lab.directory), lab.network.prefix)
     daemon = subprocess.Popen([sys.executable, "-c", DAEMON, kind, name, mark, *where])
     try:
-        awaited(lambda: len([pid for pid in marked(mark) if pid != daemon.pid]) >= 2)
+        until(lambda: len([pid for pid in marked(mark) if pid != daemon.pid]) >= 2)
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
-    awaited(lambda: not marked(mark))
+    until(lambda: not marked(mark))
 
 
 @pytest.mark.lab
@@ -212,7 +206,7 @@ def test_a_receive_whose_source_lost_its_power_ends(request, lab):
     killed: list[int] = []
 
     def cut_the_power(line: str) -> None:
-        awaited(lambda: len(marked(mark)) >= 2)
+        until(lambda: len(marked(mark)) >= 2)
         lab.kill("h1")
         killed.append(1)
 
@@ -226,7 +220,7 @@ def test_a_receive_whose_source_lost_its_power_ends(request, lab):
                 watching=Watching(on_source_line=cut_the_power),
             )
         assert killed
-        awaited(lambda: not marked(mark), 40)
+        until(lambda: not marked(mark))
     finally:
         lab.start("h1")
 

@@ -14,7 +14,7 @@ from penstock.zfs.faults import TooSmall
 from penstock.zfs.flavour import ZFS_FUSE, openzfs
 from penstock.zfs.names import Dataset
 from penstock.zfs.properties import bytes_of, local_value
-from tests.contract.nfs_sites import until
+from tests.waiting import until
 
 ID = "penstock:id"
 TANK = Dataset("tank")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -180,13 +180,16 @@ class TestTransfer:
         if not duo.is_real:
             pytest.skip("the simulation has one thread")
         to = duo.snapshot("s1", 24)
-        moved: list[int] = []
+        begun = threading.Event()
         duo.target.zfs = duo.target.hasty
+
+        def told(moved_bytes: int) -> None:
+            if moved_bytes:
+                begun.set()
+
         with ThreadPoolExecutor(1) as thread:
-            first = thread.submit(duo.transfer(to).run, moved.append, bandwidth_limit_bytes_per_s=4 * MIB)
-            while not (moved and moved[-1]):
-                assert not first.done()
-                time.sleep(0.05)
+            first = thread.submit(duo.transfer(to).run, told, bandwidth_limit_bytes_per_s=4 * MIB)
+            assert begun.wait(60)
             with pytest.raises(Busy):
                 duo.send(to)
             first.result(60)

@@ -17,8 +17,8 @@ from penstock.exports import iscsi_agent
 from penstock.exports.iscsi import Initiator, IscsiTarget
 from penstock.exports.target_agent import LOCK
 from tests.contract.iscsi_sites import IscsiSite, LioSite, TgtSite
-from tests.contract.nfs_sites import until
 from tests.contract.test_iscsi_exports import ALICE, BOB, CHAP, clients, made
+from tests.waiting import until
 
 PROGRAM = "json.loads.sys.stdin.readline"  # in its argv, and in nobody else's
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from penstock.host.runner import Completed, Host
 from tests.contract import nfs_session
+from tests.waiting import until
 
 TIMEOUT_S = 120.0
 SESSION = Path(nfs_session.__file__)
@@ -90,10 +91,7 @@ class LibnfsClient(NfsClient):
             argv = ["python3", str(SESSION), server, f"/{path}", "4", directory]
             thread = threading.Thread(target=lambda: answers.append(self._run(*argv)))
             thread.start()
-            ready = Path(directory, "ready")
-            deadline = time.monotonic() + TIMEOUT_S
-            while not ready.exists() and thread.is_alive() and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until(lambda: Path(directory, "ready").exists() or not thread.is_alive(), timeout_s=TIMEOUT_S)
             change()
             Path(directory, "go").touch()
             thread.join()

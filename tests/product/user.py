@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from tests.product.caller import Caller
+from tests.waiting import until
 
-POLL_S = 0.05
 WAIT_S = 60.0
 Row = dict[str, Any]
 
@@ -139,11 +138,7 @@ class User:
     # -- waiting
 
     def until(self, fetch: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
-        deadline = time.monotonic() + self._wait_s
-        while not is_so(found := fetch()):
-            assert time.monotonic() < deadline, f"not after {self._wait_s:g} s: {found}"
-            time.sleep(POLL_S)
-        return found
+        return until(fetch, is_so, timeout_s=self._wait_s)
 
     def until_share(self, share: str, wanted: str = "available") -> Row:
         found = self.until(lambda: self.show(share), lambda row: row["status"] == wanted or "error" in row["status"])
