@@ -73,12 +73,12 @@ class ShareBackend:
         self._clock = clock
         self.manager = ShareManager(
             service_name=section,
-            configuration=BackendConfiguration(conf, section),
+            configuration=BackendConfiguration(conf, section, before_command=database.before_outside_work),
             database=database,
             clock=clock,
             host=f"{conf.host}@{section}",
             conf=conf,
-            execute=executor_on(AuditedHost(LocalHost(socket.gethostname()))),
+            execute=executor_on(AuditedHost(LocalHost(socket.gethostname()), database.before_outside_work)),
             queue=queue,
         )
 

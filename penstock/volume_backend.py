@@ -103,7 +103,7 @@ class VolumeBackend:
         self._conf = conf
         self.manager = VolumeManager(
             service_name=section,
-            configuration=volume_backend(conf, section),
+            configuration=volume_backend(conf, section, before_command=database.before_outside_work),
             database=database,
             clock=clock,
             host=f"{conf.host}@{section}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -24,8 +24,9 @@ class BackendConfiguration:
 
     A value comes from the section, else from `shared_section` where there is one, else from [DEFAULT] when the option
     exists there too, else it is the option's default. `conf` is the whole configuration, `options` are those that any
-    backend of the kind has. Drivers add their own options with `append_config_values` before they read them. Any
-    thread may read.
+    backend of the kind has. Drivers add their own options with `append_config_values` before they read them.
+    `before_command` is what a driver asks before each command on its storage host; it raises where another process has
+    taken the backend over. None where that cannot be. Any thread may read.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class BackendConfiguration:
         *,
         options: Sequence[cfg.Opt] = BACKEND_OPTIONS,
         shared_section: str | None = None,
+        before_command: Callable[[], None] | None = None,
     ) -> None:
         self.conf = conf
+        self.before_command = before_command
         self.config_group = section
         self._shared_section = shared_section
         self._own_only: set[str] = set()
@@ -86,6 +89,14 @@ class BackendConfiguration:
         return place is not None and place.location not in _UNSET
 
 
-def volume_backend(conf: cfg.ConfigOpts, section: str) -> BackendConfiguration:
+def volume_backend(
+    conf: cfg.ConfigOpts, section: str, *, before_command: Callable[[], None] | None = None
+) -> BackendConfiguration:
     """The section of a volume backend, for which [backend_defaults] speaks where it is silent itself."""
-    return BackendConfiguration(conf, section, options=VOLUME_BACKEND_OPTIONS, shared_section=SHARED_SECTION)
+    return BackendConfiguration(
+        conf,
+        section,
+        options=VOLUME_BACKEND_OPTIONS,
+        shared_section=SHARED_SECTION,
+        before_command=before_command,
+    )

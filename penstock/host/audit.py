@@ -7,7 +7,7 @@ The request and operation ids come from structlog's context variables.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,12 +21,20 @@ from penstock.host.streaming import StreamHost
 from penstock.metrics import COMMAND_SECONDS
 
 
-class AuditedHost:
-    """A `Host` that does what the given one does, and tells the log."""
+def _no_objection() -> None:
+    """Nobody else could be at work there."""
 
-    def __init__(self, host: Host) -> None:
+
+class AuditedHost:
+    """A `Host` that does what the given one does, and tells the log.
+
+    `before` is asked before each command, stream, call and change of a file, and keeps it from being done by raising.
+    """
+
+    def __init__(self, host: Host, before: Callable[[], None] | None = None) -> None:
         self.name = host.name
         self._host = host
+        self._before = before or _no_objection
         self._log = structlog.get_logger("penstock.audit").bind(host=host.name)
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
@@ -54,7 +62,9 @@ class AuditedHost:
 
     @property
     def streams(self) -> StreamHost | None:
-        """The host within, when streams can be made of it; `stream_told` tells of them here."""
+        """The host within, when streams can be made of it; `stream_told` tells of them here. Asked for by who is about
+        to make one."""
+        self._before()
         return self._host if isinstance(self._host, StreamHost) else None
 
     @property
@@ -113,6 +123,7 @@ class AuditedHost:
         """A command without an answer belongs in the audit too; the fault goes on to who can act on it."""
         started = time.perf_counter()
         try:
+            self._before()
             yield
         except Fault as fault:
             self._log.warning("host.no_answer", **what, fault=type(fault).__name__, seconds=_since(started))

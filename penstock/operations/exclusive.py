@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from penstock.clock import Clock, SystemClock
-from penstock.errors import Conflict, Unavailable
+from penstock.errors import Conflict, Displaced, Unavailable
 from penstock.store import claims
 from penstock.store.claims import SessionLock
 from penstock.store.database import Database, Transaction
@@ -48,7 +48,7 @@ class Claim:
         self._is_over = False
         self._turning = threading.Lock()  # who lets go must not be overtaken by a look that takes it again
         # For what the backend's worker, manager and periodic work write: refused once the backend is another's.
-        self.database = database if self._session is None else database.guarded(self._guard)
+        self.database = database if self._session is None else database.guarded(self._guard, self.require)
 
     @property
     def can_be_lost(self) -> bool:
@@ -82,6 +82,16 @@ class Claim:
         """Do we still hold the backend? A claim that was lost, and nobody's since, is regained."""
         with self._turning:
             return Standing.HELD if self._session is None else self._look(self._session)
+
+    def require(self) -> None:
+        """Raise Displaced when another process has begun to serve the backend, Unavailable when nobody can say.
+
+        For what is done on storage hosts: one short reading, without waiting for whoever else asks.
+        """
+        with self._plain.read() as tx:
+            present = claims.epoch(tx, self.backend)
+        if present != self._epoch:
+            raise Displaced(f"Another process has begun to serve backend {self.backend}.")
 
     def let_go(self) -> None:
         """Let others have the backend."""

@@ -50,14 +50,18 @@ class Database:
         self._serial: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
         self._writing: AbstractContextManager[None] = _Turns() if self.is_sqlite else nullcontext()
         self._guard: Callable[[Connection], None] | None = None
+        # Asked before what no transaction takes back; None where nobody else may be at the same work.
+        self.before_outside_work: Callable[[], None] | None = None
         self.engine = self._make_engine()
         if sealer is not None:
             seal_with(self.engine, sealer)
 
-    def guarded(self, guard: Callable[[Connection], None]) -> Self:
-        """The same database, where every writing transaction begins with `guard`; what that raises ends it."""
+    def guarded(self, guard: Callable[[Connection], None], outside: Callable[[], None]) -> Self:
+        """The same database, where every writing transaction begins with `guard`; what that raises ends it. `outside`
+        is what its user asks before he does something elsewhere (`before_outside_work`)."""
         other = copy.copy(self)
         other._guard = guard  # noqa: SLF001 - a copy of ourselves
+        other.before_outside_work = outside
         return other
 
     def lone_engine(self) -> Engine:

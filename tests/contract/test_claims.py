@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import structlog
@@ -17,7 +17,9 @@ from penstock.clock import ManualClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.domain.shares import ShareStatus
-from penstock.errors import Conflict, Displaced
+from penstock.errors import Conflict, Displaced, Fault
+from penstock.host.audit import AuditedHost
+from penstock.host.local import LocalHost
 from penstock.operations.exclusive import Claim, Standing
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
@@ -27,7 +29,7 @@ from penstock.share.drivers.dummy import DummyDriver
 from penstock.store import operations as rows
 from penstock.store.database import Database
 from tests.contract.test_backend_service import OWNER, Site
-from tests.databases import in_postgres
+from tests.databases import in_memory, in_postgres
 from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -166,6 +168,60 @@ def test_a_daemon_that_was_displaced_stands_by_and_serves_again(
     finally:
         theirs.let_go()
         ours.service.stop()
+
+
+class AtWork(DummyDriver):
+    """A dummy driver that makes a share by two commands on its host, between which the test may do something."""
+
+    folder: Path
+    refusals: ClassVar[list[Fault]] = []
+    begun = threading.Event()
+    may_end = threading.Event()
+
+    def create_share(self, context: Any, share: Any, share_server: Any = None) -> Any:
+        host = AuditedHost(LocalHost("here"), self.configuration.before_command)
+        host.run(["mktemp", str(self.folder / "first.XXXX")], timeout_s=10)
+        self.begun.set()
+        assert self.may_end.wait(20)
+        try:
+            host.run(["mktemp", str(self.folder / "second.XXXX")], timeout_s=10)
+        except Fault as fault:
+            self.refusals.append(fault)
+            raise
+        return super().create_share(context, share, share_server)
+
+
+def test_who_was_displaced_runs_no_further_command_on_a_host(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_service, "WATCH_S", 60)  # nothing but the look before a command can tell it
+    (tmp_path / "a").mkdir()
+    AtWork.folder = tmp_path
+    ours = Site(database, tmp_path / "a", f"{__name__}.AtWork")
+    theirs = Claim(database, tmp_path / "b", BACKEND)
+    ours.service.start()
+    try:
+        until(ours.is_up)
+        share = share_creation.create(ours.plane, OWNER, NewShare("NFS", 1))
+        assert AtWork.begun.wait(20)
+        cut(database)
+        theirs.take()
+        AtWork.may_end.set()
+        until(lambda: bool(AtWork.refusals))
+        assert isinstance(AtWork.refusals[0], Displaced)
+        assert sorted(path.name[:5] for path in tmp_path.glob("*.*")) == ["first"]
+        found = ours.share(share.id)
+        assert found is not None
+        assert found.status is ShareStatus.CREATING  # theirs to finish
+    finally:
+        theirs.let_go()
+        ours.service.stop()
+
+
+def test_a_look_before_a_command_asks_nobody_on_sqlite(tmp_path: Path) -> None:
+    database = in_memory()
+    assert Claim(database, tmp_path, BACKEND).database.before_outside_work is None
+    database.close()
 
 
 def test_a_look_that_fails_oddly_is_not_the_last(

@@ -121,14 +121,21 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
             log.warning("zfs.creation_options_ignored", options=self.settings.ignored_options)
         timeout_s = self.configuration.safe_get("ssh_conn_timeout") or 60
         self.storage = open_storage(
-            self.settings, connect_timeout_s=timeout_s, host=self._host, nfs=self._nfs, clock=self.clock
+            self.settings,
+            connect_timeout_s=timeout_s,
+            host=self._host,
+            nfs=self._nfs,
+            clock=self.clock,
+            before_command=self.configuration.before_command,
         )
         self.set_execute(host_executor(self.storage.host, self.settings.timeout_s))
         self.helper = loading.helper_class(self.settings)(self.configuration, storage=self.storage)
         self.finder = Finder(self.storage.zfs, self.settings)
         self.snapshots = Snapshots(self.storage.zfs, self.finder, self.settings)
         self.own = Peer(self.configuration.config_group, self.storage, self.settings)
-        self.peers = self._peers or ConfiguredPeers(self.own, self.configuration.conf, clock=self.clock)
+        self.peers = self._peers or ConfiguredPeers(
+            self.own, self.configuration.conf, clock=self.clock, before_command=self.configuration.before_command
+        )
         self.routes = self._routes or ways(self.settings)
         self.copies = Copies(self.own, self.peers, self.routes, self.clock)
         self.ensuring = Ensuring(self.own, self.peers, self.finder, self.helper)
@@ -183,7 +190,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     def create_share(self, context: object, share: ShareModel, share_server: Any = None) -> Locations:
         dataset = spec.new_dataset(share, self.settings)
         want = spec.share_spec(share, dataset, self.settings, self.storage.flavour)
-        seen = self._make(want)
+        seen = self._make(share, want)
         if self.settings.share_mode is not None:
             self.storage.open_up(str(seen.mountpoint), self.settings.share_mode)
         return self._locations(seen)

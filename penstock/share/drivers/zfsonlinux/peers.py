@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -48,9 +49,18 @@ class ConfiguredPeers:
     shows in the commands (Unavailable).
     """
 
-    def __init__(self, own: Peer, conf: cfg.ConfigOpts, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        own: Peer,
+        conf: cfg.ConfigOpts,
+        *,
+        clock: Clock | None = None,
+        before_command: Callable[[], None] | None = None,
+    ) -> None:
+        """`before_command` is our own backend's: what we do at the others is our work."""
         self._conf = conf
         self._clock = clock
+        self._before_command = before_command
         self._own = own
         self._known: dict[str, Peer] = {}
         self._opening: dict[str, Lock] = {}
@@ -83,7 +93,14 @@ class ConfiguredPeers:
             )
         timeout_s = configuration.safe_get("ssh_conn_timeout") or 60
         try:
-            storage = open_storage(settings, connect_timeout_s=timeout_s, host=None, nfs=None, clock=self._clock)
+            storage = open_storage(
+                settings,
+                connect_timeout_s=timeout_s,
+                host=None,
+                nfs=None,
+                clock=self._clock,
+                before_command=self._before_command,
+            )
         except Unavailable as err:
             raise Unavailable(f"backend {section}: {err.message}") from err
         peer = Peer(section, storage, settings)

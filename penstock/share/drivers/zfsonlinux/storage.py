@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.clock import Clock, SystemClock
@@ -36,12 +37,21 @@ class Storage:
 
 
 def open_storage(
-    settings: Settings, *, connect_timeout_s: int, host: Host | None, nfs: NfsServer | None, clock: Clock | None
+    settings: Settings,
+    *,
+    connect_timeout_s: int,
+    host: Host | None,
+    nfs: NfsServer | None,
+    clock: Clock | None,
+    before_command: Callable[[], None] | None = None,
 ) -> Storage:
-    """Reach the host and see what it runs; `host` and `nfs` are given by tests. Raises Unavailable, Unsupported."""
+    """Reach the host and see what it runs; `host` and `nfs` are given by tests. `before_command` as `AuditedHost` asks.
+
+    Raises Unavailable, Unsupported.
+    """
     beside: Beside = in_turn
     if host is None:
-        host = AuditedHost(connect(settings, connect_timeout_s))
+        host = AuditedHost(connect(settings, connect_timeout_s), before_command)
         beside = InThreads(LOOKS_BESIDE, host.name)
     flavour = detect(host)
     zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock(), beside=beside)

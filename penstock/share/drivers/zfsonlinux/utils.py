@@ -215,7 +215,12 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
         """The host. Raises Unavailable."""
         timeout_s = self.configuration.safe_get("ssh_conn_timeout") or 60
         storage = self._given or open_storage(
-            self.settings, connect_timeout_s=timeout_s, host=None, nfs=None, clock=self.clock
+            self.settings,
+            connect_timeout_s=timeout_s,
+            host=None,
+            nfs=None,
+            clock=self.clock,
+            before_command=self.configuration.before_command,
         )
         self.set_execute(host_executor(storage.host, self.settings.timeout_s))
         return storage

@@ -92,6 +92,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             connect_timeout_s=int(self.configuration.safe_get("ssh_conn_timeout") or 60),
             clock=self.clock,
             given=GivenHosts({**own_host, **self._target_hosts}, own_exports),
+            before_command=self.configuration.before_command,
         )
         active = self.active_backend_id or HOME
         if active not in self.sides.ids:

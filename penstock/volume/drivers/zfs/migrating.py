@@ -79,7 +79,14 @@ class MigrationMethods(ReplicationMethods):
         configuration = volume_backend(conf, to.backend)
         configuration.append_config_values(zfs_volume_opts)
         settings = read_settings(configuration)
-        storage = open_storage(settings, connect_timeout_s=60, host=None, exports=None, clock=self._clock)
+        storage = open_storage(
+            settings,
+            connect_timeout_s=60,
+            host=None,
+            exports=None,
+            clock=self._clock,
+            before_command=self.configuration.before_command,
+        )
         return storage, settings
 
     def _has_snapshots(self, dataset: Dataset) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -63,10 +63,12 @@ class Sides:
         connect_timeout_s: int,
         clock: Clock,
         given: GivenHosts | None = None,
+        before_command: Callable[[], None] | None = None,
     ) -> None:
         self._settings = {HOME: own, **{device.backend_id: device.settings for device in devices}}
         self._connect_timeout_s = connect_timeout_s
         self._clock = clock
+        self._before_command = before_command
         self._given = given or GivenHosts({}, {})
         self._known: dict[str, Side] = {}
         self._opening = {side: Lock() for side in self._settings}
@@ -115,6 +117,7 @@ class Sides:
                 exports=self._given.exports.get(side),
                 clock=self._clock,
                 may_lack=may_lack,
+                before_command=self._before_command,
             )
         except Unavailable as err:
             raise Unavailable(f"{side}: {err.message}") from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.clock import Clock, SystemClock
@@ -40,15 +41,19 @@ def open_storage(
     exports: IscsiExports | None,
     clock: Clock | None,
     may_lack: bool = False,
+    before_command: Callable[[], None] | None = None,
 ) -> Storage:
-    """Reach the host and see what it runs; `host` and `exports` are given by tests.
+    """Reach the host and see what it runs; `host` and `exports` are given by tests. `before_command` as `AuditedHost`
+    asks.
 
     Raises Unavailable (also when a pool or dataset of the settings is not there, unless it `may_lack` some),
     Unsupported.
     """
     beside: Beside = in_turn
     if host is None:
-        host = AuditedHost(reach.connect(settings.remote, connect_timeout_s, use_sudo=settings.use_sudo))
+        host = AuditedHost(
+            reach.connect(settings.remote, connect_timeout_s, use_sudo=settings.use_sudo), before_command
+        )
         beside = InThreads(LOOKS_BESIDE, host.name)
     flavour = detect(host)
     zfs = Zfs(host, flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock(), beside=beside)
