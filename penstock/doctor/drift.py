@@ -42,6 +42,7 @@ def drift(books: Books, inventory: Inventory) -> tuple[Finding, ...]:
     findings += export_drift(books, inventory, [share for share in held if share.instance.id in found])
     findings += _tombstones(inventory)
     findings += _set_aside(inventory)
+    findings += _leftovers(books, inventory)
     findings += stuck_drift(books)
     return tuple(sorted(findings))
 
@@ -129,6 +130,18 @@ def _set_aside(inventory: Inventory) -> Iterator[Finding]:
             f"({kept.used_bytes / MIB:.1f} MiB); it is never destroyed by us"
         )
         yield Finding(Kind.SET_ASIDE, kept.location, sentence, can_repair=False, is_drift=False)
+
+
+def _leftovers(books: Books, inventory: Inventory) -> Iterator[Finding]:
+    """Of a creation that ended in error, or that nobody knows of. While the share is being made or deleted, here or at
+    another backend of the same host, that sees to it; what was let go looks the same, but for its limit."""
+    for left in inventory.leftovers:
+        share = books.shares.get(left.instance_id)
+        is_forgotten = left.instance_id not in books.known and left.is_bare
+        has_failed = share is not None and share.status in (ShareStatus.ERROR, ShareStatus.ERROR_DELETING)
+        if is_forgotten or has_failed:
+            sentence = f"{left.location} bears no mark: the creation of share instance {left.instance_id} was cut off"
+            yield Finding(Kind.LEFTOVER, left.location, sentence)
 
 
 def _tombstones(inventory: Inventory) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ REPAIRS: dict[Kind, str] = {
     Kind.STUCK: "queue the operation again, or end it in error when it cannot be",
     Kind.PLACEMENT: "record the pool the share or volume is found on",
     Kind.SIZE_DIFFERS: "grow the volume to the size in the database, or record that it is larger",
-    Kind.LEFTOVER: "DESTROY the copy that a migration, or the volume that another operation, left",
+    Kind.LEFTOVER: "DESTROY what a migration, or a creation that was cut off, or another operation left",
     Kind.CONNECTION: "shut out a machine that connected to a volume and never said that it uses it",
     Kind.REPLICATION: "nothing: what is told was lost in a failover, or is not copied as it should be",
     Kind.NOT_EXAMINED: "nothing: the driver cannot say it",

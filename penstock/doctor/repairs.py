@@ -9,6 +9,7 @@ from penstock.doctor.storage_actions import (
     CloseShare,
     DestroyShare,
     DestroySnapshot,
+    Discard,
     StopExporting,
     Sweep,
     WriteIdentity,
@@ -29,6 +30,8 @@ def plan(finding: Finding, books: Books, inventory: Inventory) -> Action | None:
     """The action, None when only an administrator can repair it. Uses what `finding` was found in."""
     if not finding.can_repair:
         return None
+    if finding.kind is Kind.LEFTOVER:
+        return Discard(finding.subject)
     if finding.kind in (Kind.DATASET_ORPHAN, Kind.SNAPSHOT_ORPHAN, Kind.EXPORT_ORPHAN, Kind.TOMBSTONE):
         return _of_storage(finding, inventory)
     snapshot = books.snapshots.get(SnapshotInstanceId(finding.subject))

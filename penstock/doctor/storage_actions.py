@@ -44,6 +44,16 @@ class DestroySnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Discard:
+    """Destroy what a creation that was cut off left; the driver looks that nothing was written to it."""
+
+    location: str
+
+    def carry_out(self, site: BackendSite) -> None:
+        site.holder.discard(self.location)
+
+
+@dataclass(frozen=True, slots=True)
 class StopExporting:
     """Take a path away from the file server."""
 

@@ -135,6 +135,17 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a creation that was cut off seems to have left: it bears no mark, and the name that a new share instance of
+    that id would have. Not `is_bare`: it has a limit as whole shares have, and may be one that was let go."""
+
+    location: str
+    pool: str
+    instance_id: InstanceId
+    is_bare: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Everything of ours on a backend. `pools` are those that were looked at."""
 
@@ -144,6 +155,7 @@ class Inventory:
     tombstones: tuple[Tombstone, ...]
     exports: tuple[FoundExport, ...]
     set_aside: tuple[SetAside, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
 
 
 @runtime_checkable
@@ -172,6 +184,11 @@ class HasInventory(Protocol):
 
     def sweep(self) -> None:
         """Destroy the tombstones that nothing needs any more."""
+        ...
+
+    def discard(self, location: str) -> None:
+        """Destroy the leftover there, when nothing was written to it; fine when it is gone. Raises Conflict when it is
+        none."""
         ...
 
 

@@ -116,11 +116,15 @@ class WantedExport:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A copy of a volume on its way here, not whole; `volume_id` is the `FoundVolume.id` it would have."""
+    """A copy of a volume on its way here, not whole; `volume_id` is the `FoundVolume.id` it would have.
+
+    Not `is_copy`: what a creation that was cut off seems to have left, which bears no mark and the volume's name.
+    """
 
     location: str
     pool: str
     volume_id: VolumeId
+    is_copy: bool = True
 
 
 @dataclass(frozen=True, slots=True)

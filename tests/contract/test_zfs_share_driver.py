@@ -47,9 +47,9 @@ class TestZFSonLinux(ShareDriverContract):
         return lambda share, gib: backend.write(share, "large", gib * 1024)
 
     def test_what_is_not_ours_is_refused(self, driver: ShareDriver, backend: Backend) -> None:  # type: ignore[override]
-        """Names come from instance ids, so only a foreign dataset can be in the way."""
+        """Names come from instance ids, so only a foreign dataset can be in the way; see test_unmarked for others."""
         share = a_share_model(HOST)
-        backend.zfs.create(backend.dataset(share), {}, parents=False)
+        backend.zfs.create(backend.dataset(share), {"org.example:owner": "somebody"}, parents=False)
         with pytest.raises(Conflict):
             driver.create_share(CONTEXT, share)
 

@@ -303,7 +303,8 @@ def test_a_clone_of_somebody_else_keeps_the_data_and_not_the_volume(world: World
 def test_what_is_not_ours_is_neither_used_nor_destroyed(world: World) -> None:
     stranger = world.new()
     place = f"tank/volumes/{stranger.name}"
-    assert world.host.run(["zfs", "create", place], timeout_s=5).exit_code == 0
+    words = ["zfs", "create", "-o", "org.example:owner=somebody", place]  # see test_unmarked for what bears nothing
+    assert world.host.run(words, timeout_s=5).exit_code == 0
     with pytest.raises(Conflict):
         world.driver.create_volume(stranger)
     world.driver.delete_volume(stranger)

@@ -16,6 +16,8 @@ from penstock.units import GIB
 from tests.simulation.users import Users, applied, settled
 from tests.simulation.world import World
 
+PREFIX = "manila_share_"  # of a share's dataset
+
 
 class Truth:
     """The rows and the host, side by side."""
@@ -99,6 +101,9 @@ class Truth:
             if filesystem.local.get("penstock:kind") == "share":
                 assert filesystem.local["penstock:id"] in instances, f"{path} is an orphan"
                 exported.add(f"/{path}")
+            elif path.partition("/")[2].startswith(PREFIX) and "penstock:kind" not in filesystem.local:
+                owner = path.partition(PREFIX)[2].replace("_", "-")
+                assert owner in instances, f"{path} is an orphan without a mark"
             for snap in filesystem.snapshots.values():
                 if snap.local.get("penstock:kind") == "snapshot":
                     assert snap.local["penstock:id"] in taken, f"{snap.path} is an orphan"
@@ -114,6 +119,7 @@ def check_nothing_left(world: World, users: Users) -> None:
         return
     for path, filesystem in world.host.state.filesystems.items():
         assert not any(name.startswith("penstock:") for name in filesystem.local), f"{path} was left behind"
+        assert not path.partition("/")[2].startswith(PREFIX), f"{path} was left behind without a mark"
         for snap in filesystem.snapshots.values():
             assert not any(name.startswith("penstock:") for name in snap.local), f"{snap.path} was left behind"
     assert world.host.state.files.get("/proc/simulated/nfsd", "") == "", "exports were left behind"

@@ -148,6 +148,13 @@ class StorageBench:
             "paths": paths,
         }
 
+    def in_error(self) -> Share:
+        """A share whose creation failed, and that has nothing on the storage yet."""
+        new = a_share(status=ShareStatus.ERROR, host=POOL, launched_at=None, share_type_id=self.type.id)
+        with self.database.begin() as tx:
+            shares.insert_share(tx, new)
+        return self.row(new)
+
     def move(self, share: Share, event: Event, **columns: Any) -> None:
         """A service accepts a request and dies before it queues the operation."""
         with self.database.begin() as tx:

@@ -118,6 +118,7 @@ def _stir(world: World) -> None:
     trouble.hangs = random.choice((0.01, 0.05)) if weather in ("flaky", "both") else 0.0
     trouble.away = random.choice((0.0, 0.05)) if weather in ("flaky", "both") else 0.0
     trouble.breaks = random.choice((0.02, 0.1)) if weather == "broken" else 0.0
+    trouble.cuts = 0.0 if weather == "fair" else trouble.cutting.choice((0.0, 0.0, 0.1, 0.4))
 
 
 def _survive(world: World, act: Callable[[], object]) -> None:

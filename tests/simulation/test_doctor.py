@@ -19,6 +19,7 @@ from penstock.domain.operations import Call
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.exports.model import ClientRule, Export
+from penstock.ids import new_id
 from penstock.operations.exclusive import exclusive
 from penstock.store import access, instances, messages, operations, shares, snapshots
 from penstock.store.shares import Page
@@ -114,6 +115,10 @@ def leave_a_tombstone(ward: Ward) -> None:
     ward.zfs("set", "penstock:kind=tombstone", "tank/tomb")
 
 
+def leave_what_has_no_mark(ward: Ward) -> None:
+    ward.zfs("create", f"tank/manila_share_{new_id().replace('-', '_')}")
+
+
 @pytest.mark.parametrize(
     ("damage", "kinds"),
     [
@@ -144,6 +149,7 @@ def leave_a_tombstone(ward: Ward) -> None:
         ),
         pytest.param(record_another_pool, {Kind.PLACEMENT}, id="placement"),
         pytest.param(leave_a_tombstone, {Kind.TOMBSTONE}, id="tombstone"),
+        pytest.param(leave_what_has_no_mark, {Kind.LEFTOVER}, id="leftover"),
     ],
 )
 def test_damage_is_named_and_repaired(ward: Ward, damage: Callable[[Ward], None], kinds: set[Kind]) -> None:
@@ -158,6 +164,19 @@ def test_damage_is_named_and_repaired(ward: Ward, damage: Callable[[Ward], None]
     assert treatment.is_complete
     assert treatment.after.findings == ()
     assert treat(bench.site, set(Kind)).treated == ()
+
+
+def test_what_a_failed_creation_left_is_named_and_what_was_let_go_is_not(ward: Ward) -> None:
+    ward.zfs("create", "-o", "refquota=1G", f"tank/manila_share_{new_id().replace('-', '_')}")
+    assert ward.bench.findings() == []
+    place = ward.bench.dataset(ward.bench.in_error())
+    ward.zfs("create", "-o", "refquota=1G", place)
+    (finding,) = examine(ward.bench.site).findings
+    assert (finding.kind, finding.subject) == (Kind.LEFTOVER, place)
+    ward.bench.host.write(place, GIB // 2)
+    assert "bytes were written" in str(treat(ward.bench.site, {Kind.LEFTOVER}).treated[0].fault)
+    ward.bench.host.empty(place)
+    assert treat(ward.bench.site, {Kind.LEFTOVER}).after.findings == ()
 
 
 def test_a_lost_share_is_in_error_and_its_owner_told(ward: Ward) -> None:

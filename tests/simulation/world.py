@@ -131,7 +131,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.clock = ManualClock()
-        self.trouble = Trouble(self.random)
+        self.trouble = Trouble(self.random, cutting=Random(f"cuts {seed}"))
+        self.trouble.boots = lambda host: self.nfs.boot(host.state.files)
         flavour = self.random.choice((OPENZFS, ZFS_FUSE))
         self.host = SimulatedHost("sim", flavour=flavour, clock=self.clock, pools={"tank": 16 * GIB, "pond": 8 * GIB})
         self.host.programs["chmod"] = chmod

@@ -17,6 +17,7 @@ from penstock.host.runner import Completed
 from penstock.zfs.flavour import ZFS_FUSE, Flavour, openzfs
 from tests.simulation.zfs_cli import Answer, Cli
 from tests.simulation.zfs_model import Model
+from tests.simulation.zfs_properties import shown
 from tests.simulation.zfs_state import Filesystem, Snap, State
 from tests.simulation.zfs_transfer import Stream
 
@@ -75,6 +76,19 @@ class SimulatedHost:
         for filesystem in self.state.filesystems.values():
             filesystem.is_busy = filesystem.lingers = False
             self.model.mount_at_boot(filesystem)
+
+    def cut_in_creation(self, words: tuple[str, ...], groups: int) -> bool:
+        """A power cut in the midst of the creation `words`: the dataset is on disk, and `groups` of the transaction
+        groups after it. Quota and reservation are one each; whatever else ``-o`` gave comes last, in one. False for
+        what creates nothing."""
+        made = self.state.filesystems.get(words[-1])
+        if words[:1] != ("zfs",) or words[1] not in ("create", "clone") or "-o" not in words or made is None:
+            return False
+        sizes = [name for name in ("refquota", "refreservation") if name in made.local]
+        made.local = {name: made.local[name] for name in sizes[:groups]}
+        self.model.changed()
+        self.reboot()
+        return True
 
     # --- Host --------------------------------------------------------------------------------------------------------
 
@@ -163,9 +177,18 @@ class SimulatedHost:
         program, *args = _plain(argv)
         if program in ("zfs", "zpool"):
             return self._cli.run(program, args)
+        if program == "find":
+            return self._listed(args[0])
         if program not in self.programs:
             raise Unavailable(f"{self.name}: there is no program {program}")
         return Answer(*self.programs[program](args, stdin))
+
+    def _listed(self, path: str) -> Answer:
+        """``find PATH -mindepth 1 -maxdepth 1 -print -quit``: the blocks of a filesystem are its files."""
+        for filesystem in self.state.filesystems.values():
+            if filesystem.is_mounted and shown(filesystem, "mountpoint")[0] == path:
+                return Answer(0, f"{path}/{min(filesystem.blocks)}\n" if filesystem.blocks else "", "")
+        return Answer(1, "", f"find: '{path}': No such file or directory\n")
 
     def _now(self) -> int:
         return timegm(self.clock.utc().timetuple())

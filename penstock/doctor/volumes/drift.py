@@ -177,8 +177,13 @@ def _copies(
     """Copies on their way that nothing carries on, and whole ones beside what the row names."""
     for left in inventory.leftovers:
         home = books.homes.get(left.volume_id)
-        if home is None or not books.is_busy(home.id):
+        if home is not None and books.is_busy(home.id):
+            continue
+        if left.is_copy:
             sentence = f"{left.location} is an unfinished copy of volume {left.volume_id}, and no migration goes on"
+            yield Finding(Kind.LEFTOVER, left.location, sentence)
+        elif home is not None and _has_failed(books.volumes.get(home.id)):  # one that was let go looks the same
+            sentence = f"{left.location} bears no mark: the creation of volume {left.volume_id} was cut off"
             yield Finding(Kind.LEFTOVER, left.location, sentence)
     for name_id, places in found.items():
         home = books.homes.get(name_id)
@@ -193,6 +198,10 @@ def _copies(
     for volume_id in sorted(books.unneeded & books.volumes.keys()):
         sentence = f"volume {volume_id} was made for an operation that is over"
         yield Finding(Kind.LEFTOVER, volume_id, sentence)
+
+
+def _has_failed(volume: Volume | None) -> bool:
+    return volume is not None and volume.status in (VolumeStatus.ERROR, VolumeStatus.ERROR_DELETING)
 
 
 def _tombstones(books: VolumeBooks, inventory: VolumeInventory) -> Iterator[Finding]:

@@ -172,6 +172,14 @@ def leave_a_copy(ward: Ward) -> None:
     ward.zfs("set", "penstock:kind=volume_arriving", "pond/volumes/copy")
 
 
+def leave_what_has_no_mark(ward: Ward) -> None:
+    """Of a creation that failed; and, which is nothing, of a volume that was let go."""
+    ward.plane.zfs.destroy(Dataset(ward.plane.dataset(ward.spare)), recursive=True)
+    ward.zfs("create", ward.plane.dataset(ward.spare))
+    ward.zfs("create", f"tank/volumes/volume-{new_id()}")
+    ward.set(status=VolumeStatus.ERROR)
+
+
 @pytest.mark.parametrize(
     ("damage", "kinds"),
     [
@@ -190,6 +198,7 @@ def leave_a_copy(ward: Ward) -> None:
         pytest.param(leave_a_tombstone, {Kind.TOMBSTONE}, id="tombstone"),
         pytest.param(leave_a_snapshot_of_an_operation, {Kind.TOMBSTONE}, id="snapshot-of-an-operation"),
         pytest.param(leave_a_copy, {Kind.LEFTOVER}, id="leftover"),
+        pytest.param(leave_what_has_no_mark, {Kind.LEFTOVER}, id="without-a-mark"),
     ],
 )
 def test_damage_is_found_and_repaired_under_its_name(

@@ -29,7 +29,7 @@ from penstock.exports.nfs import NfsServer
 from penstock.host.runner import Host
 from penstock.host.streaming import Routes
 from penstock.share.driver import ShareDriver
-from penstock.share.drivers.zfsonlinux import adopt, lineage, loading, plan, reporting, spec
+from penstock.share.drivers.zfsonlinux import adopt, lineage, loading, plan, reporting, spec, unmarked
 from penstock.share.drivers.zfsonlinux.access import understand
 from penstock.share.drivers.zfsonlinux.copying import Copies
 from penstock.share.drivers.zfsonlinux.ensuring import FOLLOWING, Ensuring
@@ -212,15 +212,19 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
         is_copy = taken.pool != dataset.pool or spec.is_copy_wanted(share)
         source = spec.Source(taken, spec.How.COPY if is_copy else spec.How.CLONE)
         want = spec.share_spec(share, dataset, self.settings, self.storage.flavour, source)
-        return {"status": "available", "export_locations": self._locations(self._make(want))}
+        return {"status": "available", "export_locations": self._locations(self._make(share, want))}
 
-    def _make(self, want: spec.ShareSpec) -> SeenShare:
+    def _make(self, share: ShareModel, want: spec.ShareSpec) -> SeenShare:
         """Make the dataset, or complete it; how it ended."""
         last: list[SeenShare | None] = []
 
         def plan_now() -> plan.Steps:
             seen, is_half_copied = self.finder.new(want)
             last.append(seen)
+            if seen is not None and seen.kind is None and not is_half_copied:
+                origin = want.source.snapshot if want.source is not None else None
+                making = dict(plan.properties_of(want))
+                return unmarked.completion(self.storage.zfs, self.settings, share, seen, making, origin=origin)
             return plan.plan_share(want, seen, is_half_copied=is_half_copied)
 
         settle(plan_now, self.storage.zfs, at_once=plan.plan_new(want))
@@ -232,7 +236,7 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     @ensure_share_server_not_provided
     def delete_share(self, context: object, share: ShareModel, share_server: Any = None) -> None:
         zfs = self.storage.zfs
-        seen = self.finder.share(share) or self.finder.half_copy(share)
+        seen = self.finder.share(share) or self.finder.half_copy(share) or unmarked.left_of(zfs, self.settings, share)
         if seen is None or seen.dataset.name == "data":  # a copy that has not arrived, or is not in its place yet
             self.copies.end(share)
             self.helper.remove_of(share["id"])

@@ -18,7 +18,7 @@ from penstock.ids import (
     SnapshotInstanceId,
     UserId,
 )
-from penstock.share.drivers.zfsonlinux import lineage, spec
+from penstock.share.drivers.zfsonlinux import lineage, spec, unmarked
 from penstock.share.drivers.zfsonlinux.access import SQUASH, StoredRule, as_read_only, understand
 from penstock.share.drivers.zfsonlinux.exporting import export_locations
 from penstock.share.drivers.zfsonlinux.identity import KIND, PREFIX, Kind, kind_of
@@ -33,6 +33,7 @@ from penstock.share.inventory import (
     FoundShare,
     FoundSnapshot,
     Inventory,
+    Leftover,
     SetAside,
     Tombstone,
 )
@@ -53,6 +54,7 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
     snapshots: list[FoundSnapshot] = []
     tombstones: list[Tombstone] = []
     set_aside: list[SetAside] = []
+    leftovers: list[Leftover] = []
     rehearsals: set[str] = set()
     for pool, root in settings.roots.items():
         datasets = _datasets(storage.zfs, root)
@@ -66,6 +68,7 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
             pool, {name: found for name, found in taken.items() if name.partition("@")[0] not in aside}
         )
         tombstones += _tombstones(pool, datasets, taken)
+        leftovers += unmarked.unmarked(pool, root, datasets, settings)
     return Inventory(
         pools=tuple(settings.roots),
         shares=tuple(shares),
@@ -75,6 +78,7 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
             export for export in _exports(storage.nfs.all(), storage.nfs.in_force()) if export.path not in rehearsals
         ),
         set_aside=tuple(set_aside),
+        leftovers=tuple(leftovers),
     )
 
 

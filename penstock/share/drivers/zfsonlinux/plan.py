@@ -57,12 +57,17 @@ def plan_new(want: ShareSpec) -> Steps:
     return () if want.source is not None and want.source.how is How.COPY else (_making(want),)
 
 
-def _making(want: ShareSpec) -> Step:
+def properties_of(want: ShareSpec) -> Pairs:
+    """What a new share is made with, its marks last."""
     properties = dict(want.options)
     properties["refquota"] = str(want.size_bytes)
     if want.is_thick:
         properties["refreservation"] = str(want.size_bytes)
-    pairs = (*properties.items(), *want.identity.properties(Kind.SHARE).items())
+    return (*properties.items(), *want.identity.properties(Kind.SHARE).items())
+
+
+def _making(want: ShareSpec) -> Step:
+    pairs = properties_of(want)
     if want.source is None:
         return Create(want.dataset, pairs)
     made = Copy if want.source.how is How.COPY else Clone

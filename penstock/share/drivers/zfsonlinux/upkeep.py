@@ -8,7 +8,7 @@ from datetime import datetime
 
 from penstock.exports.model import Export
 from penstock.ids import InstanceId
-from penstock.share.drivers.zfsonlinux import inventory
+from penstock.share.drivers.zfsonlinux import inventory, unmarked
 from penstock.share.drivers.zfsonlinux.exporting import exports_to_put, wanted_export
 from penstock.share.drivers.zfsonlinux.finding import Finder
 from penstock.share.drivers.zfsonlinux.identity import DELETION
@@ -49,6 +49,9 @@ class UpkeepMethods:
 
     def sweep(self) -> None:
         inventory.sweep(self.storage, self.settings)
+
+    def discard(self, location: str) -> None:
+        unmarked.discard(self.storage.zfs, self.settings, location)
 
     def restore_exports(self, current: Callable[[], Sequence[ShareModel]]) -> list[InstanceId]:
         restored: list[Export] = []

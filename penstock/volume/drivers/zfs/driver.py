@@ -18,7 +18,7 @@ from penstock.exports.iscsi import IscsiExports
 from penstock.host.runner import Host
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
-from penstock.volume.drivers.zfs import lineage, reporting, spec
+from penstock.volume.drivers.zfs import lineage, reporting, spec, unmarked
 from penstock.volume.drivers.zfs.groups import GroupMethods
 from penstock.volume.drivers.zfs.identity import Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
@@ -205,7 +205,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if taken.pool != want.dataset.pool:
             return {**self._copied(volume, want, taken), **replication}
         properties = {**want.options, **want.marks}
-        update = self._made(volume, want, lambda: self.storage.medium.clone(taken, want.dataset, properties))
+        update = self._made(volume, want, lambda: self.storage.medium.clone(taken, want.dataset, properties), taken)
         self._settle_clone(volume, want, taken_gib)
         return {**update, **replication}
 
@@ -213,7 +213,13 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if not (want.is_thin and volume.size == taken_gib):  # else it is as its origin was
             self.storage.medium.settle(want.dataset, want.size_bytes, is_thin=want.is_thin)
 
-    def _made(self, volume: VolumeModel, want: spec.VolumeSpec, make: Callable[[], None] | None) -> Updates:
+    def _made(
+        self,
+        volume: VolumeModel,
+        want: spec.VolumeSpec,
+        make: Callable[[], None] | None,
+        origin: SnapshotName | None = None,
+    ) -> Updates:
         """Make the dataset, or complete the one that an earlier call began. Raises Conflict: another's is there."""
         try:
             if make is not None:
@@ -221,7 +227,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
                 return {"provider_id": str(want.dataset)}
         except Conflict:
             if self.finder.volume(volume) is None:
-                raise
+                unmarked.complete(self.storage.zfs, volume, want, origin)
         dataset, _ = self.finder.existing(volume)
         self.storage.medium.settle(dataset, want.size_bytes, is_thin=want.is_thin)
         return {"provider_id": str(dataset)}
@@ -241,6 +247,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         found = self.finder.volume(volume, ("origin",))
         # a creation that was refused here may have gone on at another backend, whose target of the same name is in use
         self._unexport_ours(volume, is_link_ours=found is not None and volume.launched_at is not None)
+        found = found or unmarked.left_of(self.storage.zfs, self.settings, volume)
         if found is None:
             return
         dataset, properties = found

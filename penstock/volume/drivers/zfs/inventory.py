@@ -12,7 +12,7 @@ import structlog
 from penstock.errors import Conflict, NotFound
 from penstock.exports.iscsi import Initiator, IscsiTarget
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTypeId
-from penstock.volume.drivers.zfs import lineage
+from penstock.volume.drivers.zfs import lineage, unmarked
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
 from penstock.volume.drivers.zfs.identity import (
     EVERY_MARK,
@@ -89,6 +89,11 @@ class InventoryMethods(ConnectionMethods):
                 for pool, tree in trees.items()
                 for name, found in tree.items()
                 if kind_of(found) is Kind.ARRIVING
+            )
+            + tuple(
+                Leftover(name, pool, volume_id, is_copy=False)
+                for pool, tree in trees.items()
+                for name, volume_id in unmarked.unmarked(self.settings.roots[pool], tree)
             ),
             set_aside=tuple(
                 VolumeSetAside(name, pool, VolumeId(local_value(found, OF) or ""))
@@ -153,10 +158,13 @@ class InventoryMethods(ConnectionMethods):
         self.storage.exports.apply([], remove=list(names))
 
     def discard(self, location: str) -> None:
-        """See `HasVolumeInventory`: a copy on its way."""
+        """See `HasVolumeInventory`: a copy on its way, or what a creation left before it came to its marks."""
         dataset = Dataset(location)
         found = self.storage.zfs.get_many([dataset], (KIND,)).get(location)
         if found is None:
+            return
+        if kind_of(found) is None:
+            unmarked.discard(self.storage.zfs, dataset)
             return
         if kind_of(found) is not Kind.ARRIVING:
             raise Conflict(f"{location} is no copy on its way any more.")
