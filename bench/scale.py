@@ -12,6 +12,7 @@ from typing import Any
 from bench.http import Api
 from bench.rows import Row, median, repeat
 from bench.stage import Stage
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.pools import PoolRef
 from penstock.domain.shares import ShareStatus
 from penstock.domain.volumes import VolumeStatus
@@ -19,7 +20,6 @@ from penstock.exports.ganesha_files import parse
 from penstock.exports.model import ClientRule, Export, Squash
 from penstock.exports.nfs_ganesha import DIRECTORY, GaneshaNfs
 from penstock.exports.shards import Shards
-from penstock.services.volumes.creation import new_volume
 from penstock.store import shares, types, volume_types, volumes
 from penstock.store.database import Database
 from tests.factories import a_share

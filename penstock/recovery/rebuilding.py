@@ -13,7 +13,8 @@ from penstock.domain.shares import ShareInstance
 from penstock.domain.snapshots import Snapshot
 from penstock.domain.types import ShareType
 from penstock.first_start import DEFAULT_EXTRA_SPECS
-from penstock.ids import InstanceId, ShareId, ShareTypeId, SnapshotId, is_uuid, new_id
+from penstock.ids import InstanceId, ShareId, ShareTypeId, SnapshotId, is_uuid
+from penstock.recovery.lost import lost_owners, types_of
 from penstock.recovery.rows import Place, RebuiltShare, replica_row, share_rows, snapshot_rows
 from penstock.share.inventory import FoundShare, FoundSnapshot, Inventory
 
@@ -56,9 +57,9 @@ def rebuild(inventory: Inventory, known: Known, place: Place) -> Rebuilt:
     left_out: list[str] = []
     replicas = tuple(_new_replicas(inventory.shares, known, place, left_out))
     wanted = list(_new_shares(inventory.shares, known, left_out))
-    types = _types(wanted, known.types)
+    types = types_of(wanted, known.types, _made_again)
     origins = _snapshot_ids(inventory)
-    shares = tuple(share_rows(found, types[found.id], origins, known.ids, place) for found in wanted)
+    shares = tuple(share_rows(found, types.of[found.id], origins, known.ids, place) for found in wanted)
     left_out += [
         f"the access rules of {found.location} cannot be read: nobody is let in until they are granted again"
         for found in wanted
@@ -71,15 +72,20 @@ def rebuild(inventory: Inventory, known: Known, place: Place) -> Rebuilt:
     taken = list(_new_snapshots(inventory.snapshots, known, present, by_instance, left_out))
     snapshots = tuple(snapshot_rows(found, by_instance[found.instance_id], place) for found in taken)
     owners: list[FoundShare | FoundSnapshot] = [*wanted, *taken]
+    project_ids, user_ids = lost_owners(owners, known.project_ids, known.user_ids)
     return Rebuilt(
-        types=tuple({t.id: t for t in types.values() if t is not None and t not in known.types}.values()),
-        project_ids=_missing((owner.project_id for owner in owners), known.project_ids),
-        user_ids=_missing((owner.user_id for owner in owners), known.user_ids),
+        types=types.made,
+        project_ids=project_ids,
+        user_ids=user_ids,
         shares=shares,
         snapshots=snapshots,
         left_out=tuple(left_out),
         replicas=replicas,
     )
+
+
+def _made_again(type_id: str, name: str, made_at: datetime) -> ShareType:
+    return ShareType(ShareTypeId(type_id), name, None, True, made_at, None, DEFAULT_EXTRA_SPECS)
 
 
 def _new_shares(found: Iterable[FoundShare], known: Known, left_out: list[str]) -> Iterable[FoundShare]:
@@ -147,32 +153,8 @@ def _new_snapshots(
             yield snapshot
 
 
-def _types(found: Iterable[FoundShare], known: tuple[ShareType, ...]) -> dict[str, ShareType | None]:
-    """The type of each share, by its instance: known by id, else by name, else made again under that id and name."""
-    by_id = {share_type.id: share_type for share_type in known}
-    by_name = {share_type.name: share_type for share_type in known}
-    chosen: dict[str, ShareType | None] = {}
-    for share in found:
-        if share.type_id is None and share.type_name is None:
-            chosen[share.id] = None
-            continue
-        share_type = by_id.get(share.type_id or ShareTypeId("")) or by_name.get(share.type_name or "")
-        if share_type is None:
-            type_id = share.type_id or ShareTypeId(new_id())
-            name = share.type_name or f"recovered-{type_id[:8]}"
-            made_at = share.created_at or datetime.min  # noqa: DTZ901 - naive UTC, replaced by whoever stores it
-            share_type = ShareType(type_id, name, None, True, made_at, None, DEFAULT_EXTRA_SPECS)
-            by_id[share_type.id] = by_name[name] = share_type
-        chosen[share.id] = share_type
-    return chosen
-
-
 def _snapshot_ids(inventory: Inventory) -> dict[str, SnapshotId]:
     """Which snapshot lies at a location, also one that is deleted and only still needed."""
     ids = {snapshot.location: snapshot.snapshot_id for snapshot in inventory.snapshots}
     ids.update({tomb.location: tomb.snapshot_id for tomb in inventory.tombstones if tomb.snapshot_id is not None})
     return ids
-
-
-def _missing(wanted: Iterable[str], known: frozenset[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(item for item in wanted if item and item not in known))

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
-from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
+from penstock.domain.message_codes import MessageAction
 from penstock.domain.migration import (
     ACTIVE,
     NOT_BEGUN,
@@ -26,7 +26,7 @@ from penstock.domain.types import ShareType
 from penstock.errors import Conflict, InsufficientCapacity, Invalid, InvalidShare, NotFound
 from penstock.ids import InstanceId, ShareTypeId, new_id
 from penstock.scheduler.requirements import Requirements
-from penstock.services import messages, placement, quotas, share_calls, type_choice
+from penstock.services import no_room, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import changeable_share, own_share
 from penstock.store import backends, instances, share_migrations, shares, snapshots, types
@@ -79,7 +79,7 @@ def start(plane: ControlPlane, context: RequestContext, share_id: str, wanted: N
         if refusal is not None:
             share_migrations.put(tx, replace(migration, is_unfinished=False, note=refusal))
             shares.update_share(tx, share.id, now=now, task_state=TaskState.ERROR)
-            _tell_owner(tx, plane, context, share, refusal)
+            no_room.tell_of_share(tx, plane, context, share, MessageAction.ALLOCATE_HOST, refusal)
             return True
         instances.insert_instance(tx, destination)
         for snapshot_id in share_migrations.snapshots_of(tx, share.id):
@@ -294,17 +294,3 @@ def _enqueue(
 def _current(tx: Transaction, share: Share) -> Migration | None:
     migration = share_migrations.get(tx, share.id)
     return migration if migration is not None and migration.is_unfinished else None
-
-
-def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        project_id=share.project_id,
-        resource_type=MessageResource.SHARE,
-        resource_id=share.id,
-        action=MessageAction.ALLOCATE_HOST,
-        detail=MessageDetail.NO_VALID_HOST,
-        text=sentence(MessageDetail.NO_VALID_HOST, reason),
-    )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from penstock.context import RequestContext
-from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
 from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.replication import ReplicationType, parse_replication_type
@@ -16,7 +15,7 @@ from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, InvalidShare, NotFound
 from penstock.ids import InstanceId, new_id
 from penstock.scheduler.requirements import ReplicaOf, Requirements
-from penstock.services import messages, placement, quotas, replica_views, share_calls, type_choice
+from penstock.services import no_room, placement, quotas, replica_views, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.replica_views import SeenReplica
 from penstock.services.replicated import refuse_moving
@@ -60,7 +59,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewReplica) -> 
         instances.insert_instance(tx, instance)
         stored = replace(share, instance=instance)
         if pool is None:
-            _tell_owner(tx, plane, context, stored, reason)
+            no_room.tell_of_replica(tx, plane, context, stored, reason)
         else:
             _fill(tx, plane, context, stored)
         return replica_views.seen(tx, plane, replica_views.own_replica(tx, context, instance.id))
@@ -185,18 +184,4 @@ def _fill(tx: Transaction, plane: ControlPlane, context: RequestContext, share: 
         instance,
         "create_share_replica",
         {"share_replica_id": instance.id, "share_id": share.id},
-    )
-
-
-def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        project_id=share.project_id,
-        resource_type=MessageResource.SHARE_REPLICA,
-        resource_id=share.instance.id,
-        action=MessageAction.ALLOCATE_HOST,
-        detail=MessageDetail.NO_VALID_HOST,
-        text=sentence(MessageDetail.NO_VALID_HOST, reason),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from penstock.context import RequestContext
-from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
+from penstock.domain.message_codes import MessageAction
 from penstock.domain.new_shares import share_with
 from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.quotas import QuotaResource
@@ -18,7 +18,7 @@ from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, NotFound
 from penstock.ids import InstanceId, ShareId, new_id
 from penstock.scheduler.requirements import Requirements, SourceOf
-from penstock.services import hints, messages, placement, quotas, share_calls, type_choice
+from penstock.services import hints, no_room, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import hold_share, own_snapshot, owner_of, snapshot_to_change
 from penstock.store import backends, shares, types
@@ -92,7 +92,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Sh
         shares.insert_share(tx, share)
         hints.remember(tx, share.id, wanted.hints)
         if pool is None:
-            _tell_owner(tx, plane, context, share, reason)
+            no_room.tell_of_share(tx, plane, context, share, MessageAction.ALLOCATE_HOST, reason)
         else:
             _enqueue(tx, plane, context, share)
         return shares.get(tx, share.id) or share
@@ -292,16 +292,3 @@ def _first_state(share_type: ShareType, pool: PoolRef | None) -> ReplicaState | 
 def _enqueue(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:
     arguments = {"share_instance_id": share.instance.id, "snapshot_id": share.snapshot_id}
     share_calls.enqueue(tx, plane, context, share.instance, "create_share_instance", arguments)
-
-
-def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        resource_type=MessageResource.SHARE,
-        resource_id=share.id,
-        action=MessageAction.ALLOCATE_HOST,
-        detail=MessageDetail.NO_VALID_HOST,
-        text=sentence(MessageDetail.NO_VALID_HOST, reason),
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
-from penstock.domain.message_codes import MessageAction, MessageDetail, MessageResource, sentence
+from penstock.domain.message_codes import MessageAction
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import Forbidden, InsufficientCapacity, Invalid, InvalidShare, QuotaExceeded
 from penstock.scheduler.requirements import THIN, Requirements
-from penstock.services import messages, placement, quotas, share_calls, type_choice
+from penstock.services import no_room, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import changeable_share
 from penstock.store import replicas, shares, types
@@ -33,7 +33,7 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
         extra_specs = {} if share_type is None else share_type.extra_specs
         refusal = None if force else _no_room_anywhere(tx, plane, share, new_size_gib, extra_specs)
         if refusal is not None:
-            _tell_owner(tx, plane, context, share, refusal)
+            no_room.tell_of_share(tx, plane, context, share, MessageAction.EXTEND, refusal)
             return
         now = plane.clock.utc()
         shares.move(tx, share.instance, Event.EXTEND, now=now)
@@ -110,17 +110,3 @@ def _no_room(
     except InsufficientCapacity as refusal:
         return refusal.message
     return None
-
-
-def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        project_id=share.project_id,
-        resource_type=MessageResource.SHARE,
-        resource_id=share.id,
-        action=MessageAction.EXTEND,
-        detail=MessageDetail.NO_VALID_HOST,
-        text=sentence(MessageDetail.NO_VALID_HOST, reason),
-    )

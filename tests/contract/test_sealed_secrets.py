@@ -11,12 +11,12 @@ from sqlalchemy import create_engine, text
 from penstock.config.loading import load
 from penstock.daemon import open_database
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.pools import PoolRef
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Invalid
 from penstock.ids import AttachmentId, new_id
 from penstock.secret_box import SecretBox
-from penstock.services.volumes.creation import new_volume
 from penstock.store import attachments, volumes
 from penstock.store.database import Database
 from penstock.store.schema import metadata

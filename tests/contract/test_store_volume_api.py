@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.pools import PoolRef
 from penstock.domain.volume_groups import GroupEvent, GroupStatus, VolumeGroup, VolumeGroupType
 from penstock.domain.volume_transfers import VolumeTransfer, hash_of
@@ -25,7 +26,6 @@ from penstock.ids import (
     VolumeTypeId,
     new_id,
 )
-from penstock.services.volumes.creation import new_volume
 from penstock.store import (
     attachments,
     volume_group_types,

@@ -10,6 +10,7 @@ import pytest
 
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
 from penstock.domain.backups import Backup, BackupStatus
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.domain.quotas import Usage
 from penstock.domain.volume_lifecycle import VolumeEvent
@@ -19,7 +20,6 @@ from penstock.domain.volume_types import VolumeType
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Conflict, Invalid, NotFound
 from penstock.ids import AttachmentId, ProjectId, UserId, VolumeTypeId, new_id
-from penstock.services.volumes.creation import new_volume
 from penstock.services.volumes.snapshots import new_snapshot
 from penstock.store import (
     attachments,

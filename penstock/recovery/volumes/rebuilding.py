@@ -12,7 +12,8 @@ from datetime import datetime
 from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volume_types import VolumeType
 from penstock.domain.volumes import Volume
-from penstock.ids import VolumeTypeId, is_uuid, new_id
+from penstock.ids import VolumeTypeId, is_uuid
+from penstock.recovery.lost import lost_owners, types_of
 from penstock.recovery.rows import Place
 from penstock.recovery.volumes.rows import Source, snapshot_row, volume_row
 from penstock.volume.inventory import FoundVolume, FoundVolumeSnapshot, VolumeClient, VolumeInventory
@@ -56,11 +57,11 @@ def rebuild_volumes(inventory: VolumeInventory, known: KnownVolumes, place: Plac
     """The rows missing from the database. Empty when repeated on its own result."""
     left_out: list[str] = []
     wanted = list(_new_volumes(inventory.volumes, known, left_out))
-    types = _types(wanted, known.types)
+    types = types_of(wanted, known.types, _made_again)
     sources, clients = _sources(inventory), _clients(inventory)
     rows = {
         found.location: volume_row(
-            found, types[found.id], sources.get(found.id, Source()), clients.get(found.volume_id, ()), place
+            found, types.of[found.id], sources.get(found.id, Source()), clients.get(found.volume_id, ()), place
         )
         for found in wanted
     }
@@ -72,14 +73,19 @@ def rebuild_volumes(inventory: VolumeInventory, known: KnownVolumes, place: Plac
         for found in _new_snapshots(inventory.snapshots, known, parents, left_out)
     )
     owners: list[Volume | VolumeSnapshot] = [*rows.values(), *snapshots]
+    project_ids, user_ids = lost_owners(owners, known.project_ids, known.user_ids)
     return RebuiltVolumes(
-        types=tuple({t.id: t for t in types.values() if t is not None and t not in known.types}.values()),
-        project_ids=_missing((owner.project_id for owner in owners), known.project_ids),
-        user_ids=_missing((owner.user_id for owner in owners), known.user_ids),
+        types=types.made,
+        project_ids=project_ids,
+        user_ids=user_ids,
         volumes=tuple(rows.values()),
         snapshots=snapshots,
         left_out=tuple(left_out),
     )
+
+
+def _made_again(type_id: str, name: str, made_at: datetime) -> VolumeType:
+    return VolumeType(VolumeTypeId(type_id), name, None, True, None, made_at, None, {})
 
 
 def _new_volumes(found: Iterable[FoundVolume], known: KnownVolumes, left_out: list[str]) -> Iterator[FoundVolume]:
@@ -139,27 +145,3 @@ def _clients(inventory: VolumeInventory) -> dict[str, tuple[VolumeClient, ...]]:
         for export in inventory.exports
         if export.leads_to is not None and own.get(export.leads_to) == export.volume_id
     }
-
-
-def _types(found: Iterable[FoundVolume], known: tuple[VolumeType, ...]) -> dict[str, VolumeType | None]:
-    """The type of each volume, by its id: known by id, else by name, else made again under that id and name."""
-    by_id = {volume_type.id: volume_type for volume_type in known}
-    by_name = {volume_type.name: volume_type for volume_type in known}
-    chosen: dict[str, VolumeType | None] = {}
-    for volume in found:
-        if volume.type_id is None and volume.type_name is None:
-            chosen[volume.id] = None
-            continue
-        volume_type = by_id.get(volume.type_id or VolumeTypeId("")) or by_name.get(volume.type_name or "")
-        if volume_type is None:
-            type_id = volume.type_id or VolumeTypeId(new_id())
-            name = volume.type_name or f"recovered-{type_id[:8]}"
-            made_at = volume.created_at or datetime.min  # noqa: DTZ901 - naive UTC, replaced by whoever stores it
-            volume_type = VolumeType(type_id, name, None, True, None, made_at, None, {})
-            by_id[volume_type.id] = by_name[name] = volume_type
-        chosen[volume.id] = volume_type
-    return chosen
-
-
-def _missing(wanted: Iterable[str], known: frozenset[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(item for item in wanted if item and item not in known))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus, attach_status_of
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.pools import PoolRef
 from penstock.domain.volume_lifecycle import at_rest
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
@@ -13,7 +14,6 @@ from penstock.domain.volume_types import VolumeType
 from penstock.domain.volumes import ATTACHED_MODE, Volume, VolumeStatus
 from penstock.ids import AttachmentId, VolumeId, VolumeSnapshotId, new_id
 from penstock.recovery.rows import Place
-from penstock.services.volumes.creation import new_volume
 from penstock.units import bytes_to_gib_ceil
 from penstock.volume.inventory import FoundVolume, FoundVolumeSnapshot, VolumeClient
 

@@ -1,4 +1,4 @@
-"""Which volume type a request means."""
+"""Which volume type a request means, and what the type allows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types.types import CATALOG
 from penstock.store import volume_types as rows
 from penstock.store.database import Transaction
+
+MIN_SIZE = "provisioning:min_vol_size"
+MAX_SIZE = "provisioning:max_vol_size"
 
 find = CATALOG.find
 find_any = CATALOG.find_any
@@ -38,3 +41,28 @@ def show_default(plane: ControlPlane, context: RequestContext) -> VolumeType:
     if found is None:
         raise NotFound("No default volume type is configured (default_volume_type), or it does not exist.")
     return found
+
+
+def check_size(volume_type: VolumeType | None, size_gib: int) -> None:
+    """Raise Invalid when the type does not allow that size."""
+    if volume_type is None:
+        return
+    smallest, largest = _limit(volume_type, MIN_SIZE), _limit(volume_type, MAX_SIZE)
+    if smallest is not None and size_gib < smallest:
+        raise Invalid(f"Volumes of type '{volume_type.name}' have at least {smallest} GiB; {size_gib} were asked for.")
+    if largest is not None and size_gib > largest:
+        raise Invalid(f"Volumes of type '{volume_type.name}' have at most {largest} GiB; {size_gib} were asked for.")
+
+
+def refuse_encryption(tx: Transaction, volume_type: VolumeType | None) -> None:
+    """Raise Invalid for a type whose volumes are encrypted: keys need a key manager, which there is none of."""
+    if volume_type is not None and rows.encryption_of(tx, volume_type.id) is not None:
+        raise Invalid(f"Volumes of type '{volume_type.name}' are encrypted, which needs a key manager; there is none.")
+
+
+def _limit(volume_type: VolumeType, spec: str) -> int | None:
+    text = volume_type.extra_specs.get(spec)
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise Invalid(f"The extra spec '{spec}' of volume type '{volume_type.name}' is not a number.") from None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from penstock.context import RequestContext
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.pools import PoolRef
 from penstock.domain.volume_groups import GroupStatus, VolumeGroup
 from penstock.domain.volume_quotas import VolumeResource
@@ -17,7 +18,6 @@ from penstock.ids import ProjectId, UserId, VolumeGroupId, new_id
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import owner_of
 from penstock.services.volumes import quotas
-from penstock.services.volumes.creation import new_volume
 from penstock.services.volumes.group_snapshots import own_group_snapshot
 from penstock.services.volumes.groups import IDLE, enqueue
 from penstock.services.volumes.visibility import (

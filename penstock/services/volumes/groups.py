@@ -15,24 +15,17 @@ from penstock.domain.operations import Call
 from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.volume_groups import GroupEvent, GroupStatus, VolumeGroup, VolumeGroupType
 from penstock.domain.volume_lifecycle import VolumeEvent
-from penstock.domain.volume_message_codes import (
-    VolumeMessageAction,
-    VolumeMessageDetail,
-    VolumeMessageResource,
-    volume_sentence,
-)
 from penstock.domain.volume_quotas import VolumeResource
 from penstock.domain.volume_types import ZONES_SPEC, VolumeType
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import InsufficientCapacity, Invalid
 from penstock.ids import ProjectId, UserId, VolumeGroupId, new_id
 from penstock.scheduler.requirements import Requirements
-from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.paging import KeysetPage
 from penstock.services.visibility import owner_of
 from penstock.services.volume_types import choice, group_types
-from penstock.services.volumes import placement, quotas
+from penstock.services.volumes import no_room, placement, quotas
 from penstock.services.volumes.lifecycle import check_removable
 from penstock.services.volumes.visibility import hold_group, hold_volumes, own_group, own_volume
 from penstock.store import backends, volume_groups, volumes
@@ -87,7 +80,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewGroup) -> Vo
         group = _group(tx, plane, owner, of_type, types, pool, wanted.name, wanted.description)
         volume_groups.insert_group(tx, group)
         if pool is None:
-            _tell_owner(tx, plane, context, group, refusal)
+            no_room.tell_of_group(tx, plane, context, group, refusal)
         else:
             enqueue(tx, plane, context, group, "create_group", {"group_id": group.id})
         return group
@@ -265,16 +258,3 @@ def _check_leavable(volume: Volume, group: VolumeGroup) -> None:
 def _check_idle(volume: Volume) -> None:
     if volume.status not in IDLE or volume.is_migrating:
         raise Invalid(f"Volume {volume.id} is '{volume.status}'; it joins or leaves a group when 'available'.")
-
-
-def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, group: VolumeGroup, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        resource_type=VolumeMessageResource.VOLUME_GROUP,
-        resource_id=group.id,
-        action=VolumeMessageAction.GROUP_CHANGE,
-        detail=VolumeMessageDetail.NO_BACKEND_AVAILABLE,
-        text=volume_sentence(VolumeMessageDetail.NO_BACKEND_AVAILABLE, reason),
-    )

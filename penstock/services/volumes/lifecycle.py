@@ -8,20 +8,14 @@ from dataclasses import dataclass
 from penstock.context import RequestContext
 from penstock.domain.attachments import AttachStatus
 from penstock.domain.volume_lifecycle import VolumeEvent
-from penstock.domain.volume_message_codes import (
-    VolumeMessageAction,
-    VolumeMessageDetail,
-    VolumeMessageResource,
-    volume_sentence,
-)
+from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_quotas import VolumeResource
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
 from penstock.errors import Conflict, Invalid
-from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
-from penstock.services.volumes import calls, placement, quotas
-from penstock.services.volumes.creation import check_size
+from penstock.services.volume_types import choice
+from penstock.services.volumes import calls, no_room, placement, quotas
 from penstock.services.volumes.visibility import own_volume_snapshot, volume_to_change
 from penstock.store import volume_snapshots, volume_types, volumes
 from penstock.store.database import Transaction
@@ -114,14 +108,14 @@ def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_siz
             raise Invalid(f"The new size must be larger than {volume.size_gib} GiB, the size of volume {volume.id}.")
         _refuse_migrating(volume)
         volume_type = None if volume.volume_type_id is None else volume_types.get(tx, volume.volume_type_id)
-        check_size(volume_type, new_size_gib)
+        choice.check_size(volume_type, new_size_gib)
         more_gib = new_size_gib - volume.size_gib
         more = {VolumeResource.GIGABYTES: more_gib, VolumeResource.PER_VOLUME_GIGABYTES: new_size_gib}
         if volume.uses_quota:
             quotas.check(tx, plane, volume.project_id, volume.volume_type_id, more)
         refusal = placement.room_to_grow(tx, plane, volume, volume_type, more_gib)
         if refusal is not None:
-            _tell_no_room(tx, plane, context, volume, refusal)
+            no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.EXTEND_VOLUME, refusal)
             return
         volumes.move(tx, volume, VolumeEvent.EXTEND, now=plane.clock.utc(), size_target_gib=new_size_gib)
         arguments = {"volume_id": volume.id, "new_size": new_size_gib}
@@ -191,17 +185,3 @@ def _one_of(text: str, allowed: Sequence[str]) -> str:
 
 def _either(statuses: tuple[VolumeStatus, ...]) -> str:
     return " or ".join(f"'{status}'" for status in statuses)
-
-
-def _tell_no_room(tx: Transaction, plane: ControlPlane, context: RequestContext, volume: Volume, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        project_id=volume.project_id,
-        resource_type=VolumeMessageResource.VOLUME,
-        resource_id=volume.id,
-        action=VolumeMessageAction.EXTEND_VOLUME,
-        detail=VolumeMessageDetail.NO_BACKEND_AVAILABLE,
-        text=volume_sentence(VolumeMessageDetail.NO_BACKEND_AVAILABLE, reason),
-    )

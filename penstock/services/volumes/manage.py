@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.context import RequestContext
+from penstock.domain.new_volumes import new_volume
 from penstock.domain.operations import Call
 from penstock.domain.pools import service_host
 from penstock.domain.volume_lifecycle import VolumeEvent
@@ -19,8 +20,7 @@ from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, placement, quotas
 from penstock.services.volumes.answers import await_answer
-from penstock.services.volumes.creation import new_volume, refuse_encryption
-from penstock.services.volumes.snapshots import new_snapshot
+from penstock.services.volumes.snapshots import check_quota, new_snapshot
 from penstock.services.volumes.visibility import own_volume, owner_of, snapshot_to_change, volume_to_change
 from penstock.store import volume_snapshots, volumes
 
@@ -72,7 +72,7 @@ def manage_volume(plane: ControlPlane, context: RequestContext, existing: Existi
             volume_type = choice.find(tx, context, existing.volume_type)
         else:
             volume_type = choice.required_default(tx, plane, context)
-        refuse_encryption(tx, volume_type)
+        choice.refuse_encryption(tx, volume_type)
         quotas.check(tx, plane, project_id, volume_type.id, {VolumeResource.VOLUMES: 1})
         volume = new_volume(
             size_gib=0,
@@ -120,10 +120,7 @@ def manage_snapshot(plane: ControlPlane, context: RequestContext, existing: Exis
         volume = volume_to_change(tx, context, existing.volume_id)
         if volume.status not in (VolumeStatus.AVAILABLE, VolumeStatus.IN_USE):
             raise Invalid(f"Volume {volume.id} is '{volume.status}'; its snapshots are taken over when 'available'.")
-        more = {VolumeResource.SNAPSHOTS: 1}
-        if not plane.conf.no_snapshot_gb_quota:
-            more[VolumeResource.GIGABYTES] = volume.size_gib
-        quotas.check(tx, plane, volume.project_id, volume.volume_type_id, more)
+        check_quota(tx, plane, volume)
         snapshot = new_snapshot(
             volume,
             plane.clock.utc(),

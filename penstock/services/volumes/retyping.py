@@ -6,22 +6,15 @@ from dataclasses import replace
 
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import IDLE, VolumeEvent
-from penstock.domain.volume_message_codes import (
-    VolumeMessageAction,
-    VolumeMessageDetail,
-    VolumeMessageResource,
-    volume_sentence,
-)
+from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_quotas import VolumeResource
 from penstock.domain.volume_types import MULTIATTACH_SPEC, ZONES_SPEC, VolumeType
 from penstock.domain.volumes import MigrationStatus, Volume
 from penstock.errors import InsufficientCapacity, Invalid
 from penstock.scheduler.requirements import Requirements
-from penstock.services import messages
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
-from penstock.services.volumes import calls, placement, quotas
-from penstock.services.volumes.creation import check_size, refuse_encryption
+from penstock.services.volumes import calls, no_room, placement, quotas
 from penstock.services.volumes.visibility import volume_to_change
 from penstock.store import operations, volume_types, volumes
 from penstock.store.database import Transaction
@@ -46,7 +39,7 @@ def retype(
         quotas.check_type(tx, plane, volume.project_id, wanted.id, more)
         host, refusal = _place(tx, plane, volume, wanted, may_move=migration_policy == ON_DEMAND)
         if host is None:
-            _tell_owner(tx, plane, context, volume, refusal)
+            no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.RETYPE_VOLUME, refusal)
             return
         volumes.move(tx, volume, VolumeEvent.RETYPE, now=plane.clock.utc(), previous_status=volume.status)
         arguments = {
@@ -103,8 +96,8 @@ def _check(tx: Transaction, volume: Volume, wanted: VolumeType) -> None:
         raise Invalid(f"Volume {volume.id} is in a group; take it out of that first.")
     if volume.is_attached and volume.is_multiattach is not wanted.claims(MULTIATTACH_SPEC):
         raise Invalid(f"Volume {volume.id} is attached; whether several may attach it cannot change now.")
-    refuse_encryption(tx, wanted)
-    check_size(wanted, volume.size_gib)
+    choice.refuse_encryption(tx, wanted)
+    choice.check_size(wanted, volume.size_gib)
 
 
 def _check_movable(tx: Transaction, volume: Volume) -> None:
@@ -155,18 +148,4 @@ def _requirements(volume: Volume, volume_type: VolumeType | None, only_pool: str
         only_pool=only_pool,
         different_hosts=frozenset() if only_pool is not None or volume.host is None else frozenset({volume.host}),
         volume={"project_id": volume.project_id, "volume_type_id": getattr(volume_type, "id", None)},
-    )
-
-
-def _tell_owner(tx: Transaction, plane: ControlPlane, context: RequestContext, volume: Volume, reason: str) -> None:
-    messages.add(
-        tx,
-        plane,
-        context,
-        project_id=volume.project_id,
-        resource_type=VolumeMessageResource.VOLUME,
-        resource_id=volume.id,
-        action=VolumeMessageAction.RETYPE_VOLUME,
-        detail=VolumeMessageDetail.NO_BACKEND_AVAILABLE,
-        text=volume_sentence(VolumeMessageDetail.NO_BACKEND_AVAILABLE, reason),
     )

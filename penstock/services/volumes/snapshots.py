@@ -99,10 +99,7 @@ def take(
     if volume.status not in allowed:
         raise Invalid(f"Volume {volume.id} is '{volume.status}'; a snapshot of it is taken when 'available'.")
     calls.placed_on(volume)
-    more = {VolumeResource.SNAPSHOTS: 1}
-    if not plane.conf.no_snapshot_gb_quota:
-        more[VolumeResource.GIGABYTES] = volume.size_gib
-    quotas.check(tx, plane, volume.project_id, volume.volume_type_id, more)
+    check_quota(tx, plane, volume)
     snapshot = new_snapshot(
         volume,
         plane.clock.utc(),
@@ -116,6 +113,14 @@ def take(
     if group_snapshot_id is None:
         calls.enqueue(tx, plane, context, volume, "create_snapshot", {"snapshot_id": snapshot.id})
     return snapshot
+
+
+def check_quota(tx: Transaction, plane: ControlPlane, volume: Volume) -> None:
+    """Raise QuotaExceeded unless there is room for one more snapshot of `volume`, which counts with its size."""
+    more = {VolumeResource.SNAPSHOTS: 1}
+    if not plane.conf.no_snapshot_gb_quota:
+        more[VolumeResource.GIGABYTES] = volume.size_gib
+    quotas.check(tx, plane, volume.project_id, volume.volume_type_id, more)
 
 
 def new_snapshot(volume: Volume, now: datetime, status: VolumeSnapshotStatus, **values: Any) -> VolumeSnapshot:
