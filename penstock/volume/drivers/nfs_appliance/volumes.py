@@ -18,6 +18,7 @@ from penstock.volume.drivers.nfs_appliance.file_plan import SeenFile, WantedFile
 from penstock.volume.drivers.nfs_appliance.files import ShareFiles
 from penstock.volume.drivers.nfs_appliance.options import Settings
 from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
+from penstock.volume.interface.values import Updates
 from penstock.volume.models import SnapshotModel, VolumeModel
 
 log = structlog.get_logger(__name__)
@@ -81,6 +82,11 @@ class VolumeShares:
             steps = plan_file(want, self._files.look(export), may_create=may_create)
             if steps:
                 self._files.carry_out(export, steps)
+
+    def complete(self, volume: VolumeModel, share: ApplianceShare, *, may_create: bool) -> Updates:
+        """`put_right`, and what the volume's row is to say of its share."""
+        self.put_right(volume, share, may_create=may_create)
+        return {"provider_location": export_of(share), "provider_id": share.id}
 
     def look(self, share: ApplianceShare) -> Sequence[SeenFile]:
         """The files of a share, which need not be a volume's."""
