@@ -12,6 +12,7 @@ from penstock.zfs import incremental, receiving, streams
 from penstock.zfs.client import COPY_TIMEOUT_S, Zfs
 from penstock.zfs.faults import Busy, Diverged
 from penstock.zfs.incremental import Full, Increment, Plan, SnapshotPoint, UpToDate, plan_transfer
+from penstock.zfs.marks import KIND
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.properties import is_user_property, local_value
 from penstock.zfs.snapshots import Side, look
@@ -157,7 +158,8 @@ class Transfer:
         return look_at_source(self._source, self._to.dataset)
 
     def _look_at_target(self) -> Side | None:
-        names = ["mounted", *([receiving.TOKEN] if self._target.flavour.can_resume else []), *self._marks]
+        token = [receiving.TOKEN] if self._target.flavour.can_resume else []
+        names = list(dict.fromkeys(["mounted", KIND, *token, *self._marks]))
         try:
             return look(self._target, self._into, names)
         except NotFound:
@@ -168,10 +170,13 @@ class Transfer:
         return [name for name in self._properties if is_user_property(name)]
 
     def _is_being_received(self, target: Side | None) -> bool:
-        """Whether a dataset without snapshots may be the first half of somebody's receive: nothing of it shows more."""
+        """Whether a dataset without snapshots may be the first half of somebody's receive: nothing of it shows more.
+
+        One that was marked by us is whole, and has lost its snapshots.
+        """
         if target is None or target.properties["mounted"].value == "yes":
             return False
-        return all(local_value(target.properties, name) is None for name in self._marks)
+        return all(local_value(target.properties, name) is None for name in (KIND, *self._marks))
 
     def _planned(self, source: Side, target: Side | None) -> Plan:
         to = source.point(self._to.name)
