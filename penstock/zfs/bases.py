@@ -141,18 +141,30 @@ def removable(line: Line, source_id: str, target_id: str, base_guid: int, copy_i
     """The source's sync snapshots that no replica's next increment starts from. Pure.
 
     Those without a known need may be what a replica that has no base here yet starts from (after a promotion), so
-    they stay until each replica has one.
+    they stay until each replica has one. What may have come to a replica by a sync that did not end stays, too, up to
+    what that sync was begun with: the replica can go on from it, also with another source.
     """
     followers = [copy_id for copy_id in copy_ids if copy_id != source_id]
     bases = {i for taken in line.syncs for i in taken.bases}
     is_settled = all(follower in bases for follower in followers)
+    begun = {guid for f in followers if f != target_id for guid in _on_their_way(line, f)}
     gone = []
     for taken in line.syncs:
+        if taken.point.guid in begun:
+            continue
         needs = taken.bases - {target_id} if taken.point.guid != base_guid else taken.bases
         needs &= set(followers)
         if not needs and (is_settled or taken.bases == {target_id}) and taken.point.guid != base_guid:
             gone.append(taken)
     return gone
+
+
+def _on_their_way(line: Line, copy_id: str) -> set[int]:
+    """GUIDs of the syncs after a copy's base that may have come along with the first it did not end. Pure."""
+    marked = [taken.point for taken in line.syncs if copy_id in taken.bases]
+    if len(marked) < 2:
+        return set()
+    return {taken.point.guid for taken in line.syncs if marked[0] < taken.point < marked[1]}
 
 
 def surplus(line: Line, carried: set[int], there: set[int], namings: Sequence[Naming]) -> list[Taken]:

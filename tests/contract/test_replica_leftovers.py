@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from penstock.errors import UnknownResult
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.replication import Role
 from penstock.zfs.flavour import ZFS_FUSE
@@ -15,6 +16,7 @@ from penstock.zfs.lines import observe_line
 from tests.contract.share_backends import CONTEXT
 from tests.simulation.replica_sites import Crash, DiesAt, SimulatedShare, SimulatedSites
 from tests.simulation.zfs_host import OPENZFS
+from tests.simulation.zfs_network import SimulatedNetwork
 
 
 @pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=["openzfs", "zfs-fuse"])
@@ -225,3 +227,83 @@ def test_a_replica_that_somebody_holds_a_snapshot_of_is_deleted_and_swept_later(
     release(zfs, held, "theirs")
     share.driver("b").sweep()
     assert share.seen("b") is None
+
+
+def test_an_unmounted_copy_without_any_snapshot_is_set_aside_and_made_anew(share: SimulatedShare) -> None:
+    """It looks like the first half of a receive, but for its marks; nobody would ever end that one."""
+    share.add("b")
+    share.sync("b")
+    share.write("a")
+    share.sites.reboot("b")
+    lost = share.site("b").filesystem(str(share.dataset("b")))
+    lost.snapshots.clear()
+    assert not lost.is_mounted
+    assert share.sync("b") == "in_sync"
+    assert share.content("b") == share.content("a")
+    assert len(share.syncs("b")) == 1
+    assert len(share.others("b")) == 1
+
+
+def _break_streams(share: SimulatedShare, at: float | None) -> None:
+    network = share.sites.routes
+    assert isinstance(network, SimulatedNetwork)
+    network.breaking = lambda: at
+
+
+def test_a_sync_broken_off_between_two_snapshots_is_gone_on_with(share: SimulatedShare) -> None:
+    """What came along is what another replica started from, and has gone on from since: the source needs it no more."""
+    for name in ("b", "c"):
+        share.add(name)
+        share.sync(name)
+    share.write("a")
+    share.sync("c")
+    share.write("a")
+    _break_streams(share, 0.6)
+    with pytest.raises(UnknownResult):
+        share.sync("b")
+    _break_streams(share, None)
+    assert len(names_of_snapshots(share, "b")) == 2
+    share.write("a")
+    share.sync("c")
+    share.promote("c")
+    for name in ("b", "a", "b"):
+        assert share.sync(name) == "in_sync"
+    assert share.content("b") == share.content("c") == share.content("a")
+    assert share.others("b") == []
+
+
+def test_syncs_that_arrived_and_were_forgotten_at_the_source_are_forgotten(share: SimulatedShare) -> None:
+    """Twice the process died, once before the stream and once after it: the second snapshot is only here."""
+    share.add("b")
+    share.sync("b")
+    for before in (True, False):
+        share.write("a")
+        share.sites.hook(DiesAtStream(1) if before else DiesAt("b", "zfs set penstock:", after="zfs receive"))
+        with pytest.raises(Crash):
+            share.sync("b")
+        share.sites.hook(None)
+    share.write("a")
+    assert share.sync("b") == "in_sync"
+    in_line(share, "a", "b")
+
+
+def test_a_first_copy_goes_back_no_further_than_it_has_to(share: SimulatedShare) -> None:
+    """The same while the first copy is on its way: what arrived before is not sent again."""
+    share.write("a")
+    share.add("b")
+    for ended in (1, 2):
+        share.sites.hook(DiesAt("b", "zfs set", after="zfs receive") if ended == 2 else DiesAtStream(2))
+        if ended == 1:
+            share.take_snapshot()
+        share.write("a")
+        with pytest.raises(Crash):
+            share.sync("b")
+        share.sites.hook(None)
+    arriving = share.site("b").filesystem(f"{share.dataset('b')}_receiving/data")
+    assert len(arriving.snapshots) > 1
+    share.write("a")
+    assert share.sync("b") == "in_sync"
+    assert share.site("b").filesystem(str(share.dataset("b"))) is arriving
+    assert share.content("a") == share.content("b")
+    assert len(share.syncs("b")) == 1
+    assert share.others("b") == []

@@ -8,14 +8,16 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import spec
+from penstock.share.drivers.zfsonlinux.going_back import cut_back
 from penstock.share.drivers.zfsonlinux.identity import ID, KIND, ROLE, SHARE_ID, Kind
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, arriving, is_arriving, receiving
 from penstock.share.drivers.zfsonlinux.sending import Sending, native_options, transfer
 from penstock.share.drivers.zfsonlinux.steps import Forget, Pairs, Rename, SetProperties, carry_out
 from penstock.share.replication import Role
 from penstock.units import gib_to_bytes
-from penstock.zfs.faults import Diverged
+from penstock.zfs.faults import Diverged, NewerSnapshots
 from penstock.zfs.incremental import SnapshotPoint
+from penstock.zfs.lines import observe_line
 from penstock.zfs.reigns import OF
 
 log = structlog.get_logger(__name__)
@@ -73,9 +75,19 @@ def _receive(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) ->
     try:
         return transfer(source, target, to, inside, sending)
     except Diverged as fault:
-        log.warning("replica.first_copy_begun_anew", replica=target.id, reason=fault.message)
-    target.zfs.destroy(inside, recursive=True)
+        log.warning("replica.first_copy_goes_back", replica=target.id, reason=fault.message)
+    if not _go_back(source, target):
+        target.zfs.destroy(inside, recursive=True)
     return transfer(source, target, to, inside, sending)
+
+
+def _go_back(source: Copy, target: Copy) -> bool:
+    """To the newest snapshot that the source has, so that not all has to be sent again; False when there is none."""
+    line = observe_line(target.zfs, arriving(target.dataset), ())
+    try:
+        return cut_back(target.zfs, line, observe_line(source.zfs, source.dataset, ()).points)
+    except NewerSnapshots:  # somebody's clone or hold keeps a later one
+        return False
 
 
 def _first_marks(target: Copy) -> Pairs:

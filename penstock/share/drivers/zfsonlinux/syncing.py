@@ -14,7 +14,8 @@ from penstock.share.drivers.zfsonlinux import plan, spec
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE, READ_ONLY, fence_copy
 from penstock.share.drivers.zfsonlinux.first_copy import copy_first
-from penstock.share.drivers.zfsonlinux.identity import HOSTS, ROLE, Kind
+from penstock.share.drivers.zfsonlinux.going_back import follow_revert, forget_unfinished
+from penstock.share.drivers.zfsonlinux.identity import HOSTS, ROLE
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.replica_set import Copy
 from penstock.share.drivers.zfsonlinux.sending import Sending, transfer
@@ -23,9 +24,9 @@ from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry
 from penstock.share.models import ShareModel
 from penstock.share.replication import Role
 from penstock.zfs.bases import move_base, snapshot_to_send
-from penstock.zfs.faults import Diverged, NewerSnapshots
+from penstock.zfs.faults import Diverged
 from penstock.zfs.incremental import SnapshotPoint
-from penstock.zfs.lines import drop, observe_line
+from penstock.zfs.lines import observe_line
 from penstock.zfs.reigns import EPOCH, FENCED, OF, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
 
 log = structlog.get_logger(__name__)
@@ -123,7 +124,7 @@ def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tu
     before = 0
     if target.seen is None:
         target, before = copy_first(source, target, to, sending)
-    target = _follow_revert(source, target)
+    target = follow_revert(source, target)
     if _was_written_beyond(target, to):
         target = set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
     elif target.seen is not None:
@@ -132,6 +133,11 @@ def _send(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tu
             return target, before + transfer(source, target, to, target.dataset, sending)
         except Diverged as fault:
             log.warning("replica.modified", replica=target.id, reason=fault.message)
+        target = forget_unfinished(source, target)
+        try:
+            return target, before + transfer(source, target, to, target.dataset, sending)
+        except Diverged as fault:
+            log.warning("replica.to_set_aside", replica=target.id, reason=fault.message)
         target = set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
     if target.seen is None:
         return copy_first(source, target, to, sending)
@@ -152,34 +158,6 @@ def _size(target: Copy) -> plan.Steps:
     if seen is None:
         return ()
     return plan.plan_size(seen.dataset, target.model["size"], seen, is_thick=spec.is_thick(target.model))
-
-
-def _follow_revert(source: Copy, target: Copy) -> Copy:
-    """When the owner reverted the source to a snapshot that the target has, go back, too.
-
-    Only snapshots taken to move data are destroyed for it; where there is anything else after it, nothing is done here.
-    """
-    guid = source.seen.marks.reverted_to if source.seen is not None else None
-    if guid is None:
-        return target
-    line = observe_line(target.zfs, target.dataset, ())
-    to = line.by_guid(guid)
-    if to is None or target.role is not Role.REPLICA:
-        return target
-    known = {point.guid for point in observe_line(source.zfs, source.dataset, ()).points}
-    newer = [taken for taken in line.taken if taken.point > to.point]
-    if any(taken.point.guid in known or taken.kind != Kind.SYNC for taken in newer):
-        return target
-    for taken in newer:
-        drop(target.zfs, line, taken)
-    was_mounted = target.seen is not None and target.seen.is_mounted
-    if was_mounted and not target.zfs.flavour.rename_while_mounted:
-        target.peer.storage.nfs.remove([str(target.seen.mountpoint)] if target.seen else [])
-    try:
-        target.zfs.rollback(line.name(to), destroy_newer=False)
-    except NewerSnapshots as fault:
-        log.warning("replica.not_reverted", replica=target.id, reason=fault.message)
-    return target.again()
 
 
 # --- afterwards -----------------------------------------------------------------------------------------------------
