@@ -56,6 +56,7 @@ class SimulatedHost:
         self.hooks = hooks
         self.programs: dict[str, Program] = {}
         self.commands_run = 0
+        self.sent: tuple[Stream, ...] | None = None  # by the last ``zfs send``
         self.is_cut_off = False  # from the control plane; what runs there goes on
         self.use(State(salt=zlib.crc32(name.encode())))
         for pool, size in (pools or {}).items():
@@ -115,16 +116,20 @@ class SimulatedHost:
     # --- streams to and from other hosts: see zfs_network -------------------------------------------------------------
 
     def begin_send(self, argv: Sequence[str]) -> tuple[Completed, tuple[Stream, ...] | None]:
-        """What ``zfs send`` says, and prints; None when it fails."""
-        sent: list[tuple[Stream, ...] | None] = []
+        """What ``zfs send`` says, and prints; None when it fails. `sent` keeps it, also for who gets no answer."""
+        self.sent = None
 
         def effect() -> Answer:
-            answer, stream = self._cli.begin_send(_plain(argv)[1:])
-            sent.append(stream)
+            answer, self.sent = self._cli.begin_send(_plain(argv)[1:])
             return answer
 
         done = self._completed(tuple(argv), effect)
-        return done, (sent[0] if sent and done.exit_code == 0 else None)
+        return done, (self.sent if done.exit_code == 0 else None)
+
+    def lose_sender(self, argv: Sequence[str], stream: tuple[Stream, ...] | None) -> None:
+        """A ``zfs receive`` whose input ends in the midst of that stream; there is nobody to hear what it says."""
+        if stream is not None and not self.is_cut_off:
+            self._cli.end_receive(_plain(argv)[1:], stream, 0.5)
 
     def end_receive(self, argv: Sequence[str], stream: tuple[Stream, ...], share: float) -> Completed:
         """``zfs receive`` of that share of a stream."""

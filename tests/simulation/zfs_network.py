@@ -56,7 +56,11 @@ class SimulatedRoute:
         if self.name == "direct" and (self.source.name, self.target.name) in self.network.cut:
             raise Unavailable(f"{self.source.name}: no way to {self.target.name}")
         self.network.streams += 1
-        sent, stream = self.source.begin_send(source)
+        try:
+            sent, stream = self.source.begin_send(source)
+        except BaseException:  # its host does not answer any more, or this process died: what was on its way ends there
+            self.target.lose_sender(target, self.source.sent)
+            raise
         if stream is None:
             return sent, Completed(tuple(target), 1, "", "cannot receive: failed to read from stream\n", 0.0)
         broken = self.network.breaking()

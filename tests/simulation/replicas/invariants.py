@@ -11,7 +11,7 @@ from penstock.domain.snapshots import SnapshotStatus
 from penstock.share.replication import PromotionKind, Role
 from penstock.store import replicas, snapshots
 from tests.simulation.replicas.users import Users, Write
-from tests.simulation.replicas.world import Skewed, World
+from tests.simulation.replicas.world import World
 
 
 @dataclass
@@ -121,20 +121,14 @@ class Truth:
 
     def _lost_by(self, share: Share, write: Write, reign: int) -> int | None:
         """The reign that began without it, and said so; None when none did."""
-        for (share_id, epoch), (section, promotion) in sorted(
-            self.world.promotions.items(), key=lambda item: item[0][1]
-        ):
+        for (share_id, epoch), (_, promotion) in sorted(self.world.promotions.items(), key=lambda item: item[0][1]):
             if share_id != share.id or not write.epoch < epoch <= reign:
                 continue
             if promotion.kind is PromotionKind.PLANNED:
                 continue
             assert promotion.recovery_point is not None
-            clock = self.world.clocks[section]
-            skew = timedelta(seconds=clock.offset_s if isinstance(clock, Skewed) else 0)
-            widest = timedelta(
-                seconds=max(abs(c.offset_s) for c in self.world.clocks.values() if isinstance(c, Skewed)) * 2
-            )
-            if write.at >= promotion.recovery_point - skew - widest:
+            wrong = timedelta(seconds=max(clock.most_s for clock in self.world.clocks.values()))
+            if write.at >= promotion.recovery_point - wrong:
                 return epoch
         # Taken by a copy whose reign had ended already, unknown to it: it was cut off, and its host said so to nobody.
         ended = [e for (s, e), (_, p) in self.world.promotions.items() if s == share.id and e > write.epoch]

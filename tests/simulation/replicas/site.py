@@ -56,6 +56,9 @@ class Site(Protocol):
     def disturb(self) -> None:
         """Other people do something on a host: to what is theirs, and beside what is ours."""
 
+    def destroy_ours(self) -> str | None:
+        """Somebody destroys a snapshot that we took to move data; on which side. None when there was none."""
+
     def leave(self) -> None:
         """They let go of what stands in the way of deletions."""
 
@@ -125,6 +128,10 @@ class DummySite:
 
     def disturb(self) -> None:
         """Records are ours alone."""
+
+    def destroy_ours(self) -> str | None:
+        """They know no such snapshots."""
+        return None
 
     def leave(self) -> None:
         """There is nobody."""

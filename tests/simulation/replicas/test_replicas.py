@@ -17,7 +17,7 @@ import structlog
 from penstock.errors import Fault
 from tests.simulation.replicas import requests
 from tests.simulation.replicas.invariants import Reigns, Truth
-from tests.simulation.replicas.trouble import CONTROL
+from tests.simulation.replicas.trouble import CONTROL, ReplicaTrouble
 from tests.simulation.replicas.users import Users
 from tests.simulation.replicas.world import SECTIONS, World, life
 from tests.simulation.trouble import Died
@@ -127,10 +127,11 @@ def _stir(world: World) -> None:
     trouble.hangs = random.choice((0.01, 0.05, 0.2)) if weather in ("flaky", "both") else 0.0
     trouble.breaks = random.choice((0.02, 0.1)) if weather == "broken" else 0.0
     trouble.meddles = random.choice((0.0, 0.05, 0.3))
+    trouble.loses = random.choice((0.0, 0.0, 0.0, 0.1))
 
 
 def _weather(world: World) -> None:
-    """Hosts go down and come back, lines are cut and mended, pools fill up."""
+    """Hosts go down and come back, lines are cut and mended, pools fill up, clocks are set, snapshots destroyed."""
     random, trouble = world.random, world.trouble
     section = random.choice(SECTIONS)
     if section in trouble.down:
@@ -141,15 +142,34 @@ def _weather(world: World) -> None:
     elif random.random() < 0.08:
         trouble.count("power of a host cut")
         trouble.down.add(section)
-    line = frozenset((section, random.choice([CONTROL, *(s for s in SECTIONS if s != section)])))
-    if line in trouble.cut:
-        if random.random() < 0.3:
-            trouble.cut.discard(line)
-    elif random.random() < 0.1:
-        trouble.count("line cut")
-        trouble.cut.add(line)
+    _change_line(trouble, section, random.choice([CONTROL, *(s for s in SECTIONS if s != section)]))
     if random.random() < 0.05:
         trouble.full.symmetric_difference_update({section})
+    if random.random() < 0.02:
+        world.set_clock(section)
+    if random.random() < trouble.loses:
+        side = world.site.destroy_ours()
+        if side is not None:
+            trouble.count(f"our snapshot destroyed {side}")
+
+
+def _change_line(trouble: ReplicaTrouble, one: str, other: str) -> None:
+    """Cut it in one direction or in both, or mend it."""
+    random = trouble.random
+    if {(one, other), (other, one)} & trouble.cut:
+        if random.random() < 0.3:
+            trouble.mend_line(one, other)
+    elif random.random() < 0.1:
+        ways = random.choice((((one, other),), ((other, one),), ((one, other), (other, one))))
+        kind = "control plane and a host" if CONTROL in (one, other) else "two hosts"
+        if len(ways) > 1:
+            trouble.count(f"line of {kind} cut")
+        elif CONTROL in (one, other):
+            trouble.count(f"line {'to' if ways[0][0] == CONTROL else 'from'} a host cut")
+        else:
+            trouble.count(f"line of {kind} cut in one direction")
+        for way in ways:
+            trouble.cut_line(*way)
 
 
 def _meanwhile(world: World, users: Users) -> None:

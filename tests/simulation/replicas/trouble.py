@@ -12,19 +12,22 @@ from penstock.errors import BackendFault, InsufficientCapacity, Unavailable, Unk
 from tests.simulation.trouble import Died
 
 CONTROL = "control"
+SESSION_ENDS = 0.5  # the chance that a command without an answer is the last one of its session
 
 
 @dataclass
 class ReplicaTrouble:
-    """Chances per step and commit; hosts that are down; lines that are cut, by the names of both ends."""
+    """Chances per step and commit; hosts that are down; lines that are cut, each in one direction: from, to."""
 
     random: Random
     dies: float = 0.0
     hangs: float = 0.0
     breaks: float = 0.0
     meddles: float = 0.0
+    loses: float = 0.0  # each time the weather changes: somebody destroys a snapshot that we need
     down: set[str] = field(default_factory=set)
-    cut: set[frozenset[str]] = field(default_factory=set)
+    cut: set[tuple[str, str]] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)  # hosts whose answers are lost, over a session that was there before
     full: set[str] = field(default_factory=set)
     told: int = 0  # final failures handed out: only then may anything end in error
     steps: int = 0
@@ -36,9 +39,10 @@ class ReplicaTrouble:
 
     def clear(self) -> None:
         """Fair weather, and everybody is there."""
-        self.dies = self.hangs = self.breaks = self.meddles = 0.0
+        self.dies = self.hangs = self.breaks = self.meddles = self.loses = 0.0
         self.down.clear()
         self.cut.clear()
+        self.open.clear()
         self.full.clear()
 
     @contextmanager
@@ -49,8 +53,19 @@ class ReplicaTrouble:
         yield
         self.dies, self.hangs, self.breaks, self.meddles = kept
 
-    def at_step(self, section: str, what: str) -> None:
-        """Called before each step that is taken on a backend's storage."""
+    def cut_line(self, one: str, other: str) -> None:
+        """Nothing gets from the one to the other any more. A session to a host that was open still takes commands."""
+        self.cut.add((one, other))
+        if other == CONTROL:
+            self.open.add(one)
+
+    def mend_line(self, one: str, other: str) -> None:
+        """Both ways."""
+        self.cut -= {(one, other), (other, one)}
+        self.open -= {one, other}
+
+    def at_step(self, section: str, what: str, *, has_after: bool = False) -> None:
+        """Called before each step that is taken on a backend's storage; `has_after`: `after_step` is called, too."""
         self.steps += 1
         self._look(f"before {what} on {section}")
         if self.meanwhile is not None and self._depth == 0 and self._happens(self.meddles):
@@ -64,6 +79,9 @@ class ReplicaTrouble:
             raise Died(f"before {what} on {section}")
         if not self.reaches(CONTROL, section):
             self.count("host down" if section in self.down else "control plane and host apart")
+            raise Unavailable(f"{section} does not answer.")
+        if (section, CONTROL) in self.cut and not (has_after and section in self.open):
+            self.count("host to control plane lost, no session")
             raise Unavailable(f"{section} does not answer.")
         source = what.removeprefix("copy from ")
         if source != what:
@@ -88,6 +106,11 @@ class ReplicaTrouble:
         if self._happens(self.dies):
             self.count("process died after a step")
             raise Died(f"after {what} on {section}")
+        if (section, CONTROL) in self.cut:
+            if self.random.random() < SESSION_ENDS:
+                self.open.discard(section)
+            self.count("host to control plane lost, step was done")
+            raise UnknownResult(f"{what} on {section} did not answer.")
         if self._happens(self.hangs):
             self.count("step hung, and was done")
             raise UnknownResult(f"{what} on {section} hung after its work was done.")
@@ -97,8 +120,8 @@ class ReplicaTrouble:
             self.watch(when)
 
     def reaches(self, one: str, other: str) -> bool:
-        """Is there a line between the two, and somebody at its end?"""
-        return other not in self.down and frozenset((one, other)) not in self.cut
+        """Does what the one sends get to the other, and is somebody there?"""
+        return other not in self.down and (one, other) not in self.cut
 
     def at_commit(self, when: str) -> None:
         if self._happens(self.dies / 3):

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from oslo_config import cfg
 
-from penstock.clock import Clock, ManualClock
+from penstock.clock import ManualClock
 from penstock.config.loading import load
 from penstock.context import admin_context
 from penstock.domain.shares import ReplicaState, ShareStatus
@@ -42,6 +42,7 @@ from tests.simulation.world import FixedConfiguration, empty_database
 SECTIONS = ("east", "west", "north")
 CONTEXT = admin_context("req-sim")
 SETTLED_AFTER = 60
+MOST_SKEW_S = 90
 DOING = {
     "update_replica_state": "sync",
     "promote_replica": "promotion",
@@ -120,14 +121,20 @@ def life(seed: int) -> Iterator[None]:
 
 
 class Skewed:
-    """A clock that is wrong by `offset_s`, and otherwise the world's."""
+    """A clock that is wrong by some seconds, `most_s` the most ever, and otherwise the world's."""
 
     def __init__(self, clock: ManualClock, offset_s: float) -> None:
         self._clock = clock
-        self.offset_s = offset_s
+        self._offset_s = offset_s
+        self.most_s = abs(offset_s)
+
+    def set(self, offset_s: float) -> None:
+        """Be wrong by so much from now on: time jumps, or goes back."""
+        self._offset_s = offset_s
+        self.most_s = max(self.most_s, abs(offset_s))
 
     def utc(self) -> datetime:
-        return self._clock.utc() + timedelta(seconds=self.offset_s)
+        return self._clock.utc() + timedelta(seconds=self._offset_s)
 
     def monotonic_s(self) -> float:
         return self._clock.monotonic_s()
@@ -185,10 +192,8 @@ class World:
         """`kind`: ``dummy``, or ``zfs`` for the ZFS driver on simulated hosts."""
         self.random = Random(seed)
         self.clock = ManualClock()
-        skew = self.random.choice((0, 0, 2, 20, 90))
-        self.clocks: dict[str, Clock] = {
-            name: Skewed(self.clock, self.random.uniform(-skew, skew)) for name in SECTIONS
-        }
+        skew = self.random.choice((0, 0, 2, 20, MOST_SKEW_S))
+        self.clocks = {name: Skewed(self.clock, self.random.uniform(-skew, skew)) for name in SECTIONS}
         self.trouble = ReplicaTrouble(self.random)
         if skew:
             self.trouble.count("clocks apart")
@@ -209,6 +214,11 @@ class World:
             types.insert_type(tx, share_type)
         for daemon in self.daemons.values():
             daemon.start()
+
+    def set_clock(self, section: str) -> None:
+        """Somebody sets a daemon's clock, or its machine does."""
+        self.trouble.count("clock set")
+        self.clocks[section].set(self.random.uniform(-MOST_SKEW_S, MOST_SKEW_S))
 
     def listen(self, section: str, driver: Any) -> None:
         """Note how promotions went, whoever survives to write it down."""

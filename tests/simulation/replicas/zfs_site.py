@@ -24,6 +24,7 @@ from penstock.zfs.reigns import EPOCH, OF
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.nfs_server import chmod
 from tests.simulation.replicas.accounts import check_accounts, check_nothing_left
+from tests.simulation.replicas.losses import destroy_one
 from tests.simulation.replicas.site import Copy
 from tests.simulation.replicas.strangers import Strangers
 from tests.simulation.replicas.trouble import ReplicaTrouble
@@ -34,6 +35,7 @@ from tests.simulation.zfs_state import Filesystem
 
 CLIENT = "10.0.0.1"
 POOL = "pool"
+SIZE = 8 * GIB
 FIRST_CONTENT = 10**12
 
 
@@ -58,10 +60,22 @@ class _Hooks:
     trouble: ReplicaTrouble
 
     def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
-        self.trouble.at_step(host.name, " ".join(words[:2]))
+        self.trouble.at_step(host.name, " ".join(words[:2]), has_after=True)
+        self.fill(host)
         return None
 
+    def fill(self, host: SimulatedHost) -> None:
+        """Take all the room there is on a pool that is to be full, and give it back on one that is not."""
+        pool = host.state.pools[POOL]
+        size = pool.root.used if host.name in self.trouble.full else SIZE
+        if pool.size != size:
+            pool.size = size
+            pool.age += 1
+
     def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        if "out of space" in answer.stderr or "quota exceeded" in answer.stderr:
+            self.trouble.told += 1
+            self.trouble.count("pool full")
         self.trouble.after_step(host.name, " ".join(words[:2]))
         return None
 
@@ -87,7 +101,7 @@ class ZfsSite:
         mixed = self.random.choice(((OPENZFS,), (ZFS_FUSE,), (OPENZFS, ZFS_FUSE)))
         for section in self.sections:
             flavour = self.random.choice(mixed)
-            host = SimulatedHost(section, flavour=flavour, clock=self.clock, pools={POOL: 8 * GIB})
+            host = SimulatedHost(section, flavour=flavour, clock=self.clock, pools={POOL: SIZE})
             host.programs["chmod"] = chmod
             self.nfs.install(host)
             host.state.files[BOOT_ID] = "boot-0"
@@ -115,6 +129,7 @@ class ZfsSite:
             raise OSError(30, "read-only, or not there")
         if not found.is_mounted:
             raise OSError(2, "not mounted")
+        _Hooks(self.trouble).fill(host)
         content = FIRST_CONTENT + len(self.tags)  # hosts number their own blocks, each from one
         host.model.write(found, MIB, content)
         self.tags[content] = what
@@ -164,6 +179,9 @@ class ZfsSite:
 
     def disturb(self) -> None:
         self.strangers.act(self.hosts[self.strangers.random.choice(self.sections)])
+
+    def destroy_ours(self) -> str | None:
+        return destroy_one(self.hosts.values(), self.strangers.random)
 
     def leave(self) -> None:
         self.strangers.leave()
