@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from penstock.doctor.volumes.examination import examine_volumes
 from penstock.domain.attachments import AttachStatus, attach_status_of
 from penstock.domain.quotas import Usage
 from penstock.domain.volume_groups import GroupStatus, VolumeGroup
@@ -9,6 +12,7 @@ from penstock.domain.volume_lifecycle import RESTING, SNAPSHOT_TRANSITIONAL, VOL
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
 from penstock.services.volumes import quotas
+from penstock.volume_site import volume_site_of
 from tests.simulation.volumes.users import Users, name_of
 from tests.simulation.volumes.world import SERVICE, World
 
@@ -32,6 +36,13 @@ class Truth:
         self._check_groups()
         self._check_no_orphan()
         self._check_quota()
+        self._check_doctor()
+
+    def _check_doctor(self) -> None:
+        """Who looks at rows and storage finds nothing to say either."""
+        site = volume_site_of(self.world.manager, Path("/nowhere"))
+        drift = [finding.sentence for finding in examine_volumes(site).findings if finding.is_drift]
+        assert not drift, "; ".join(drift)
 
     def _check_volume(self, volume: Volume) -> None:
         assert volume.status not in VOLUME_TRANSITIONAL, f"volume {volume.id} is stuck in {volume.status}"

@@ -20,6 +20,7 @@ from penstock.errors import BackendFault, Unavailable, UnknownResult
 from penstock.ids import VolumeGroupTypeId, VolumeTypeId, new_id
 from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
+from penstock.services.volumes.rescheduling import Rescheduler
 from penstock.store import operations, volume_group_types, volume_types
 from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes
@@ -135,6 +136,7 @@ class World:
             conf=configuration(),
             host=SERVICE,
             queue=self.queue,
+            placer=Rescheduler(self.plane),
         )
         self.worker = Worker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))
         self.queue.worker = self.worker
