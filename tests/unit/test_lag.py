@@ -31,6 +31,11 @@ def ago(seconds: float) -> datetime:
         pytest.param(Known(ago(400), True, 300, failures=4, failed_at=ago(10)), False, id="failed-just-now"),
         pytest.param(Known(ago(400), True, 300, failures=4, failed_at=ago(17)), True, id="failed-a-while-ago"),
         pytest.param(Known(ago(400), True, 10, failures=40, failed_at=ago(11)), True, id="not-paused-beyond-objective"),
+        pytest.param(Known(ago(-86400), True, 300), True, id="synced-by-a-clock-that-was-set-back"),
+        pytest.param(Known(ago(-86400), False, 300), False, id="set-back-and-nobody-wrote"),
+        pytest.param(
+            Known(ago(400), True, 300, failures=4, failed_at=ago(-99)), True, id="failed-before-it-was-set-back"
+        ),
     ],
 )
 def test_when_a_sync_is_due(known: Known, due: bool) -> None:
@@ -47,3 +52,5 @@ def test_an_objective_is_broken_by_age_alone() -> None:
     assert is_broken(Known(ago(11), False, 10), NOW)
     assert not is_broken(Known(ago(10), True, 10), NOW)
     assert not is_broken(Known(None, None, 10), NOW)
+    assert not is_broken(Known(ago(-10), True, 10), NOW)
+    assert is_broken(Known(ago(-11), True, 10), NOW)

@@ -42,15 +42,18 @@ def slack_s(known: Known, now: datetime, *, every_s: float) -> float | None:
 
     Below zero it is late; a sync is begun when the next look would find it so. Half as long again as the last one is
     allowed for. A source that is written seldom is synced when that is seen: it may be as soon after the last sync as
-    one that is written all the time would be, which costs no more and keeps the replica closer.
+    one that is written all the time would be, which costs no more and keeps the replica closer. What is of a time to
+    come was told by a clock that has been set back since: nobody knows how old it is, and nothing waits for that time.
     """
-    if known.failed_at is not None and now < known.failed_at + _pause(known):
+    if known.failed_at is not None and known.failed_at <= now < known.failed_at + _pause(known):
         return None
     if known.synced_at is None:
         return 0.0  # nothing was ever copied
     if known.is_changed is False:
         return None
     age_s = (now - known.synced_at).total_seconds()
+    if age_s < 0:
+        return 0.0
     slack = known.objective_s - age_s - 1.5 * known.pace_s
     is_rested = known.began_at is not None and _would_be_due(known, known.began_at, now, every_s)
     return slack if slack <= every_s or is_rested else None
@@ -67,5 +70,8 @@ def _pause(known: Known) -> timedelta:
 
 
 def is_broken(known: Known, now: datetime) -> bool:
-    """Is the objective broken? Not before the first sync: such a replica is out of sync, and says so."""
-    return known.synced_at is not None and (now - known.synced_at).total_seconds() > known.objective_s
+    """Is the objective broken? Not before the first sync: such a replica is out of sync, and says so.
+
+    It is, too, by a time so far to come that no difference between two hosts' clocks within the objective explains it.
+    """
+    return known.synced_at is not None and abs((now - known.synced_at).total_seconds()) > known.objective_s
