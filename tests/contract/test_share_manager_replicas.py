@@ -414,6 +414,24 @@ def test_a_deletion_that_fails_on_one_replica_can_be_asked_for_again(bench: Repl
     assert not bench.record(share, "north").snapshots
 
 
+def test_a_snapshot_deleted_while_another_is_looked_at_is_passed_over(bench: ReplicaBench, share: Share) -> None:
+    ids = {taken(bench, share), taken(bench, share)}
+    with bench.database.read() as tx:
+        looked_at, other = (
+            one.id for one in snapshots.of_backend(tx, "host@north", statuses=(SnapshotStatus.CREATING,))
+        )
+    assert {looked_at, other} == ids
+
+    def delete_the_other(section: str, what: str) -> None:
+        with bench.database.begin() as tx:
+            snapshots.delete_snapshot(tx, other)
+
+    bench.interrupt = delete_the_other  # type: ignore[method-assign]
+    bench.managers["north"].periodic_share_replica_snapshot_update(CONTEXT)
+    with bench.database.read() as tx:
+        assert snapshots.get(tx, other) is None
+
+
 def broken_on_north(section: str, what: str) -> None:
     if section == "north":
         raise BackendFault("The disk says no.")

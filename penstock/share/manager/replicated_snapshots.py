@@ -156,7 +156,9 @@ def _update(backend: Backend, queue: OperationQueue, context: RequestContext, sn
         if copies is None or _is_awaited(tx, snapshot):
             return
         models = replica_rows.snapshot_models_of(tx, backend, snapshot.id)
-    mine = next(model for model in models if model.id == snapshot.instance.id)
+    mine = next((model for model in models if model.id == snapshot.instance.id), None)
+    if mine is None:
+        return  # deleted since the round began
     is_active = copies.mine.instance.replica_state is ReplicaState.ACTIVE
     if is_active and snapshot.status is SnapshotStatus.DELETING:
         _finish_deletion(backend, queue, context, snapshot, copies.mine)
