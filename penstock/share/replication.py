@@ -2,7 +2,7 @@
 
 Optional: the share manager asks ``isinstance(driver, HasReplicaReports)``. Such a driver's `update_replica_state` and
 `promote_replica` also take the keyword ``watch``, by which a long copy is followed and ended from outside; among the
-snapshots that `update_replica_state` is given are those in ``error_deleting``, which need not be there.
+snapshots that `update_replica_state` is given are those in ``error`` or ``error_deleting``, which need not be there.
 """
 
 from __future__ import annotations

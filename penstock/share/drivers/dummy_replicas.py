@@ -99,7 +99,7 @@ class DummyReplicas:
             self._bring_to(own, source, replica_snapshots)
             own.role, own.epoch, own.synced_at = Role.REPLICA, source.epoch, looked_at.isoformat()
         mine = [pair["share_replica_snapshot"] for pair in replica_snapshots]
-        wanted = {item.snapshot_id for item in mine if item.status != "error_deleting"}
+        wanted = {item.snapshot_id for item in mine if item.status not in ("error", "error_deleting")}
         return "in_sync" if wanted <= {item.snapshot_id for item in own.snapshots.values()} else "out_of_sync"
 
     def promote_replica(

@@ -19,6 +19,7 @@ from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
 
 IN_FORCE = (AccessState.ACTIVE, *TO_APPLY)
+FAILED = (SnapshotStatus.ERROR, SnapshotStatus.ERROR_DELETING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,11 @@ def rules_of(tx: Transaction, share: Share, *, is_read_only: bool) -> list[Acces
 def pairs_of(tx: Transaction, backend: Backend, copies: Copies) -> list[SnapshotPair]:
     """For each snapshot that the active replica has: its instance there, and the one this replica is to have.
 
-    A driver that reports on its replicas is also given those whose deletion failed: what there is of them is to be
-    known for what it is, wherever it got to, so that the next attempt finds it.
+    A driver that reports on its replicas is also given those whose creation or deletion failed: what there is of them
+    is to be known for what it is, wherever it got to, so that the next attempt finds it.
     """
     active = copies.active
-    failed = (SnapshotStatus.ERROR_DELETING,) if isinstance(backend.driver, HasReplicaReports) else ()
+    failed = FAILED if isinstance(backend.driver, HasReplicaReports) else ()
     found: list[SnapshotPair] = []
     if active is None:
         return found

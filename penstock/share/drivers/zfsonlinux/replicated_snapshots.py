@@ -19,6 +19,7 @@ from penstock.zfs.lines import Line, Taken, observe_line
 SnapshotPair = Mapping[str, SnapshotModel]
 AVAILABLE = "available"
 DELETING = "deleting"
+ERROR = "error"
 ERROR_DELETING = "error_deleting"
 
 
@@ -39,7 +40,7 @@ def marked(copy: Copy, line: Line, found: Taken, snapshot: SnapshotModel) -> dic
 def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> bool:
     """Mark each snapshot that arrived; whether all did that have to.
 
-    One whose deletion failed need not; one that the source has lost cannot (see `check_is_coming`).
+    One whose creation or deletion failed need not; one that the source has lost cannot (see `check_is_coming`).
     """
     if not pairs:
         return True
@@ -52,7 +53,7 @@ def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> b
             continue
         found = own.by_guid(wanted.point.guid)
         if found is None:
-            is_whole = is_whole and pair["share_replica_snapshot"]["status"] == ERROR_DELETING
+            is_whole = is_whole and pair["share_replica_snapshot"]["status"] in (ERROR, ERROR_DELETING)
         else:
             marked(target, own, found, pair["share_replica_snapshot"])
     return is_whole
