@@ -15,7 +15,7 @@ from penstock.domain.shares import ShareStatus
 from penstock.errors import NotFound
 from penstock.ids import ShareId
 from penstock.services.visibility import own_share
-from penstock.store import shares
+from penstock.store import share_metadata
 from penstock.store.database import Transaction
 
 SAME = "__affinity_same_host"
@@ -51,16 +51,16 @@ def remember(tx: Transaction, share_id: ShareId, hints: Hints) -> None:
     """Write the relation into the metadata of both sides."""
     for key, others in ((SAME, hints.same_host), (DIFFERENT, hints.different_host)):
         if others:
-            shares.set_metadata(tx, share_id, {key: ",".join(others)})
+            share_metadata.put(tx, share_id, {key: ",".join(others)})
         for other in sorted(set(others)):
-            shares.change_metadata(tx, other, key, lambda known: _joined([*_ids(known), share_id]))
+            share_metadata.change_key(tx, other, key, lambda known: _joined([*_ids(known), share_id]))
 
 
 def forget(tx: Transaction, share_id: ShareId, metadata: Mapping[str, str]) -> None:
     """Take a share that goes away, and is held, out of the metadata of the others."""
     for key in (SAME, DIFFERENT):
         for other in sorted(set(_ids(metadata.get(key)))):
-            shares.change_metadata(
+            share_metadata.change_key(
                 tx, other, key, lambda known: _joined([one for one in _ids(known) if one != share_id])
             )
 

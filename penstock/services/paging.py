@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from penstock.errors import NotFound
 from penstock.store.keyset import KeysetPage
-from penstock.store.shares import Page
+from penstock.store.lists import Page
 
 __all__ = ["KeysetPage", "Page", "part_of"]
 

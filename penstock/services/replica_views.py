@@ -12,7 +12,7 @@ from penstock.errors import NotFound
 from penstock.ids import ShareTypeId
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import owns, visible_share
-from penstock.store import instances, shares, types
+from penstock.store import instances, share_metadata, shares, types
 from penstock.store.database import Transaction
 
 __all__ = ["SeenReplica", "get", "list_replicas", "locations", "own_replica", "seen"]
@@ -79,7 +79,7 @@ def seen(tx: Transaction, plane: ControlPlane, share: Share) -> SeenReplica:
 
 def _seen(tx: Transaction, plane: ControlPlane, found: Sequence[ShareInstance]) -> list[SeenReplica]:
     now, default_s = plane.clock.utc(), int(plane.conf.replica_state_update_interval)
-    notes = shares.metadata_of(tx, sorted({instance.share_id for instance in found}))
+    notes = share_metadata.of_shares(tx, sorted({instance.share_id for instance in found}))
     specs = {share_type.id: share_type.extra_specs for share_type in types.list_types(tx)} if found else {}
     return [
         SeenReplica(

@@ -14,7 +14,7 @@ from penstock.services.replicated import refuse_replicas
 from penstock.services.visibility import changeable_share, own_snapshot, share_to_change
 from penstock.store import share_migrations, shares, snapshots
 from penstock.store.database import Transaction
-from penstock.store.shares import Page
+from penstock.store.lists import Page
 from penstock.store.snapshots import SnapshotFilter
 
 RESETTABLE = (

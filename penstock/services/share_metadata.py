@@ -9,7 +9,7 @@ from penstock.domain.replication import RPO_KEY, parse_objective
 from penstock.errors import Forbidden, NotFound
 from penstock.services.control_plane import ControlPlane
 from penstock.services.visibility import share_to_change, visible_share
-from penstock.store import shares
+from penstock.store import share_metadata
 
 
 def get(plane: ControlPlane, context: RequestContext, share_id: str) -> dict[str, str]:
@@ -34,8 +34,8 @@ def put(
     check_items(plane, items, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
-        shares.set_metadata(tx, share.id, items, replace=replace, keeping=_reserved(plane))
-        return shares.get_metadata(tx, share.id)
+        share_metadata.put(tx, share.id, items, replace=replace, keeping=_reserved(plane))
+        return share_metadata.get(tx, share.id)
 
 
 def delete(plane: ControlPlane, context: RequestContext, share_id: str, key: str, *, may_set_reserved: bool) -> None:
@@ -43,7 +43,7 @@ def delete(plane: ControlPlane, context: RequestContext, share_id: str, key: str
     check_reserved(plane, {key: ""}, may_set_reserved=may_set_reserved)
     with plane.database.begin() as tx:
         share = share_to_change(tx, context, share_id)
-        if not shares.delete_metadata(tx, share.id, key):
+        if not share_metadata.delete_key(tx, share.id, key):
             raise NotFound(f"Share {share.id} has no metadata key '{key}'.")
 
 

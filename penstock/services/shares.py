@@ -13,8 +13,8 @@ from penstock.services.paging import Page
 from penstock.services.visibility import changeable_share, own_share, visible_share
 from penstock.store import instances, share_lines, shares, types
 from penstock.store.database import Transaction
+from penstock.store.share_filter import SORTABLE, ShareFilter
 from penstock.store.share_lines import COLUMNS, CREATED_AT, ID, INSTANCE_ID, METADATA, TYPE_ID, ShareLine
-from penstock.store.shares import ShareFilter
 
 __all__ = [
     "COLUMNS",
@@ -32,7 +32,7 @@ __all__ = [
     "shown",
     "update",
 ]
-SORT_KEYS = tuple(shares.SORTABLE)
+SORT_KEYS = tuple(SORTABLE)
 
 
 class Shown(NamedTuple):

@@ -14,8 +14,8 @@ from penstock.errors import Conflict
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId
 from penstock.store.backup_schema import volume_backup_metadata, volume_backups
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
+from penstock.store.lists import like
 from penstock.store.notes import Notes
-from penstock.store.shares import like
 
 METADATA = Notes(volume_backup_metadata, "backup_id")
 

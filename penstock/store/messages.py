@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from penstock.domain.messages import Message
 from penstock.ids import MessageId, ProjectId
 from penstock.store.keyset import KeysetPage, paged
+from penstock.store.lists import Page, like
 from penstock.store.schema import messages
-from penstock.store.shares import Page, like
 
 _ABOUT_VOLUMES = messages.c.resource_type.startswith("VOLUME", autoescape=True)
 SORTABLE = {

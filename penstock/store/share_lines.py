@@ -14,8 +14,10 @@ from sqlalchemy import Connection, select
 
 from penstock.domain.shares import Share
 from penstock.store.aggregates import access_rules_status, has_replicas
+from penstock.store.lists import Page
 from penstock.store.schema import share_instances, shares
-from penstock.store.shares import METADATA_TEXT, SORTABLE, Page, ShareFilter, narrow
+from penstock.store.share_filter import SORTABLE, ShareFilter, narrow
+from penstock.store.shares import METADATA_TEXT
 
 ShareLine = Sequence[Any]  # the columns of COLUMNS, in that order
 

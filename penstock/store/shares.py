@@ -1,14 +1,12 @@
-"""Rows of shares with the instance that speaks for them, and their metadata."""
+"""Rows of shares with the instance that speaks for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
 
 from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
@@ -17,14 +15,15 @@ from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId
 from penstock.store.aggregates import has_replicas, replicas_rules_status
 from penstock.store.instances import IS_ON_BACKEND, insert_instance, instance_of, prefix_of
 from penstock.store.json_pairs import pairs_of, parse_pairs
+from penstock.store.lists import Page
 from penstock.store.schema import (
-    export_locations,
     share_instances,
     share_metadata,
-    share_type_extra_specs,
     shares,
     snapshots,
 )
+from penstock.store.share_filter import SORTABLE, ShareFilter, narrow
+from penstock.store.share_metadata import put as put_metadata
 from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
@@ -51,70 +50,6 @@ _HOST = (
     .join(shares, shares.c.instance_id == share_instances.c.id)
     .where(shares.c.id == bindparam("id"))
 )
-_METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
-
-SORTABLE = {
-    "id": shares.c.id,
-    "name": shares.c.display_name,
-    "display_name": shares.c.display_name,
-    "status": share_instances.c.status,
-    "size": shares.c.size_gib,
-    "host": share_instances.c.host,
-    "share_proto": shares.c.share_proto,
-    "availability_zone": share_instances.c.availability_zone,
-    "availability_zone_id": share_instances.c.availability_zone,
-    "user_id": shares.c.user_id,
-    "project_id": shares.c.project_id,
-    "created_at": shares.c.created_at,
-    "updated_at": shares.c.updated_at,
-    "display_description": shares.c.display_description,
-    "share_type_id": shares.c.share_type_id,
-    "share_type": shares.c.share_type_id,
-    "share_network_id": share_instances.c.share_network_id,
-    "share_network": share_instances.c.share_network_id,
-    "snapshot_id": shares.c.snapshot_id,
-    "snapshot": shares.c.snapshot_id,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ShareFilter:
-    """What a list of shares is narrowed to; None means no matter. `*_like` are substrings."""
-
-    project_id: str | None = None
-    or_public: bool = False  # with project_id: also public shares of others
-    is_public: bool | None = None
-    is_soft_deleted: bool | None = None
-    ids: Sequence[str] | None = None
-    name: str | None = None
-    name_like: str | None = None
-    description: str | None = None
-    description_like: str | None = None
-    status: str | None = None
-    host: str | None = None
-    user_id: str | None = None
-    protocol: str | None = None
-    share_type_id: str | None = None
-    snapshot_id: str | None = None
-    share_network_id: str | None = None
-    share_server_id: str | None = None
-    share_group_id: str | None = None
-    availability_zone: str | None = None
-    mount_point_name: str | None = None
-    export_location_id: str | None = None
-    export_location_path: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    extra_specs: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list, in which order. `sort_key` is one of the resource's SORTABLE names."""
-
-    limit: int | None = None
-    offset: int = 0
-    sort_key: str = "created_at"
-    descending: bool = True
 
 
 def insert_share(tx: Connection, share: Share) -> None:
@@ -149,7 +84,7 @@ def insert_share(tx: Connection, share: Share) -> None:
     }
     tx.execute(insert_into(shares), row)
     insert_instance(tx, share.instance)
-    set_metadata(tx, share.id, share.metadata)
+    put_metadata(tx, share.id, share.metadata)
 
 
 def get(tx: Connection, share_id: ShareId | str) -> Share | None:
@@ -189,7 +124,7 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus])
     return [_share(row) for row in tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)})]
 
 
-def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> list[Share]:
+def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> list[Share]:  # noqa: B008 - frozen
     """Shares matching `wanted`, one page. One query however many shares."""
     order = SORTABLE[page.sort_key]
     tie = shares.c.id
@@ -257,136 +192,6 @@ def is_being_cloned(tx: Connection, snapshot_id: SnapshotId | str) -> bool:
     made = select(shares.c.id).join(share_instances, share_instances.c.id == shares.c.instance_id)
     made = made.where(shares.c.snapshot_id == snapshot_id, share_instances.c.status.in_(growing))
     return tx.execute(made.limit(1)).first() is not None
-
-
-def get_metadata(tx: Connection, share_id: ShareId | str) -> dict[str, str]:
-    """The share's metadata."""
-    return metadata_of(tx, [share_id]).get(share_id, {})
-
-
-def metadata_of(tx: Connection, share_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Metadata of several shares in one query (a few when there are thousands)."""
-    found: dict[str, dict[str, str]] = {}
-    for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
-        part = share_ids[start : start + 10_000]
-        for row in tx.execute(_METADATA, {"ids": list(part)}):
-            found.setdefault(row.share_id, {})[row.key] = row.value
-    return found
-
-
-def set_metadata(
-    tx: Connection,
-    share_id: ShareId | str,
-    items: Mapping[str, str],
-    *,
-    replace: bool = False,
-    keeping: Collection[str] = (),
-) -> None:
-    """Set these keys; with `replace` the rest goes, but for the keys of `keeping`."""
-    if not items and not replace:
-        return
-    mine = share_metadata.c.share_id == share_id
-    key = share_metadata.c.key
-    old = key.not_in([kept for kept in keeping if kept not in items]) if replace else key.in_(list(items))
-    tx.execute(delete(share_metadata).where(mine & old))
-    if items:
-        tx.execute(insert(share_metadata), [{"share_id": share_id, "key": k, "value": v} for k, v in items.items()])
-
-
-def delete_metadata(tx: Connection, share_id: ShareId | str, key: str) -> bool:
-    """Remove one key; False when it was not there."""
-    mine = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key)
-    return tx.execute(delete(share_metadata).where(mine)).rowcount > 0
-
-
-def change_metadata(
-    tx: Connection, share_id: ShareId | str, key: str, change: Callable[[str | None], str | None]
-) -> None:
-    """Set `key` to what `change` makes of its value, None being none; exact without a lock on the share.
-
-    `change` is called again when another transaction was faster. Several shares in one transaction: in the order of
-    their ids, or two transactions wait for each other.
-    """
-    here = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key)
-    while True:
-        old = tx.execute(select(share_metadata.c.value).where(here)).scalar()
-        new = change(old)
-        if new == old or _swap_metadata(tx, share_id, key, old, new):
-            return
-
-
-def _swap_metadata(tx: Connection, share_id: str, key: str, old: str | None, new: str | None) -> bool:
-    """Put `new` where `old` is; False when it is not there any more."""
-    if old is None:
-        make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-        row = {"share_id": share_id, "key": key, "value": new}
-        return tx.execute(make(share_metadata).values(row).on_conflict_do_nothing()).rowcount == 1
-    same = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key) & (share_metadata.c.value == old)
-    if new is None:
-        return tx.execute(delete(share_metadata).where(same)).rowcount == 1
-    return tx.execute(update(share_metadata).where(same).values(value=new)).rowcount == 1
-
-
-def like(column: Any, text: str) -> Any:
-    """That `column` contains `text`, in capitals or not. SQLite knows only the capitals of ASCII."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return func.lower(column).like(func.lower(f"%{escaped}%"), escape="\\")
-
-
-def narrow(query: Select[Any], wanted: ShareFilter) -> Select[Any]:
-    """`query` over shares and their instances, with the conditions of `wanted`."""
-    for where in _conditions(wanted):
-        query = query.where(where)
-    return query
-
-
-def _conditions(wanted: ShareFilter) -> list[Any]:
-    equal = {
-        shares.c.is_public: wanted.is_public,
-        shares.c.is_soft_deleted: wanted.is_soft_deleted,
-        shares.c.display_name: wanted.name,
-        shares.c.display_description: wanted.description,
-        shares.c.user_id: wanted.user_id,
-        shares.c.share_proto: wanted.protocol,
-        shares.c.share_type_id: wanted.share_type_id,
-        shares.c.snapshot_id: wanted.snapshot_id,
-        shares.c.share_group_id: wanted.share_group_id,
-        shares.c.mount_point_name: wanted.mount_point_name,
-        share_instances.c.status: wanted.status,
-        share_instances.c.host: wanted.host,
-        share_instances.c.share_network_id: wanted.share_network_id,
-        share_instances.c.share_server_id: wanted.share_server_id,
-        share_instances.c.availability_zone: wanted.availability_zone,
-    }
-    found = [column == value for column, value in equal.items() if value is not None]
-    if wanted.project_id is not None:
-        mine = shares.c.project_id == wanted.project_id
-        found.append(or_(mine, shares.c.is_public.is_(True)) if wanted.or_public else mine)
-    if wanted.ids is not None:
-        found.append(shares.c.id.in_(list(wanted.ids)))
-    if wanted.name_like is not None:
-        found.append(like(shares.c.display_name, wanted.name_like))
-    if wanted.description_like is not None:
-        found.append(like(shares.c.display_description, wanted.description_like))
-    return found + _related(wanted)
-
-
-def _related(wanted: ShareFilter) -> list[Any]:
-    found: list[Any] = []
-    location = export_locations.c.share_instance_id == shares.c.instance_id
-    if wanted.export_location_id is not None:
-        found.append(exists().where(location, export_locations.c.id == wanted.export_location_id))
-    if wanted.export_location_path is not None:
-        found.append(exists().where(location, export_locations.c.path == wanted.export_location_path))
-    for key, value in wanted.metadata.items():
-        mine = share_metadata.c.share_id == shares.c.id
-        found.append(exists().where(mine, share_metadata.c.key == key, share_metadata.c.value == value))
-    for key, value in wanted.extra_specs.items():
-        specs = share_type_extra_specs.c
-        found.append(
-            exists().where(specs.share_type_id == shares.c.share_type_id, specs.key == key, specs.value == value)
-        )
-    return found
 
 
 def _share(row: Row[Any]) -> Share:

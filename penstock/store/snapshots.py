@@ -16,8 +16,8 @@ from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotIns
 from penstock.store.aggregates import replicas_snapshot_status, snapshot_status
 from penstock.store.instances import IS_ON_BACKEND, prefix_of
 from penstock.store.json_pairs import pairs_of, parse_pairs
+from penstock.store.lists import Page, like
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
-from penstock.store.shares import Page, like
 from penstock.store.statements import insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]

@@ -14,8 +14,8 @@ from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatu
 from penstock.errors import Conflict
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTypeId
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
+from penstock.store.lists import like
 from penstock.store.notes import Notes
-from penstock.store.shares import like
 from penstock.store.statements import update_row
 from penstock.store.volume_schema import (
     volume_snapshot_image_metadata,

@@ -23,7 +23,7 @@ from penstock.share.drivers.dummy import DummyDriver
 from penstock.share.manager import ShareManager
 from penstock.store import access, instances, messages, shares, snapshots
 from penstock.store.database import Database
-from penstock.store.shares import Page
+from penstock.store.lists import Page
 from tests.factories import a_rule, a_share, a_snapshot
 
 CONTEXT = admin_context("req-1")

@@ -25,7 +25,7 @@ from penstock.share.manager import ShareManager
 from penstock.share_backend import OPERATIONS, Dispatch
 from penstock.store import access, instances, messages, operations, replicas, shares, snapshots
 from penstock.store.database import Database
-from penstock.store.shares import Page
+from penstock.store.lists import Page
 from tests.factories import a_rule, a_share, a_snapshot
 
 CONTEXT = admin_context("req-1")

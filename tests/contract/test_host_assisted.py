@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 from penstock.domain.pools import PoolRef
 from penstock.errors import BackendFault, Cancelled, Invalid
-from penstock.share import data_mover
+from penstock.share import data_mover, file_copying
 from penstock.share.data_mover import Mount
 from penstock.share.drivers.dummy import DummyDriver
+from penstock.share.file_comparing import compare
 from tests.contract.migration_bench import HERE, HOST_CAN, THERE, Bench
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -127,16 +129,16 @@ def test_a_restart_in_the_middle_of_the_copy(bench: Bench, monkeypatch: pytest.M
 
     share = bench.a_share()
     fill(sources(bench, share))
-    compare = data_mover._compare
+    compare = data_mover.compare
 
     def die(*_args: Any, **_options: Any) -> None:
         raise Died
 
-    monkeypatch.setattr(data_mover, "_compare", die)  # the process ends after the copy, before it says so
+    monkeypatch.setattr(data_mover, "compare", die)  # the process ends after the copy, before it says so
     bench.start(share, HOST_CAN)
     with pytest.raises(Died):
         bench.run()
-    monkeypatch.setattr(data_mover, "_compare", compare)
+    monkeypatch.setattr(data_mover, "compare", compare)
     bench.restart()
     bench.run()
     assert bench.share(share).task_state == "data_copying_completed", bench.migration(share).note
@@ -194,6 +196,15 @@ def test_a_copy_that_is_to_stop_stops_and_unmounts(pair: tuple[Path, Path, Path]
     assert not (pair[2] / "m2").exists()
 
 
+def test_a_copy_is_over_when_its_tool_is(pair: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_copying, "LOOK_EVERY_S", 600.0)  # it is not at a look that the end is noticed
+    pair[0].mkdir()
+    fill(pair[0])
+    started = time.monotonic()
+    assert run(pair).total_bytes == 5_300_000
+    assert time.monotonic() - started < 300
+
+
 def test_the_source_is_never_taken_for_the_destination(tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
@@ -211,6 +222,6 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     (there / "odd").write_text("2")
     os.utime(here / "odd", (1, 1))
     os.utime(there / "odd", (1, 1))
-    data_mover._compare(here, there, (), checks_contents=False, should_stop=lambda: False)
+    compare(here, there, (), checks_contents=False, should_stop=lambda: False)
     with pytest.raises(BackendFault, match="odd"):
-        data_mover._compare(here, there, (), checks_contents=True, should_stop=lambda: False)
+        compare(here, there, (), checks_contents=True, should_stop=lambda: False)

@@ -17,8 +17,8 @@ from penstock.errors import Conflict, Invalid, InvalidShare, NotFound, QuotaExce
 from penstock.services import migration as service
 from penstock.services import share_lifecycle
 from penstock.store import messages, quotas, shares
+from penstock.store.lists import Page
 from penstock.store.quotas import QuotaScope
-from penstock.store.shares import Page
 from tests.contract.migration_bench import ADMIN, DRIVER_CAN, HERE, THERE, Bench, nth_step
 from tests.factories import a_share
 

@@ -24,8 +24,9 @@ from penstock.errors import Conflict, InvalidShare, Unavailable
 from penstock.ids import MessageId, ProjectId, ShareTypeId, new_id
 from penstock.store import access, backends, instances, messages, quotas, share_lines, shares, snapshots, types
 from penstock.store.database import Database, after_commit, hold
+from penstock.store.lists import Page
 from penstock.store.quotas import QuotaScope
-from penstock.store.shares import Page, ShareFilter
+from penstock.store.share_filter import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from penstock.store.upgrade import check, head, upgrade
 from tests.databases import in_file

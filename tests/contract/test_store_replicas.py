@@ -16,7 +16,8 @@ from penstock.errors import Conflict, InvalidShare
 from penstock.ids import InstanceId, SnapshotInstanceId, new_id
 from penstock.store import access, instances, replicas, share_lines, shares, snapshots
 from penstock.store.database import Database
-from penstock.store.shares import Page, ShareFilter
+from penstock.store.lists import Page
+from penstock.store.share_filter import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from tests.factories import NOW, a_rule, a_share, a_snapshot
 

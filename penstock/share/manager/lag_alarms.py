@@ -19,8 +19,9 @@ from penstock.share.manager.lag import Known, is_broken
 from penstock.share.manager.notices import tell_owner
 from penstock.share.manager.sightings import Sighting
 from penstock.share.replication import Role
-from penstock.store import messages, replicas, shares
+from penstock.store import messages, replicas
 from penstock.store.database import Transaction
+from penstock.store.lists import Page
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ def tell_aside(tx: Transaction, backend: Backend, context: RequestContext, share
     """Tell the owner where data of the replica that is the instance of `share` was set aside, each place once."""
     detail = MessageDetail.REPLICA_SET_ASIDE
     about = {"resource_id": str(share.instance.id), "detail_id": detail.value}
-    told = messages.list_messages(tx, project_id=None, filters=about, page=shares.Page())
+    told = messages.list_messages(tx, project_id=None, filters=about, page=Page())
     for name in names:
         if not any(name in message.text for message in told):
             fault = Fault(f"An administrator finds it in {name}.")
