@@ -64,7 +64,7 @@ class SiteWork:
         while self._ours():
             if self.clock.monotonic_s() >= deadline:
                 return False
-            self.clock.sleep(LOOK_AGAIN_S)
+            self.clock.sleep(LOOK_AGAIN_S)  # the daemon is another process: its rows are all that tells
         return True
 
     def _ours(self) -> list[Operation]:

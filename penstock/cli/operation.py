@@ -60,7 +60,7 @@ def list_operations(
             found = _operations(database, which, host, limit)
             click.clear()
             _print(found, which, as_json=as_json)
-            time.sleep(WATCH_S)
+            time.sleep(WATCH_S)  # how often a person wants to see it, whatever happens; Ctrl-C ends it
     except KeyboardInterrupt:
         return
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from penstock.errors import Conflict, Fault, Forbidden, Invalid, NotFound
 
-PAUSE_S = 1.0
+PAUSE_S = 1.0  # between two looks at all moves: the API tells nobody of changes
 MOST_TRIES = 3
 REFUSED = (Invalid, Conflict, Forbidden, NotFound)
 

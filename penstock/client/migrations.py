@@ -90,7 +90,7 @@ def await_state(
         tell(told(found))
         if time.monotonic() >= deadline:
             raise UnknownResult(f"After {timeout_s:g} s it is at: {told(found)}. It goes on without us.")
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # the API tells nobody of changes
 
 
 def why(session: Session, share_id: str, found: Document) -> str:

@@ -26,7 +26,7 @@ def driver_call(what: str) -> Iterator[None]:
         raise
     except NotImplementedError as err:
         raise Unsupported(f"This storage backend cannot {what}.") from err
-    except Exception as err:
+    except Exception as err:  # the boundary to code that may be anybody's: past it there are faults only
         raise BackendFault(f"The driver could not {what}: {type(err).__name__}: {err}") from err
 
 

@@ -195,7 +195,7 @@ class BaseVD(
                 if tries >= self.configuration.num_shell_tries or self._is_non_recoverable(str(err), hopeless):
                     raise
                 log.info("volume.command_tried_again", command=command[0], tries=tries, error=str(err))
-                time.sleep(tries**2)
+                time.sleep(tries**2)  # as published; what the command waits for tells nobody when it is over
             else:
                 return True
 

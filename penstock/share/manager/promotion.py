@@ -97,7 +97,7 @@ def _await_syncs(backend: Backend, copies: Copies, wait_s: float) -> None:
             ]
         if not any(operation.state is OperationState.RUNNING for operation in pending):
             return
-        backend.clock.sleep(POLL_S)
+        backend.clock.sleep(POLL_S)  # it may run in another process, of which only the row tells
 
 
 def _refuse_sync(stop: threading.Event | None) -> None:

@@ -59,4 +59,4 @@ class Syncs:
                 one.stop.set()
             if not found or self._clock.monotonic_s() >= until:
                 return not found
-            self._clock.sleep(POLL_S)
+            self._clock.sleep(POLL_S)  # not a condition: the wait is to be on the clock that `until` is on

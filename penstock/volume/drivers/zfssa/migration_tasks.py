@@ -76,7 +76,7 @@ class MigrateVolumeSendReplUpdate(task.Task):  # type: ignore[misc]
                 raise VolumeMigrationFailed(
                     f"the replication {action_id} ended in {found.last_result} (state {found.state})"
                 )
-            src_zfssa.clock.sleep(self.POLL_S)
+            src_zfssa.clock.sleep(self.POLL_S)  # the appliance tells nobody; it may take hours
         src_zfssa.delete_replication_action(action_id)
 
 
