@@ -12,8 +12,11 @@ import click
 from penstock.cli import main as cli
 from penstock.config.appliance_options import REPLICATION_TARGET
 from penstock.config.reference import OptionDoc, reference
-from penstock.domain.lifecycle import SHARE_TRANSITIONS, SNAPSHOT_TRANSITIONS, Event
+from penstock.domain import volume_lifecycle
+from penstock.domain.lifecycle import SHARE_TRANSITIONS, SNAPSHOT_TRANSITIONS
+from penstock.domain.volume_groups import GROUP_TRANSITIONS
 from penstock.share.drivers.zfsonlinux.options import zfsonlinux_opts
+from penstock.volume.drivers.nfs_appliance.options import OPTIONS as NFS_OPTIONS
 from penstock.volume.drivers.zfs.options import zfs_volume_opts
 from penstock.volume.drivers.zfssa.options import SAN, ZFSSA_OPTS
 
@@ -21,8 +24,10 @@ SECTIONS = {
     "<zfsonlinux backend>": zfsonlinux_opts,
     "<zfs volume backend>": zfs_volume_opts,
     "<zfssa volume backend>": (*SAN, *ZFSSA_OPTS),
+    "<volumes on NFS backend>": NFS_OPTIONS,
     "<an appliance to replicate to>": REPLICATION_TARGET,
 }
+FORCED, REST = "force_delete", "at rest"
 FOLDER = Path(__file__).parent / "reference"
 MADE = "<!-- made by script/docs, do not edit -->\n\n"
 
@@ -47,28 +52,47 @@ def _option(doc: OptionDoc) -> str:
 
 
 def states() -> str:
-    """How shares and snapshots move between states."""
+    """How shares, volumes, their snapshots and groups move between states."""
+    resting = ", ".join(sorted(f"`{status.value}`" for status in volume_lifecycle.RESTING))
+    tables: tuple[tuple[str, str, Mapping[tuple[Any, Any], Any]], ...] = (
+        ("Shares", "", SHARE_TRANSITIONS),
+        ("Snapshots of shares", "", SNAPSHOT_TRANSITIONS),
+        (
+            "Volumes",
+            f"With nothing going on a volume is `{REST}` here: {resting}, as its attachments say.\n\n",
+            volume_lifecycle.VOLUME_TRANSITIONS,
+        ),
+        ("Snapshots of volumes", "", volume_lifecycle.SNAPSHOT_TRANSITIONS),
+        ("Groups of volumes", "", GROUP_TRANSITIONS),
+    )
     parts = [f"{MADE}# States\n"]
-    for title, table in (("Shares", SHARE_TRANSITIONS), ("Snapshots", SNAPSHOT_TRANSITIONS)):
-        parts.append(f"\n## {title}\n\n{_diagram(table)}\n{_transitions(table)}")
+    for title, said, table in tables:
+        parts.append(f"\n## {title}\n\n{said}{_diagram(table)}\n{_transitions(table)}")
     return "".join(parts)
 
 
-def _diagram(table: Mapping[tuple[Any, Event], Any]) -> str:
-    usual = [(a, e, b) for (a, e), b in table.items() if e is not Event.FORCE_DELETE]
-    arrows = "".join(f"    {a.value} --> {b.value}: {e.value}\n" for a, e, b in usual)
-    return f"```mermaid\nstateDiagram-v2\n{arrows}```\n"
+def _name(state: Any) -> str:
+    return REST if state is volume_lifecycle.REST else str(state.value)
 
 
-def _transitions(table: Mapping[tuple[Any, Event], Any]) -> str:
-    rows = [
-        f"| `{a.value}` | {e.value} | `{b.value}` |\n" for (a, e), b in table.items() if e is not Event.FORCE_DELETE
-    ]
-    return (
-        "\n| from | event | to |\n| --- | --- | --- |\n"
-        + "".join(rows)
-        + "\nAn administrator's forced delete leads from every state to `deleting`.\n"
-    )
+def _diagram(table: Mapping[tuple[Any, Any], Any]) -> str:
+    usual = [(_name(a), e.value, _name(b)) for (a, e), b in table.items() if e.value != FORCED]
+    named = dict.fromkeys(name for a, _, b in usual for name in (a, b) if _id(name) != name)
+    names = "".join(f'    state "{name}" as {_id(name)}\n' for name in named)
+    arrows = "".join(f"    {_id(a)} --> {_id(b)}: {event}\n" for a, event, b in usual)
+    return f"```mermaid\nstateDiagram-v2\n{names}{arrows}```\n"
+
+
+def _id(name: str) -> str:
+    """Mermaid takes a hyphen for the beginning of an arrow."""
+    return name.replace("-", "_").replace(" ", "_")
+
+
+def _transitions(table: Mapping[tuple[Any, Any], Any]) -> str:
+    rows = [f"| `{_name(a)}` | {e.value} | `{_name(b)}` |\n" for (a, e), b in table.items() if e.value != FORCED]
+    forced = "\nAn administrator's forced delete leads from every state to `deleting`.\n"
+    has_forced = any(event.value == FORCED for _, event in table)
+    return "\n| from | event | to |\n| --- | --- | --- |\n" + "".join(rows) + (forced if has_forced else "")
 
 
 def commands() -> str:

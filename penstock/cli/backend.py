@@ -132,12 +132,12 @@ def check(ctx: click.Context, *, name: str | None, as_json: bool) -> None:
 
 def _checked(conf: cfg.ConfigOpts, section: str) -> Iterator[Step]:
     """The steps up to the first problem: those after it need it."""
-    from penstock.backend_site import load_site
     from penstock.errors import Fault
+    from penstock.share_site import load_share_site
     from penstock.store.database import Database
 
     try:
-        site = load_site(conf, section, Database("sqlite://"))
+        site = load_share_site(conf, section, Database("sqlite://"))
     except Fault as fault:
         yield Step("configuration and driver", fault.message)
         return

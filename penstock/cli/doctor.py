@@ -81,10 +81,10 @@ def _opened(conf: cfg.ConfigOpts, section: str, database: Database) -> tuple[Sit
         from penstock.volume_site import open_volume_site
 
         return open_volume_site(conf, section, database), examine_volumes
-    from penstock.backend_site import open_site
     from penstock.doctor.examination import examine
+    from penstock.share_site import open_share_site
 
-    return open_site(conf, section, database), examine
+    return open_share_site(conf, section, database), examine
 
 
 def _look_after(

@@ -37,9 +37,9 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
       penstock recover --dry-run
       penstock recover
     """
-    from penstock.backend_site import open_site
     from penstock.recovery.recover import recover as rebuild_rows
     from penstock.recovery.recover import reigns_of
+    from penstock.share_site import open_share_site
 
     quiet_logs(ctx)
     conf = load_config(ctx)
@@ -47,7 +47,7 @@ def recover(ctx: click.Context, *, sections: tuple[str, ...], dry_run: bool, mer
     with_identity = conf.auth_strategy == "builtin"
     wanted = sections or (*conf.enabled_share_backends, *conf.enabled_backends)
     of_volumes = [section for section in wanted if section in conf.enabled_backends]
-    sites = {section: open_site(conf, section, database) for section in wanted if section not in of_volumes}
+    sites = {section: open_share_site(conf, section, database) for section in wanted if section not in of_volumes}
     recover_one = partial(rebuild_rows, dry_run=dry_run, with_identity=with_identity, reigns=reigns_of(sites.values()))
     found: dict[str, Rebuilt] = {}
     for section, site in sites.items():

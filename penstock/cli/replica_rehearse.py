@@ -11,9 +11,9 @@ from penstock.cli.output import print_json
 from penstock.errors import Conflict, Invalid, NotFound, Unsupported
 
 if TYPE_CHECKING:
-    from penstock.backend_site import BackendSite
     from penstock.share.models import ShareModel
     from penstock.share.replication import HasReplicaReports
+    from penstock.share_site import ShareSite
     from penstock.store.database import Database
 
 
@@ -36,14 +36,14 @@ def rehearse(ctx: click.Context, *, replica_id: str, client: str | None, end: bo
       penstock replica rehearse 6f0c... 10.0.0.7
       penstock replica rehearse 6f0c... --end
     """
-    from penstock.backend_site import open_site
+    from penstock.share_site import open_share_site
 
     if (client is None) is not end:
         raise click.UsageError("Name the CLIENT that is to mount the clone, or say --end.")
     quiet_logs(ctx)
     conf = load_config(ctx)
     database = open_database(conf)
-    site = open_site(conf, section_of(database, conf.host, replica_id), database)
+    site = open_share_site(conf, section_of(database, conf.host, replica_id), database)
     if client is None:
         end_rehearsal(site, replica_id)
         return
@@ -75,7 +75,7 @@ def section_of(database: Database, host: str, replica_id: str) -> str:
     return pool.backend
 
 
-def begin_rehearsal(site: BackendSite, replica_id: str, client: str) -> list[str]:
+def begin_rehearsal(site: ShareSite, replica_id: str, client: str) -> list[str]:
     """Serve a clone of the replica's newest state to `client`; returns where. Safe to repeat.
 
     Raises Unsupported (the driver), NotFound, Conflict (the active one, or nothing was synced yet), Invalid (client).
@@ -90,13 +90,13 @@ def begin_rehearsal(site: BackendSite, replica_id: str, client: str) -> list[str
     return [str(location["path"]) for location in locations if not location.get("is_admin_only")]
 
 
-def end_rehearsal(site: BackendSite, replica_id: str) -> None:
+def end_rehearsal(site: ShareSite, replica_id: str) -> None:
     """Destroy the clone. Safe to repeat. Raises Unsupported, NotFound."""
     driver, model = _driver_and_replica(site, replica_id)
     driver.end_rehearsal(model)
 
 
-def _driver_and_replica(site: BackendSite, replica_id: str) -> tuple[HasReplicaReports, ShareModel]:
+def _driver_and_replica(site: ShareSite, replica_id: str) -> tuple[HasReplicaReports, ShareModel]:
     from penstock.share.manager.models import share_model
     from penstock.share.replication import HasReplicaReports
     from penstock.store import shares

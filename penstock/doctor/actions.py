@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from penstock.backend_site import BackendSite
 from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction
@@ -18,6 +17,7 @@ from penstock.domain.snapshots import Snapshot
 from penstock.errors import Conflict, Fault
 from penstock.ids import ShareId
 from penstock.share.manager.notices import tell_owner
+from penstock.share_site import ShareSite
 from penstock.store import access, instances, operations, shares, snapshots
 from penstock.store.database import Transaction
 
@@ -25,7 +25,7 @@ from penstock.store.database import Transaction
 class Action(Protocol):
     """One repair."""
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         """Do it. Raises Conflict when somebody changed the rows since, and what the storage raises."""
         ...
 
@@ -39,7 +39,7 @@ class EndShare:
     action: MessageAction
     reason: str
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         backend = site.backend
         with backend.database.begin() as tx:
             _check_idle(tx, site, self.share.id)
@@ -58,7 +58,7 @@ class EndSnapshot:
     action: MessageAction
     reason: str
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         backend = site.backend
         with backend.database.begin() as tx:
             _check_idle(tx, site, self.snapshot.share_id)
@@ -76,7 +76,7 @@ class Queue:
     event: Event | None = None
     target_gib: int | None = None
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         backend = site.backend
         with backend.database.begin() as tx:
             _check_idle(tx, site, self.share.id)
@@ -94,7 +94,7 @@ class ApplyRulesAgain:
 
     share: Share
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         backend = site.backend
         instance_id = self.share.instance.id
         with backend.database.begin() as tx:
@@ -113,7 +113,7 @@ class RecordPool:
     share: Share
     pool: str
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         backend = site.backend
         with backend.database.begin() as tx:
             _check_idle(tx, site, self.share.id)
@@ -121,11 +121,11 @@ class RecordPool:
             instances.update_instance(tx, self.share.instance.id, now=backend.now(), host=host)
 
 
-def _check_idle(tx: Transaction, site: BackendSite, share_id: ShareId) -> None:
+def _check_idle(tx: Transaction, site: ShareSite, share_id: ShareId) -> None:
     waiting = operations.pending(tx, backend=site.backend.host, resource_key=f"share:{share_id}")
     if any(operation.request_id != site.context.request_id for operation in waiting):  # our own repairs come in order
         raise Conflict(f"An operation on share {share_id} has begun meanwhile; look again when it is done.")
 
 
-def _enqueue(tx: Transaction, site: BackendSite, share_id: ShareId, method: str, arguments: dict[str, Any]) -> None:
+def _enqueue(tx: Transaction, site: ShareSite, share_id: ShareId, method: str, arguments: dict[str, Any]) -> None:
     site.queue.enqueue(tx, site.context, Call(site.backend.host, f"share:{share_id}", method, arguments))

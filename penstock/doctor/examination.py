@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.backend_site import BackendSite
 from penstock.doctor.actions import Action
 from penstock.doctor.books import Books, settled
 from penstock.doctor.drift import drift
@@ -16,6 +15,7 @@ from penstock.domain.snapshots import SnapshotStatus
 from penstock.ids import ShareId
 from penstock.share.inventory import Inventory
 from penstock.share.manager.models import access_models, share_models
+from penstock.share_site import ShareSite
 from penstock.store import access, instances, operations, shares, snapshot_instances, snapshots
 
 KEY = "share:"
@@ -39,7 +39,7 @@ class Examination:
         return None
 
 
-def examine(site: BackendSite) -> Examination:
+def examine(site: ShareSite) -> Examination:
     """Compare database, storage and exports. Changes nothing; a daemon may be at work meanwhile.
 
     Raises Unsupported (the driver keeps no identity), NotFound and Unavailable (a pool is missing).
@@ -50,7 +50,7 @@ def examine(site: BackendSite) -> Examination:
     return Examination(books, inventory, drift(books, inventory))
 
 
-def read_books(site: BackendSite) -> Books:
+def read_books(site: ShareSite) -> Books:
     """The rows as they are now, in a fixed number of queries."""
     backend = site.backend
     with backend.database.read() as tx:

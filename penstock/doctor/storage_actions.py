@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.backend_site import BackendSite
 from penstock.domain.access import AccessState
 from penstock.domain.shares import Share, ShareStatus
 from penstock.domain.snapshots import SnapshotStatus
@@ -16,6 +15,7 @@ from penstock.share.inventory import FoundShare, FoundSnapshot
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.models import access_models, share_model
 from penstock.share.models import ShareModel, SnapshotModel
+from penstock.share_site import ShareSite
 from penstock.store import access
 
 
@@ -25,7 +25,7 @@ class DestroyShare:
 
     found: FoundShare
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         with driver_call("delete shares"):
             site.driver.delete_share(site.context, model_of(site, self.found), share_server=None)
 
@@ -37,7 +37,7 @@ class DestroySnapshot:
     found: FoundSnapshot
     parent: FoundShare
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         with driver_call("delete snapshots"):
             model = _snapshot_model(site, self.found, self.parent)
             site.driver.delete_snapshot(site.context, model, share_server=None)
@@ -49,7 +49,7 @@ class Discard:
 
     location: str
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         site.holder.discard(self.location)
 
 
@@ -59,7 +59,7 @@ class StopExporting:
 
     path: str
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         site.holder.stop_exporting([self.path])
 
 
@@ -69,7 +69,7 @@ class CloseShare:
 
     share: Share
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         with site.backend.database.read() as tx:
             model = share_model(tx, site.backend, self.share)
             rules = access.of_instance(tx, self.share.instance.id)
@@ -84,7 +84,7 @@ class WriteIdentity:
 
     share: Share
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         with site.backend.database.read() as tx:
             model = share_model(tx, site.backend, self.share)
         site.holder.write_identity(model)
@@ -94,11 +94,11 @@ class WriteIdentity:
 class Sweep:
     """Destroy the tombstones that nothing needs."""
 
-    def carry_out(self, site: BackendSite) -> None:
+    def carry_out(self, site: ShareSite) -> None:
         site.holder.sweep()
 
 
-def model_of(site: BackendSite, found: FoundShare) -> ShareModel:
+def model_of(site: ShareSite, found: FoundShare) -> ShareModel:
     """What a driver is handed for a share that only the storage knows."""
     backend = site.backend
     return ShareModel(
@@ -119,7 +119,7 @@ def model_of(site: BackendSite, found: FoundShare) -> ShareModel:
     )
 
 
-def _snapshot_model(site: BackendSite, found: FoundSnapshot, parent: FoundShare) -> SnapshotModel:
+def _snapshot_model(site: ShareSite, found: FoundSnapshot, parent: FoundShare) -> SnapshotModel:
     model = model_of(site, parent)
     return SnapshotModel(
         id=found.id,

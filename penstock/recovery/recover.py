@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import structlog
 
-from penstock.backend_site import BackendSite
 from penstock.domain.shares import AccessRulesStatus, ReplicaState, ShareInstance, ShareStatus
 from penstock.errors import Conflict
 from penstock.recovery.owners import insert_owners, known_owners
@@ -16,6 +15,7 @@ from penstock.recovery.rebuilding import Known, Rebuilt, rebuild
 from penstock.recovery.rows import Place
 from penstock.services.snapshots import new_copy
 from penstock.share.replication import Role
+from penstock.share_site import ShareSite
 from penstock.store import access, instances, shares, snapshots, types
 from penstock.store.database import Transaction
 from penstock.store.snapshots import SnapshotFilter
@@ -23,9 +23,9 @@ from penstock.store.snapshots import SnapshotFilter
 log = structlog.get_logger(__name__)
 
 
-def reigns_of(sites: Iterable[BackendSite]) -> dict[str, int]:
+def reigns_of(sites: Iterable[ShareSite]) -> dict[str, int]:
     """The latest reign of each replicated share that a copy on any of these backends was active in. Raises as
-    `BackendSite.inventory`."""
+    `ShareSite.inventory`."""
     found: dict[str, int] = {}
     for site in sites:
         for share in site.inventory().shares:
@@ -35,7 +35,7 @@ def reigns_of(sites: Iterable[BackendSite]) -> dict[str, int]:
 
 
 def recover(
-    site: BackendSite,
+    site: ShareSite,
     *,
     merge: bool,
     dry_run: bool,
@@ -47,7 +47,7 @@ def recover(
     All or nothing, and safe to repeat. `with_identity`: also make the projects and users that are referenced, for the
     built-in identity. `reigns` (of `reigns_of`) keeps a copy that was active once from being taken for the share.
     Raises Conflict when the database has shares of this backend and would get more, unless `merge`, and when a daemon
-    serves the backend; else as `BackendSite.inventory`.
+    serves the backend; else as `ShareSite.inventory`.
     """
     backend = site.backend
     place = Place(backend.host, backend.zone, backend.now())
@@ -75,7 +75,7 @@ def recover(
     return rebuilt
 
 
-def _known(tx: Transaction, site: BackendSite, *, with_identity: bool, reigns: Mapping[str, int]) -> tuple[Known, int]:
+def _known(tx: Transaction, site: ShareSite, *, with_identity: bool, reigns: Mapping[str, int]) -> tuple[Known, int]:
     """What there is, and how many shares of the backend. Ids of other backends' shares count as well."""
     placed = instances.list_all(tx)
     ids: set[str] = {instance.id for instance in placed} | {instance.share_id for instance in placed}
@@ -95,7 +95,7 @@ def _known(tx: Transaction, site: BackendSite, *, with_identity: bool, reigns: M
     return known, len(shares.of_backend(tx, site.backend.host, statuses=list(ShareStatus)))
 
 
-def _insert(tx: Transaction, site: BackendSite, rebuilt: Rebuilt, *, with_identity: bool) -> None:
+def _insert(tx: Transaction, site: ShareSite, rebuilt: Rebuilt, *, with_identity: bool) -> None:
     now = site.backend.now()
     for share_type in rebuilt.types:
         types.insert_type(tx, replace(share_type, created_at=now))
@@ -116,7 +116,7 @@ def _insert(tx: Transaction, site: BackendSite, rebuilt: Rebuilt, *, with_identi
         _insert_replica(tx, site, replica)
 
 
-def _insert_replica(tx: Transaction, site: BackendSite, replica: ShareInstance) -> None:
+def _insert_replica(tx: Transaction, site: ShareSite, replica: ShareInstance) -> None:
     """With the share's rules and snapshots, which the daemon applies and looks for."""
     now = site.backend.now()
     instances.insert_instance(tx, replica)

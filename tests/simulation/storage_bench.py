@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from penstock.backend_site import BackendSite, site_of
 from penstock.clock import ManualClock
 from penstock.context import admin_context
 from penstock.doctor.examination import examine
@@ -19,6 +18,7 @@ from penstock.domain.types import ShareType
 from penstock.ids import ProjectId, ShareTypeId, UserId, new_id
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.manager import ShareManager
+from penstock.share_site import ShareSite, share_site_of
 from penstock.store import access, instances, shares, snapshots, types
 from penstock.store.database import Database
 from penstock.store.schema import metadata
@@ -56,7 +56,7 @@ class StorageBench:
         with self.database.begin() as tx:
             types.insert_type(tx, self.type)
 
-    def new_site(self) -> BackendSite:
+    def new_site(self) -> ShareSite:
         """The backend as another process opens it."""
         configuration = a_configuration()
         driver = ZFSonLinuxShareDriver(configuration=configuration, host=self.host, nfs=self.nfs, clock=self.clock)
@@ -64,7 +64,7 @@ class StorageBench:
             driver, "zfs", configuration=configuration, database=self.database, clock=self.clock, host="host@zfs"
         )
         driver.do_setup(admin_context())
-        return site_of(manager, self.folder)
+        return share_site_of(manager, self.folder)
 
     def lose_database(self) -> None:
         """The rows are gone, and an empty database is in their place."""

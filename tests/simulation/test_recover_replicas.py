@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from penstock.backend_site import BackendSite, site_of
 from penstock.doctor.examination import examine
 from penstock.doctor.findings import Kind
 from penstock.domain.shares import AccessRulesStatus
 from penstock.recovery.rebuilding import Rebuilt
 from penstock.recovery.recover import recover, reigns_of
 from penstock.share.manager import ShareManager
+from penstock.share_site import ShareSite, share_site_of
 from penstock.store import access, replicas
 from penstock.store.database import Database
 from penstock.store.schema import metadata, snapshot_instances
@@ -40,7 +40,7 @@ class Lost:
     def __init__(self, share: Replicated, folder: Path) -> None:
         self.database = Database("sqlite://")
         metadata.create_all(self.database.engine)
-        self.sites: dict[str, BackendSite] = {}
+        self.sites: dict[str, ShareSite] = {}
         for name in ("a", "b"):
             driver = share.driver(name)
             manager = ShareManager(
@@ -51,7 +51,7 @@ class Lost:
                 clock=driver.clock,
                 host=f"host@{name}",
             )
-            self.sites[name] = site_of(manager, folder)
+            self.sites[name] = share_site_of(manager, folder)
 
     def recover(self, *order: str) -> list[Rebuilt]:
         """As the command does: all active copies, then their replicas."""

@@ -184,7 +184,7 @@ ANYTHING = {
     "doctor",
     "recovery",
     "backend_service",
-    "backend_site",
+    "share_site",
     "backend_work",
     "first_start",
     "share_backend",

@@ -1,4 +1,4 @@
-"""One backend opened outside of the daemon, by the command line: its rows, its driver, and a way to run operations."""
+"""One backend of shares opened outside of the daemon, by the command line: its rows, driver and operations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from penstock.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class BackendSite:
+class ShareSite:
     """A backend that is set up, beside a daemon that may be serving it. `context` is who acts."""
 
     manager: ShareManager
@@ -66,22 +66,22 @@ class BackendSite:
         return self.work.alone()
 
 
-def site_of(manager: ShareManager, state_path: Path) -> BackendSite:
+def share_site_of(manager: ShareManager, state_path: Path) -> ShareSite:
     """The site of a manager whose driver is set up."""
-    return BackendSite(manager, OperationQueue(manager.backend.clock), state_path, admin_context())
+    return ShareSite(manager, OperationQueue(manager.backend.clock), state_path, admin_context())
 
 
-def open_site(conf: cfg.ConfigOpts, section: str, database: Database, *, clock: Clock | None = None) -> BackendSite:
+def open_share_site(conf: cfg.ConfigOpts, section: str, database: Database, *, clock: Clock | None = None) -> ShareSite:
     """Load the driver of the section and set it up.
 
     Raises Invalid (no such backend, wrong options), and what keeps the backend from serving.
     """
-    site = load_site(conf, section, database, clock=clock)
+    site = load_share_site(conf, section, database, clock=clock)
     site.driver.do_setup(site.context)
     return site
 
 
-def load_site(conf: cfg.ConfigOpts, section: str, database: Database, *, clock: Clock | None = None) -> BackendSite:
+def load_share_site(conf: cfg.ConfigOpts, section: str, database: Database, *, clock: Clock | None = None) -> ShareSite:
     """The same with nothing contacted yet."""
     if section not in conf.enabled_share_backends:
         known = ", ".join(conf.enabled_share_backends) or "none"
@@ -93,4 +93,4 @@ def load_site(conf: cfg.ConfigOpts, section: str, database: Database, *, clock: 
         clock=clock or SystemClock(),
         conf=conf,
     )
-    return site_of(manager, Path(conf.state_path))
+    return share_site_of(manager, Path(conf.state_path))
