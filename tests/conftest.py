@@ -66,7 +66,7 @@ def kernel_lab(place: Place) -> Iterator[KernelLab]:
     reason = kernel_machines.missing()
     if reason:
         pytest.skip(reason)
-    lab = KernelLab(place.tag, place.directory / "kernel", place.network_prefix)
+    lab = KernelLab(place.tag, place.memory / "kernel", place.network_prefix)
     lab.down()  # what a crashed run left here
     yield lab
     lab.down()

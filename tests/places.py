@@ -37,7 +37,7 @@ class Place:
 
     @property
     def memory(self) -> Path:
-        """For the pools of namespace hosts."""
+        """For the pools of hosts."""
         return _memory() / self.tag
 
     @property

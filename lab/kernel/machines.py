@@ -26,12 +26,13 @@ HERE = Path(__file__).resolve().parent
 ARTEFACTS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "kernel-lab"
 # where `unpack` finds what `build` takes 10-25 minutes to make
 PREBUILT = Path(os.environ.get("PENSTOCK_PREBUILT", HERE.parents[2] / "shared" / "lab" / "kernel-lab" / "prebuilt"))
+ROOT_DISK = "root-journaled.ext4"
 PROGRAMS = ("ip", "ssh", "ssh-keygen", "zstd", "mkfs.ext4", "dbus-uuidgen")
 FIRST_OCTET = 20
 MOST_MACHINES = 9
 MEMORY = "768M"
 DISK_MIB = 1024
-BOOT_TIMEOUT_S = 180.0
+BOOT_TIMEOUT_S = 600.0  # ten seconds on a quiet machine
 
 
 def missing(artefacts: Path = ARTEFACTS) -> str:
@@ -41,7 +42,7 @@ def missing(artefacts: Path = ARTEFACTS) -> str:
     absent = [name for name in PROGRAMS if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is None]
     if absent:
         return f"missing programs: {', '.join(absent)} (script/setup --system installs them)"
-    if (artefacts / "root.ext4").exists() or PREBUILT.exists():
+    if (artefacts / ROOT_DISK).exists() or PREBUILT.exists():
         return ""
     return f"no kernel lab in {artefacts}, nor prebuilt parts in {PREBUILT}: lab/kernel/build makes one"
 
@@ -114,7 +115,7 @@ class KernelLab:
         reason = missing(self._artefacts)
         if reason:
             raise LabError(reason)
-        if not (self._artefacts / "root.ext4").exists():
+        if not (self._artefacts / ROOT_DISK).exists():
             environment = {**os.environ, "OUT": str(self._artefacts), "PREBUILT": str(PREBUILT)}
             subprocess.run([str(HERE / "unpack")], check=True, env=environment)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -202,7 +203,7 @@ class KernelLab:
             "umid": name,
             "uml_dir": f"{self.directory}/uml/",
             # ubda is a copy-on-write layer over the shared root; ubdb and ubdc are the data disks
-            "ubd0": f"{self.directory}/{name}.cow,{self._artefacts}/root.ext4",
+            "ubd0": f"{self.directory}/{name}.cow,{self._artefacts / ROOT_DISK}",
             "ubd1": f"{self.directory}/{name}.diskb",
             "ubd2": f"{self.directory}/{name}.diskc",
             "root": "/dev/ubda",

@@ -13,7 +13,8 @@ WAIT_S = 10.0
 class LogWatch:
     """Counts what is logged from now on."""
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: Product, patience_s: float = WAIT_S) -> None:
+        self._patience_s = patience_s
         self._path = product.daemon.log
         self.forget()
 
@@ -34,7 +35,7 @@ class LogWatch:
 
     def await_actions(self, count: int, *, ends: tuple[str, ...] = ()) -> bool:
         """Wait for so many commands and file changes; False when an event of `ends`, or nothing, came first."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self._patience_s
         while len(self.lines(*ACTIONS)) < count:
             if time.monotonic() > deadline or (ends and self.lines(*ends)):
                 return False

@@ -34,7 +34,7 @@ class ReplicaPlace:
     """The product, its hosts by name, and one client.
 
     `cut` is that of the lab; `cut_s` is longer than a command may take there, `settled_s` how long to wait for the end
-    of what was disturbed. `options` are the product's.
+    of what was disturbed, `actions_s` how long for it to have begun. `options` are the product's.
     """
 
     product: Product
@@ -45,6 +45,7 @@ class ReplicaPlace:
     cut: Callable[..., AbstractContextManager[None]]
     cut_s: float
     settled_s: float
+    actions_s: float
     options: tuple[str, ...]
     theirs: dict[str, str] = field(default_factory=dict)
     own: list[Share] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Pace:
     connect_timeout_s: int
     settled_s: float
     wait_s: float
+    actions_s: float
+    between_looks_s: float
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -55,15 +58,24 @@ class Pace:
 
 
 QUICK = Pace(
-    ("periodic_interval = 2", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1"), 5, 3, 90, 60
+    ("periodic_interval = 2", "replica_state_update_interval = 3", "[operations]", "max_retry_delay = 1"),
+    command_timeout_s=5,
+    connect_timeout_s=3,
+    settled_s=90,
+    wait_s=60,
+    actions_s=10,
+    between_looks_s=0.1,
 )
-# a command on a machine of user-mode Linux takes up to a second, its boot half a minute
+# a command on a machine of user-mode Linux takes a tenth of a second, or three while others want the processors; its
+# boot ten seconds to minutes. Whoever looks at such a machine all the time keeps it from anything else.
 PATIENT = Pace(
-    ("periodic_interval = 10", "replica_state_update_interval = 20", "[operations]", "max_retry_delay = 3"),
-    20,
-    8,
-    300,
-    300,
+    ("periodic_interval = 20", "replica_state_update_interval = 60", "[operations]", "max_retry_delay = 3"),
+    command_timeout_s=20,
+    connect_timeout_s=8,
+    settled_s=900,
+    wait_s=600,
+    actions_s=90,
+    between_looks_s=1,
 )
 
 
@@ -94,7 +106,7 @@ def kernels(place: Place) -> Iterator[ReplicaPlace]:
         pytest.skip(reason)
     tag, prefix = f"{place.tag}y", f"10.184.{place.number}"
     clients = Lab(tag, place.memory / "yc", prefix, ())
-    lab = KernelLab(tag, place.directory / "yk", prefix, disk_mib=POOL_MIB)
+    lab = KernelLab(tag, place.memory / "yk", prefix, disk_mib=POOL_MIB)
     lab.down()  # what a crashed run left here
     clients.down()
     clients.up(0, 1)
@@ -126,13 +138,22 @@ def _inhabited(
     nobody: Any = None  # those clients are of other tests
     site = Site(name, first.host, first.address, backends, nobody, nobody, None)
     work, port = place.directory / f"daemon-replicas-{name}", PORTS + 800 + place.number
+    shutil.rmtree(work, ignore_errors=True)  # what a crashed run left here
     with running(site, work, port, pace.options) as product:
         product.user = User(product.user.caller, wait_s=pace.wait_s)
         product.user.caller.ok("POST", "/types", {"share_type": {"name": TYPE, "extra_specs": SPECS}})
-        watch = TwoWritersWatch(machines)
+        watch = TwoWritersWatch(machines, pace.between_looks_s)
         by_name = {machine.backend.removeprefix("on-"): machine for machine in machines}
         found = ReplicaPlace(
-            product, by_name, watch, *client, cut, pace.command_timeout_s + 3.0, pace.settled_s, pace.options
+            product,
+            by_name,
+            watch,
+            *client,
+            cut,
+            pace.command_timeout_s + 3.0,
+            pace.settled_s,
+            pace.actions_s,
+            pace.options,
         )
         for machine in machines:
             machine.ran("zfs", "create", STRANGER)

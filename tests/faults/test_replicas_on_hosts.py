@@ -74,7 +74,7 @@ def disturb(
 ) -> None:
     """Every operation is under way, each on a share of its own; `trouble` happens; all of it ends well."""
     operations = prepare_all(hosts, kinds)
-    watch = LogWatch(hosts.product)
+    watch = LogWatch(hosts.product, hosts.actions_s)
     for operation in operations:
         operation.ask()
     watch.await_actions(after_actions)
@@ -215,7 +215,7 @@ def test_during_a_sync(hosts: ReplicaPlace, then: str, repeat: int) -> None:
     share, (replica,) = replicated(hosts)
     path = f"/{share.dataset_of(share.active())}"
     share.machine().ran("dd", "if=/dev/urandom", f"of={path}/large", "bs=1M", f"count={60 + 20 * repeat}", "conv=fsync")
-    watch = LogWatch(hosts.product)
+    watch = LogWatch(hosts.product, hosts.actions_s)
     share.act(replica, "resync")
     watch.await_actions(10)
     if then == "promote":
@@ -300,7 +300,7 @@ def test_a_large_first_copy_goes_on_where_it_was_cut(hosts: ReplicaPlace, troubl
     source, path = share.machine(), f"/{share.dataset_of(share.active())}"
     source.ran("dd", "if=/dev/urandom", f"of={path}/large", "bs=1M", f"count={LARGE_MIB}", "conv=fsync")
     share.write("small")
-    watch = LogWatch(hosts.product)
+    watch = LogWatch(hosts.product, hosts.actions_s)
     replica = share.ask_replica()
     target = hosts.machine_of(share.until(lambda: share.row(replica), lambda row: bool(row["host"]))["host"])
     share.until(lambda: used_mib(target), lambda mib: mib > LARGE_MIB / 4)

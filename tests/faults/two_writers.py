@@ -14,7 +14,6 @@ from tests.product.pairs import ROOT, Machine
 
 PROPERTIES = ("mounted", "readonly", EPOCH, SHARE_ID)
 LOOK_S = 10.0
-PAUSE_S = 0.1
 
 Writable = Mapping[str, str]  # share → the reign in which this host's copy accepts writes
 
@@ -62,11 +61,12 @@ def two_in_one_reign(looks: Sequence[Look]) -> set[str]:
 
 
 class TwoWritersWatch(threading.Thread):
-    """Looks at all hosts again and again until `end`."""
+    """Looks at all hosts again and again until `end`, with pauses of `pause_s`."""
 
-    def __init__(self, machines: Sequence[Machine]) -> None:
+    def __init__(self, machines: Sequence[Machine], pause_s: float) -> None:
         super().__init__(name="two writers?", daemon=True)
         self._machines = machines
+        self._pause_s = pause_s
         self._over = threading.Event()
         self._recent: list[Look] = []
         self.looks = 0
@@ -79,7 +79,7 @@ class TwoWritersWatch(threading.Thread):
             self._recent = self._recent[-2 * len(self._machines) :]
             self.caught |= two_in_one_reign(self._recent)
             self.looks += 1
-            self._over.wait(PAUSE_S)
+            self._over.wait(self._pause_s)
 
     def end(self) -> None:
         """Returns once it has ended."""

@@ -58,7 +58,7 @@ def kernels_of_two(place: Place) -> Iterator[Pair]:
     reason = kernel_machines.missing()
     if reason:
         pytest.skip(reason)
-    machines = KernelLab(f"{place.tag}r", place.directory / "rk", f"10.182.{place.number}", disk_mib=2048)
+    machines = KernelLab(f"{place.tag}r", place.memory / "rk", f"10.182.{place.number}", disk_mib=2048)
     machines.down()  # what a crashed run left here
     try:
         yield kernel_pair(machines)
