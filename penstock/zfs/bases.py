@@ -66,6 +66,7 @@ def snapshot_to_send(
     """
     zfs = source.zfs
     line = _adopted(source, target, observe_line(zfs, source.dataset, copy_ids), copy_ids)
+    _claim_base(zfs, line, target)
     if _ends_in_sync(line):  # as far as is counted; a snapshot would have what is not counted yet
         flush(zfs, source.dataset.pool)
         line = observe_line(zfs, source.dataset, copy_ids)
@@ -86,6 +87,18 @@ def snapshot_to_send(
     if point is None:
         raise NotFound(f"{name} was taken, and is gone")
     return point, side
+
+
+def _claim_base(zfs: Zfs, line: Line, target: End) -> None:
+    """What the target ends in is marked as its base before anything newer is.
+
+    On a source that has just become one it may not be: then the mark of what is still to be sent would be the target's
+    only one, and another target's sync would take what this one starts from for useless.
+    """
+    base = line.by_guid(target.synced_guid)
+    if base is not None and base.kind == SYNC and target.id not in base.bases:
+        zfs.set(line.name(base), {base_for(target.id): "yes"})
+        hold(zfs, [line.name(base)], hold_tag(target.id))
 
 
 def _adopted(source: End, target: End, line: Line, copy_ids: Sequence[str]) -> Line:
@@ -134,7 +147,8 @@ def move_base(source: End, target: End, arrived: Taken, line: Line, copy_ids: Se
     there = {taken.point.guid for taken in theirs.taken if taken not in gone and taken.kind != TOMBSTONE}
     for taken in surplus(line, carried, there, [source.naming, target.naming]):
         drop(target.zfs, line, taken)
-    _clean_source(source, target, theirs, arrived.point.guid, gone)
+    others = {hold_tag(copy_id) for copy_id in copy_ids if copy_id not in (source.id, target.id)}
+    _clean_source(source, target, theirs, arrived.point.guid, gone, others)
 
 
 def removable(line: Line, source_id: str, target_id: str, base_guid: int, copy_ids: Sequence[str]) -> list[Taken]:
@@ -190,11 +204,14 @@ def _trim(zfs: Zfs, name: SnapshotName, wanted: set[str]) -> None:
             release(zfs, [name], tag)
 
 
-def _clean_source(source: End, target: End, line: Line, base_guid: int, gone: Sequence[Taken]) -> None:
-    """Let go of the target's older bases there, and of what is `gone`."""
+def _clean_source(
+    source: End, target: End, line: Line, base_guid: int, gone: Sequence[Taken], others: set[str]
+) -> None:
+    """Let go of the target's older bases there, and of what is `gone`, unless a sync of one of the `others` (their tags
+    of holds) has begun to use it since the look."""
     for taken in line.syncs:
         if target.id in taken.bases and taken.point.guid != base_guid and taken not in gone:
             release(source.zfs, [line.name(taken)], hold_tag(target.id))
             source.zfs.inherit(line.name(taken), base_for(target.id))
     for taken in gone:
-        drop(source.zfs, line, taken)
+        drop(source.zfs, line, taken, unless_held_by=others)

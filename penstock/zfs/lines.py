@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from penstock.errors import NotFound
 from penstock.zfs.client import Zfs
 from penstock.zfs.holds import holds, release
 from penstock.zfs.incremental import SnapshotPoint
@@ -96,10 +97,19 @@ def _taken(name: str, properties: Properties, marks: Mapping[str, str]) -> Taken
     return Taken(point, kind, owner, bases)
 
 
-def drop(zfs: Zfs, line: Line, taken: Taken) -> None:
-    """Destroy a sync snapshot with all holds of ours; what has a clone, or somebody else's hold, goes with the last."""
+def drop(zfs: Zfs, line: Line, taken: Taken, unless_held_by: Set[str] = frozenset()) -> None:
+    """Destroy a sync snapshot with all holds of ours; what has a clone, or somebody else's hold, goes with the last.
+
+    Gone is fine: another sync beside this one may have found it useless, too. With one of these tags it stays as it is.
+    """
     name = line.name(taken)
-    for tag in holds(zfs, [name]).get(name, ()):
+    try:
+        tags = holds(zfs, [name]).get(name, frozenset())
+    except NotFound:
+        return
+    if tags & unless_held_by:
+        return
+    for tag in tags:
         if tag.startswith(hold_tag("")):
             release(zfs, [name], tag)
     zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)

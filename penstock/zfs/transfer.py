@@ -149,7 +149,12 @@ class Transfer:
                 self._finish(target)
                 seconds = time.monotonic() - started
                 return Transferred(plan.newest, run.sent_bytes, seconds, self._route.name, resumed)
-            self._send(run, source, plan, left_s)
+            try:
+                self._send(run, source, plan, left_s)
+            except Diverged:
+                if self._points_now() == (target.points if target is not None else None):
+                    raise
+                # a receive that an earlier attempt began (its process may be dead) ended beside this one
         raise BackendFault(f"{self._into} does not get to {self._to}: {MOST_STREAMS} streams ended well before it")
 
     # --- looking -----------------------------------------------------------------------------------------------------
@@ -164,6 +169,10 @@ class Transfer:
             return look(self._target, self._into, names)
         except NotFound:
             return None
+
+    def _points_now(self) -> tuple[SnapshotPoint, ...] | None:
+        target = self._look_at_target()
+        return None if target is None else target.points
 
     @property
     def _marks(self) -> list[str]:

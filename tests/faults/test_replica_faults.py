@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from penstock.errors import Fault
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
-from tests.simulation.replica_sites import Crash, DiesAt, Overtaken, SimulatedShare, SimulatedSites, Watching
+from tests.simulation.replica_sites import (
+    Crash,
+    DiesAt,
+    InTheMidst,
+    Overtaken,
+    SimulatedShare,
+    SimulatedSites,
+    Watching,
+)
 from tests.simulation.zfs_host import OPENZFS
 
 ALL = os.environ.get("PENSTOCK_FAULTS") == "all"
@@ -200,6 +208,70 @@ def test_a_promotion_that_died_is_taken_back_or_gone_on_with(flavour: Flavour) -
             assert share.writable() == [chosen], f"after {at}"
             assert share.content("a") == share.content("b") == share.content("c") == everything
             assert all(share.others(name) == [] for name in "abc"), f"something was set aside after {at}"
+
+
+def two_followers(share: SimulatedShare) -> None:
+    """Each of them is behind, from a base of its own."""
+    replicated(share)
+    share.add("c")
+    share.sync("c")
+    share.write("a")
+    share.sync("b")
+    share.write("a")
+
+
+def two_followers_after_a_promotion(share: SimulatedShare) -> None:
+    """The source has what each of them starts from, and not all of it is known as that."""
+    two_followers(share)
+    share.sync("c")
+    share.write("a")
+    share.promote("b")
+    share.write("b")
+
+
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("scenario", [two_followers, two_followers_after_a_promotion], ids=lambda one: one.__name__)
+def test_a_sync_in_the_midst_of_another_ones(scenario: Callable[[SimulatedShare], None], flavour: Flavour) -> None:
+    """Two replicas of one source are synced beside each other: neither fails, whatever the other one tidied away."""
+    sites = SimulatedSites(flavour)
+    share = SimulatedShare(sites)
+    scenario(share)
+    first, second = [name for name in share.models if name != share.active]
+    interleave(share, [(first, second), (second, first)])
+
+
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("scenario", [increment, two_followers_after_a_promotion], ids=lambda one: one.__name__)
+def test_a_sync_in_the_midst_of_itself(scenario: Callable[[SimulatedShare], object], flavour: Flavour) -> None:
+    """What a dead process began on the hosts ends there while the next one does the same: nothing is set aside."""
+    share = SimulatedShare(SimulatedSites(flavour))
+    scenario(share)
+    interleave(share, [(name, name) for name in share.models if name != share.active])
+
+
+def interleave(share: SimulatedShare, pairs: Sequence[tuple[str, str]]) -> None:
+    """Of each pair the sync of the second runs as a whole before some action of that of the first."""
+    sites = share.sites
+    assert isinstance(sites, SimulatedSites)
+    start, models = sites.saved(), dict(share.models)
+    at, count = 0, 1
+    while at < count:
+        for one, other in pairs:
+            sites.back_to(start)
+            share.models = copy.copy(models)
+            midst = InTheMidst(sites, at, lambda other=other: share.sync(other))
+            sites.hook(midst)
+            try:
+                share.sync(one)
+            except Fault as fault:
+                raise AssertionError(f"{other} synced before {midst.struck}: {fault}") from fault
+            sites.hook(None)
+            count = max(count, midst.count)
+            share.settle()
+            assert len({share.content(name) for name in share.models}) == 1
+            assert all(len(share.syncs(name)) <= 2 for name in share.models), midst.struck
+            assert all(share.others(name) == [] for name in share.models), f"set aside, synced before {midst.struck}"
+        at += 1 if ALL else 4
 
 
 @pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)

@@ -149,6 +149,35 @@ class Watching:
         return None
 
 
+# commands that keep others of their kind waiting where the daemon cannot bear two: nobody gets in between
+SERIAL = frozenset({"clone", "create", "destroy", "mount", "promote", "rename", "rollback", "unmount"})
+
+
+class InTheMidst:
+    """Makes `call` before one of the actions that it counts."""
+
+    def __init__(self, sites: Sites, at: int, call: Callable[[], object]) -> None:
+        self.sites = sites
+        self.at = at
+        self.call = call
+        self.count = 0
+        self.struck = ""
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        if SERIAL & set(words[1:2]):
+            return None
+        self.count += 1
+        if self.count - 1 == self.at:
+            self.struck = f"{host.name}: {' '.join(words)}"
+            hook_all(self.sites, None)
+            self.call()
+            hook_all(self.sites, self)
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        return None
+
+
 class DiesAt:
     """The process dies before a command on that host which begins with `words`, once one with `after` in it has run."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from penstock.errors import BackendFault, Conflict, Unavailable
+from penstock.errors import BackendFault, Conflict, NotFound, Unavailable
 from penstock.exports.model import Export
 from penstock.share.drivers.zfsonlinux import plan, spec
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
@@ -31,6 +31,8 @@ from penstock.zfs.reigns import EPOCH, FENCED, OF, PROMOTED, REVERTED_TO, SYNCED
 
 log = structlog.get_logger(__name__)
 
+ROUNDS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Brought:
@@ -47,7 +49,21 @@ def bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sendin
 
     `replica_list` has all replicas of the share. What the target has of its own is set aside. Safe to repeat; an
     interrupted copy is gone on with. Raises what `Transfer.run` raises.
+
+    Another replica's sync beside this one may tidy away what this one has just seen: then it looks again.
     """
+    for rounds_left in reversed(range(ROUNDS)):
+        try:
+            return _bring(source, target, replica_list, sending)
+        except NotFound as fault:
+            if not rounds_left:
+                raise
+            log.info("replica.looked_at_again", replica=target.id, fault=fault.message)
+        source, target = source.again(), target.again()
+    raise AssertionError("the last round returns or raises")
+
+
+def _bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sending: Sending) -> Brought:
     replica_ids = [model["id"] for model in replica_list]
     if source.seen is None:
         raise Conflict(f"{source.peer.section} has nothing of share {source.model['share_id']} to copy from")
