@@ -81,5 +81,6 @@ class Dispatch:
         call = operation.call
         if call.method not in self._operations:
             raise Unsupported(f"There is no operation '{call.method}'.")
-        self._manager.refuse_moved(call)
+        if not operation.is_handed_over:  # else it was sent to where things are a moment ago
+            self._manager.refuse_moved(call)
         return getattr(self._manager, call.method)(context, **call.arguments)

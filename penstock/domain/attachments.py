@@ -137,5 +137,10 @@ _MOST_IN_USE_FIRST = (
 
 def attach_status_of(attachments: Iterable[Attachment]) -> AttachStatus:
     """What all of a volume's attachments come to: that of the one most in use."""
-    seen = {attachment.status for attachment in attachments}
+    return most_in_use(attachment.status for attachment in attachments)
+
+
+def most_in_use(statuses: Iterable[AttachStatus]) -> AttachStatus:
+    """What attachments with these statuses come to."""
+    seen = set(statuses)
     return next((comes_to for status, comes_to in _MOST_IN_USE_FIRST if status in seen), AttachStatus.DETACHED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -55,3 +55,4 @@ class Operation:
     started_at: datetime | None
     finished_at: datetime | None
     answer: Any = None
+    is_handed_over: bool = field(default=False, compare=False)  # begun by the transaction that asked; not stored

@@ -224,6 +224,20 @@ class IscsiExports(Protocol):
         """
         ...
 
+    def add(self, target: IscsiTarget) -> bool:
+        """`apply` it, where none of that name is configured; else False, and nothing is done. Raises as `apply`.
+
+        One command, where `edit` has to look first: for who expects that there is none.
+        """
+        ...
+
+    def discard(self, target: IscsiTarget) -> bool:
+        """Have it not served any more, where it is configured exactly so; else False, and nothing is done.
+
+        One command, as `add`. Raises as `apply`.
+        """
+        ...
+
     def get(self, iqn: str) -> IscsiTarget | None:
         """The target as configured, None when it is not one of ours. Raises Unavailable, BackendFault."""
         ...

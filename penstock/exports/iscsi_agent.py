@@ -92,6 +92,14 @@ class AgentExports(ABC):
                 return wanted
         raise Unavailable(f"somebody else changes {self._file(iqn)} on {self._host.name} all the time")
 
+    def add(self, target: IscsiTarget) -> bool:
+        """See IscsiExports."""
+        return not self._change({target.iqn: target}, {target.iqn: digest(None)})
+
+    def discard(self, target: IscsiTarget) -> bool:
+        """See IscsiExports."""
+        return not self._change({target.iqn: None}, {target.iqn: digest(self._text(target))})
+
     def get(self, iqn: str) -> IscsiTarget | None:
         """See IscsiExports."""
         text = self._read(iqn)

@@ -18,13 +18,16 @@ import json
 import os
 import pathlib
 import signal
+import stat
 import sys
+import threading
 import time
 import typing
 
 MARK = "# penstock: "
 LOCK, LOCK_TIMEOUT_S = ".penstock.lock", 20
 IDLE_S = 900  # nobody asks: who lost the connection to us may never have told
+MOST_BESIDE = 8  # new files that are brought to the disk while the server is told
 DEVICE_TIMEOUT_S = 10.0  # udev makes the name of a new zvol some time after zfs has ended
 
 if typing.TYPE_CHECKING:
@@ -45,8 +48,9 @@ class Files:
     """Small files, replaced in one step, readable by root only; and how big what is served is."""
 
     def read(self, path):  # type: (str) -> typing.Optional[str]
+        """None too when a power cut left no more than its name: see `saved`."""
         try:
-            return pathlib.Path(path).read_text(encoding="utf-8")
+            return pathlib.Path(path).read_text(encoding="utf-8") or None
         except FileNotFoundError:
             return None
 
@@ -56,13 +60,43 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 place.unlink()
             return
+        with self._written(place, text) as (file, beside):
+            os.fsync(file.fileno())
+            beside.replace(place)
+
+    @contextlib.contextmanager
+    def saved(self, texts):  # type: (dict[str, str]) -> typing.Iterator[None]
+        """These files are there when the block begins, and on the disk when it has ended.
+
+        A power cut in between takes what a target server was told meanwhile as well, and nobody was answered. It may
+        leave an empty file, so one that replaces another is on the disk before it does.
+        """
+        new = [path for path in texts if self.read(path) is None]
+        if len(new) > MOST_BESIDE:
+            new = []
+        for path in texts.keys() - set(new):
+            self.replace(path, texts[path])
+        troubles = []  # type: list[OSError]
+        with contextlib.ExitStack() as stack:
+            for path in new:
+                file, beside = stack.enter_context(self._written(pathlib.Path(path), texts[path]))
+                beside.replace(path)
+                thread = threading.Thread(target=sync, args=(file, troubles))
+                stack.callback(thread.join)
+                thread.start()
+            yield
+        if troubles:
+            raise troubles[0]
+
+    @contextlib.contextmanager
+    def _written(self, place, text):  # type: (pathlib.Path, str) -> typing.Iterator[tuple[typing.TextIO, pathlib.Path]]
+        """The text in a file of another name, as it is to be in `place`."""
         beside = place.parent / f".{place.name}.{os.getpid()}.new"
         fd = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - it is a descriptor
             file.write(text)
             file.flush()
-            os.fsync(fd)
-        beside.replace(place)
+            yield file, beside
 
     def all(self, directory):  # type: (str) -> dict[str, str]
         """Our files there, by their names."""
@@ -79,6 +113,9 @@ class Files:
         while path.startswith("/dev/") and not pathlib.Path(path).exists() and time.monotonic() < self._deadline:
             time.sleep(0.05)
         try:
+            found = pathlib.Path(path).stat()
+            if stat.S_ISREG(found.st_mode):
+                return found.st_size
             fd = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
@@ -109,6 +146,13 @@ class Files:
                 time.sleep(0.002)
             else:
                 return
+
+
+def sync(file, troubles):  # type: (typing.TextIO, list[OSError]) -> None
+    try:
+        os.fsync(file.fileno())
+    except OSError as trouble:
+        troubles.append(trouble)
 
 
 class Server:
@@ -162,11 +206,13 @@ def change(request, server, files):  # type: (dict[str, typing.Any], Server, Fil
         texts = within_reach(files, request["directory"])
     wanted.update({one["iqn"]: one for one in map(target_of, texts.values())})
     wanted, left_out = server.servable(wanted)
+    saved = {}  # type: dict[str, str]
     for file, text in texts.items():
-        saved = beginning(text) if target_of(text)["iqn"] in left_out else text
-        if files.read(file) != saved:
-            files.replace(file, saved)
-    changed = server.enforce(wanted)
+        begun = beginning(text) if target_of(text)["iqn"] in left_out else text
+        if files.read(file) != begun:
+            saved[file] = begun
+    with files.saved(saved):
+        changed = server.enforce(wanted)
     for file, (_, text) in request["write"].items():
         if text is None:  # only now, or a crash would leave a target that nobody knows to be ours
             files.replace(file, None)

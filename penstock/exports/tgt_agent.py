@@ -122,16 +122,20 @@ class Tgt(target_agent.Server):
         self._record = record
 
     def observed(self):  # type: () -> dict[str, Seen]
+        return self._seen()
+
+    def _seen(self, wanted=None):  # type: (typing.Container[str] | None) -> dict[str, Seen]
+        """Of targets that are not `wanted` only as much as a change of others has to know."""
         error, text = self._daemon.call(TARGET, SHOW)
         if error:
             raise Fault("backend", f"tgtd cannot show its targets: error {error}")
-        return tgt_shown.targets(text)
+        return tgt_shown.targets(text, wanted)
 
     def servable(self, wanted):  # type: (Targets) -> tuple[Targets, dict[str, str]]
         if not any(want and any(tgt_plan.accounts(want).values()) for want in wanted.values()):
             return wanted, {}
         try:
-            seen = self.observed()
+            seen = self._seen(wanted)
         except Fault as fault:
             if fault.kind != "down":
                 raise
@@ -144,10 +148,14 @@ class Tgt(target_agent.Server):
         changed = set()  # type: set[str]
         trouble = ""
         sizes = {lun["path"]: self._files.size_of(lun["path"]) for one in wanted.values() if one for lun in one["luns"]}
+        listens = not any(one["portals"] for one in wanted.values() if one)
         for _ in range(ROUNDS):
-            seen = self.observed()
-            listening = self._daemon.call(PORTAL, SHOW)[1]
-            steps = tgt_plan.plan_portals(wanted.values(), listening) + tgt_plan.plan(wanted, seen, record, sizes)
+            seen = self._seen(wanted)
+            portals = []  # type: list[Step]
+            if not listens:
+                portals = tgt_plan.plan_portals(wanted.values(), self._daemon.call(PORTAL, SHOW)[1])
+                listens = not portals
+            steps = portals + tgt_plan.plan(wanted, seen, record, sizes)
             if not steps:
                 return sorted(changed)
             tids = {one["tid"]: name for name, one in seen.items()}

@@ -9,22 +9,33 @@ if typing.TYPE_CHECKING:
     Seen = dict[str, typing.Any]
 
 
-def targets(text):  # type: (str) -> dict[str, Seen]
-    """What ``tgtadm --mode target --op show`` prints, by target name."""
+def targets(text, wanted=None):  # type: (str, typing.Container[str] | None) -> dict[str, Seen]
+    """What ``tgtadm --mode target --op show`` prints, by target name.
+
+    Of targets that are not `wanted` (None is all) only the number and the accounts are read: a change is about one or
+    two of hundreds.
+    """
     found = {}  # type: dict[str, Seen]
-    target, part = {}, ""  # type: Seen, str
-    for line in text.replace("\0", "").splitlines():
+    for shown in ("\n" + text.replace("\0", "")).split("\nTarget ")[1:]:
+        head, _, rest = shown.partition("\n")
+        number, _, name = head.strip().partition(": ")
+        found[name] = target = unseen(int(number))
+        if wanted is not None and name not in wanted:
+            rest = "".join(rest.partition(ACCOUNTS)[1:])
+        parse(target, rest)
+        target["luns"] = {number: lun for number, lun in target["luns"].items() if lun.get("Type") != "controller"}
+    return found
+
+
+def parse(target, text):  # type: (Seen, str) -> None
+    """Put into `target` what stands below its name."""
+    part = ""
+    for line in text.splitlines():
         words = line.strip()
-        if line.startswith("Target "):
-            number, _, name = words[len("Target ") :].partition(": ")
-            found[name] = target = unseen(int(number))
-        elif line.startswith("    ") and not line.startswith("     "):
+        if line.startswith("    ") and not line.startswith("     "):
             part = words
         elif words and part in PARTS:
             PARTS[part](target, words)
-    for target in found.values():
-        target["luns"] = {number: lun for number, lun in target["luns"].items() if lun.get("Type") != "controller"}
-    return found
 
 
 def unseen(tid):  # type: (int) -> Seen
@@ -67,6 +78,7 @@ def parse_acl(target, words):  # type: (Seen, str) -> None
         target["acl"].append(words)
 
 
+ACCOUNTS = "    Account information:"
 PARTS = {
     "I_T nexus information:": parse_nexus,
     "LUN information:": parse_lun,

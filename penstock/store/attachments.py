@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, delete, func, select
 
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
 from penstock.errors import Conflict
 from penstock.ids import AttachmentId, ProjectId, VolumeId
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
+from penstock.store.statements import insert_into, update_row
 from penstock.store.volume_schema import volume_attachments, volumes
 
 _ORDER = (volume_attachments.c.created_at, volume_attachments.c.id)
@@ -28,6 +29,11 @@ _OF_VOLUMES = (
     .where(volume_attachments.c.volume_id.in_(bindparam("ids", expanding=True)))
     .order_by(*_ORDER)
 )
+_OF_VOLUME = (
+    select(volume_attachments).where(volume_attachments.c.volume_id == bindparam("volume_id")).order_by(*_ORDER)
+)
+_STATUSES = select(volume_attachments.c.status).where(volume_attachments.c.volume_id == bindparam("volume_id"))
+_DELETE = delete(volume_attachments).where(volume_attachments.c.id == bindparam("of_id"))
 
 COLUMNS = tuple(column.name for column in volume_attachments.c)
 SORTABLE = {
@@ -56,7 +62,7 @@ class AttachmentFilter:
 
 def insert_attachment(tx: Connection, attachment: Attachment) -> None:
     """Store a new attachment."""
-    tx.execute(insert(volume_attachments), {name: getattr(attachment, name) for name in COLUMNS})
+    tx.execute(insert_into(volume_attachments), {name: getattr(attachment, name) for name in COLUMNS})
 
 
 def get(tx: Connection, attachment_id: AttachmentId | str) -> Attachment | None:
@@ -67,11 +73,18 @@ def get(tx: Connection, attachment_id: AttachmentId | str) -> Attachment | None:
 
 def of_volume(tx: Connection, volume_id: VolumeId | str) -> list[Attachment]:
     """All attachments of a volume, oldest first."""
-    return of_volumes(tx, [volume_id]).get(volume_id, [])
+    return [_attachment(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
+
+
+def statuses_of(tx: Connection, volume_id: VolumeId | str) -> set[AttachStatus]:
+    """The statuses that a volume's attachments have."""
+    return {AttachStatus(status) for status in tx.execute(_STATUSES, {"volume_id": volume_id}).scalars()}
 
 
 def of_volumes(tx: Connection, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:
     """Attachments by volume, oldest first, in one query (a few when there are thousands)."""
+    if len(volume_ids) == 1:  # a list of parameters is put into the statement anew each time
+        return {volume_ids[0]: of_volume(tx, volume_ids[0])}
     found: dict[str, list[Attachment]] = {}
     for start in range(0, len(volume_ids), 10_000):  # SQLite takes at most 32,766 parameters
         for row in tx.execute(_OF_VOLUMES, {"ids": list(volume_ids[start : start + 10_000])}):
@@ -95,8 +108,9 @@ def list_attachments(tx: Connection, wanted: AttachmentFilter, page: KeysetPage 
 
 def change(tx: Connection, attachment: Attachment, status: AttachStatus, *, now: datetime, **values: Any) -> None:
     """Write its status, with further columns. Raises Conflict when its status changed, or it went, since we read it."""
-    same = (volume_attachments.c.id == attachment.id) & (volume_attachments.c.status == attachment.status)
-    done = tx.execute(update(volume_attachments).where(same).values(status=status, updated_at=now, **values))
+    row = {"status": status, "updated_at": now, **values}
+    statement = update_row(volume_attachments, tuple(row), from_status=True)
+    done = tx.execute(statement, {**row, "of_id": attachment.id, "of_status": attachment.status})
     if done.rowcount != 1:
         raise Conflict(f"Attachment {attachment.id} is no longer '{attachment.status}'.")
 
@@ -105,13 +119,13 @@ def update_attachment(tx: Connection, attachment_id: AttachmentId | str, *, now:
     """Change columns other than the status."""
     if "status" in values:
         raise ValueError("a status is written by store.attachments.change")
-    mine = volume_attachments.c.id == attachment_id
-    tx.execute(update(volume_attachments).where(mine).values(updated_at=now, **values))
+    row = {"updated_at": now, **values}
+    tx.execute(update_row(volume_attachments, tuple(row)), {**row, "of_id": attachment_id})
 
 
 def delete_attachment(tx: Connection, attachment_id: AttachmentId | str) -> None:
     """Forget the attachment. Safe to repeat."""
-    tx.execute(delete(volume_attachments).where(volume_attachments.c.id == attachment_id))
+    tx.execute(_DELETE, {"of_id": attachment_id})
 
 
 def _narrow(query: Select[Any], wanted: AttachmentFilter) -> Select[Any]:

@@ -184,13 +184,16 @@ def unless_committed(tx: Connection, callback: Callable[[], None]) -> None:
     tx.info[UNLESS_COMMITTED].append(callback)
 
 
-def hold(tx: Connection, name: str) -> None:
+def hold(tx: Connection, name: str) -> bool:
     """Hold the named lock until the end of this transaction, across all processes on this database.
 
-    On SQLite the writing transaction itself is exclusive; on PostgreSQL this takes an advisory lock.
+    On SQLite the writing transaction itself is exclusive; on PostgreSQL this takes an advisory lock. True when somebody
+    else may have had it until now: what was read before may have changed.
     """
-    if tx.dialect.name == "postgresql":
-        tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+    if tx.dialect.name != "postgresql":
+        return False
+    tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+    return True
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -118,6 +118,7 @@ def add(
         created_at=now,
         started_at=now if is_running else None,
         finished_at=None,
+        is_handed_over=is_running,
     )
     row = {
         "id": operation.id,

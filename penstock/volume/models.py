@@ -28,6 +28,13 @@ class Updatable(Record):
         known = {name: value for name, value in (updates or {}).items() if name in self.__dataclass_fields__}  # type: ignore[attr-defined]
         return dataclasses.replace(self, **known)  # type: ignore[type-var]
 
+    def says(self, updates: Mapping[str, Any]) -> bool:
+        """Is all that `updates` names so already? False when they name what is no field of it."""
+        return all(getattr(self, name, _NO_FIELD) == value for name, value in updates.items())
+
+
+_NO_FIELD = object()
+
 
 @dataclass(frozen=True, slots=True)
 class QosSpecsModel(Record):

@@ -22,13 +22,14 @@ T = TypeVar("T")
 class Beside(Protocol):
     """Does both, in whatever order, and returns what `look` found.
 
-    Both have ended when it returns or raises. Raises what `change` raised, else what `look` did.
+    Both have ended when it returns or raises. Raises what `change` raised, else what `look` did. `look_is_longer` says
+    that the change is hardly held up by who starts a program: it does not get a head start.
     """
 
-    def __call__(self, change: Callable[[], None], look: Callable[[], T]) -> T: ...
+    def __call__(self, change: Callable[[], None], look: Callable[[], T], *, look_is_longer: bool = False) -> T: ...
 
 
-def in_turn(change: Callable[[], None], look: Callable[[], T]) -> T:
+def in_turn(change: Callable[[], None], look: Callable[[], T], *, look_is_longer: bool = False) -> T:  # noqa: ARG001
     """Look first, so that what is found is always what was before: for hosts that do one thing at a time."""
     try:
         found = look()
@@ -45,11 +46,12 @@ class InThreads:
     def __init__(self, threads: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"look-{name}")
 
-    def __call__(self, change: Callable[[], None], look: Callable[[], T]) -> T:
+    def __call__(self, change: Callable[[], None], look: Callable[[], T], *, look_is_longer: bool = False) -> T:
         context = contextvars.copy_context()  # the ids that its log lines bear
 
         def later() -> T:
-            time.sleep(HEAD_START_S)
+            if not look_is_longer:
+                time.sleep(HEAD_START_S)
             return context.run(look)
 
         looking = self._pool.submit(later)

@@ -200,6 +200,11 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
         else:
             self._host.state.files[path] = text
 
+    @contextlib.contextmanager
+    def saved(self, texts: dict[str, str]) -> Iterator[None]:
+        self._host.state.files.update(texts)
+        yield
+
     def all(self, directory: str) -> dict[str, str]:
         start = f"{directory}/penstock-"
         return {path: text for path, text in self._host.state.files.items() if path.startswith(start)}

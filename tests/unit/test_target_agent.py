@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from penstock.exports import lio_agent, lio_plan, tgt_agent, tgt_plan, tgt_shown
+from penstock.exports import lio_agent, lio_plan, target_agent, tgt_agent, tgt_plan, tgt_shown
 from penstock.exports.iscsi_agent import program
 from penstock.exports.target_agent import LOCK
 
@@ -59,3 +60,30 @@ def test_a_file_that_was_changed_meanwhile_is_not_written(tmp_path: Path) -> Non
     said, _ = answers("tgt", request(tmp_path, write={str(file): ["absent", "new"]}))
     assert said == [{"overtaken": str(file)}]
     assert file.read_text() == "changed"
+
+
+def test_new_files_are_there_while_the_server_is_told_and_an_old_one_is_replaced_before(tmp_path: Path) -> None:
+    files = target_agent.Files()
+    old, new, empty = (str(tmp_path / name) for name in ("old", "new", "empty"))
+    Path(old).write_text("before\n")
+    Path(empty).touch()
+    assert files.read(empty) is None  # as a power cut leaves what was not on the disk
+    texts = {old: "after\n", new: "one\n", empty: "two\n"}
+    with files.saved(texts):
+        assert {path: files.read(path) for path in texts} == texts
+    assert {path: files.read(path) for path in texts} == texts
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new", "old"]
+    with pytest.raises(KeyError), files.saved({str(tmp_path / "more"): "three\n"}):
+        raise KeyError
+    many = {str(tmp_path / f"many{number}"): "x\n" for number in range(2 * target_agent.MOST_BESIDE)}
+    with files.saved(many):
+        assert all(files.read(path) == "x\n" for path in many)
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.glob("many*"))
+
+
+def test_what_cannot_be_brought_to_the_disk_is_not_done(tmp_path: Path) -> None:
+    reading, writing = os.pipe()  # which nobody can sync
+    troubles: list[OSError] = []
+    with os.fdopen(reading), os.fdopen(writing, "w") as file:
+        target_agent.sync(file, troubles)
+    assert len(troubles) == 1

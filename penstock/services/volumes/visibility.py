@@ -65,13 +65,14 @@ def missing_volume(volume_id: str) -> NotFound:
     return NotFound(f"There is no volume {volume_id[:64]}.")
 
 
-def hold_volumes(tx: Transaction, volume_ids: Iterable[str]) -> None:
+def hold_volumes(tx: Transaction, volume_ids: Iterable[str]) -> bool:
     """Be the only one to change these volumes, their snapshots and attachments until this transaction ends.
 
-    To be called before the reads that decide, once, and before a quota or the placement is held.
+    To be called before the reads that decide, once, and before a quota or the placement is held. False when what this
+    transaction has read of them before is so still.
     """
-    for volume_id in sorted(set(volume_ids)):
-        hold(tx, f"volume {volume_id}")
+    had_to_wait = [hold(tx, f"volume {volume_id}") for volume_id in sorted(set(volume_ids))]
+    return any(had_to_wait)
 
 
 def volume_to_change(tx: Transaction, context: RequestContext, volume_id: str) -> Volume:
@@ -90,7 +91,9 @@ def own_volume_snapshot(tx: Transaction, context: RequestContext, snapshot_id: s
 
 def snapshot_to_change(tx: Transaction, context: RequestContext, snapshot_id: str) -> VolumeSnapshot:
     """`own_volume_snapshot`, read while its volume is held until this transaction ends. Raises as that."""
-    hold_volumes(tx, [own_volume_snapshot(tx, context, snapshot_id).volume_id])
+    found = own_volume_snapshot(tx, context, snapshot_id)
+    if not hold_volumes(tx, [found.volume_id]):
+        return found
     return own_volume_snapshot(tx, context, snapshot_id)
 
 
@@ -104,7 +107,9 @@ def own_attachment(tx: Transaction, context: RequestContext, attachment_id: str)
 
 def attachment_to_change(tx: Transaction, context: RequestContext, attachment_id: str) -> Attachment:
     """`own_attachment`, read while its volume is held until this transaction ends. Raises as that."""
-    hold_volumes(tx, [own_attachment(tx, context, attachment_id).volume_id])
+    found = own_attachment(tx, context, attachment_id)
+    if not hold_volumes(tx, [found.volume_id]):
+        return found
     return own_attachment(tx, context, attachment_id)
 
 

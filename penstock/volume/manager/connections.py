@@ -140,10 +140,10 @@ def terminate(backend: VolumeBackend, context: RequestContext, attachment_id: st
 
 def _load(backend: VolumeBackend, attachment_id: str) -> tuple[Volume, Attachment, VolumeModel] | None:
     with backend.database.read() as tx:
-        attachment = attachments.get(tx, attachment_id)
-        volume = None if attachment is None else volumes.get(tx, attachment.volume_id)
-        if attachment is None or volume is None:
+        volume = volumes.of_attachment(tx, attachment_id)
+        if volume is None:
             return None
+        attachment = next(one for one in volume.attachments if one.id == attachment_id)
         return volume, attachment, volume_model(tx, backend, volume)
 
 
@@ -157,8 +157,9 @@ def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attach
     connector = dict(attachment.connector or {})
     with driver_call("export volumes"):
         exported = checked(backend.driver.create_export(context, model, connector))
-    with backend.database.begin(durable=False) as tx:
-        store_of_volume(tx, model.id, exported, now=backend.now())
+    if not model.says(exported):
+        with backend.database.begin(durable=False) as tx:
+            store_of_volume(tx, model.id, exported, now=backend.now())
     model = model.updated(exported)
     with driver_call("connect volumes"):
         answer = backend.driver.initialize_connection(model, connector)

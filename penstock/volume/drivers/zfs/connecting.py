@@ -104,12 +104,18 @@ class ConnectionMethods(ISCSIDriver):
             return False
         place = self.finder.place(volume)
         found: list[Sequence[str]] = []  # who was let in before, also when nobody learns what became of the change
+
+        def let_in() -> None:
+            if not any(one.connection_info for one in volume.volume_attachment):
+                found.append(())  # nobody was told of a connection yet, so nobody is to keep one
+                if self.storage.exports.add(self._target_for(volume, place, [name])):
+                    return
+                found.clear()
+            self._allow(volume, place, name, is_seen=False, tell=found.append)
+
         is_ours = False
         try:
-            is_ours = self.storage.zfs.beside(
-                lambda: self._allow(volume, place, name, is_seen=False, tell=found.append),
-                lambda: self.finder.is_at(place, volume),
-            )
+            is_ours = self.storage.zfs.beside(let_in, lambda: self.finder.is_at(place, volume), look_is_longer=True)
         except Unavailable as fault:  # its device or file is not there, say
             log.info("volume.look_first", volume=volume.id, reason=fault.message)
         finally:
@@ -167,8 +173,18 @@ class ConnectionMethods(ISCSIDriver):
         if connector is None:
             self.storage.exports.edit(self._iqn(volume), lambda _: None)
             return False
+        if self._end_likely(volume, str(connector["initiator"])):
+            return False
         left = self._refuse(volume, str(connector["initiator"]))
         return left is not None and bool(left.initiators)
+
+    def _end_likely(self, volume: VolumeModel, name: str) -> bool:
+        """Take the target away when it is for that initiator alone, as it mostly is; False when that is not so."""
+        if self.sides.targets or any(
+            one.connector.get("initiator") not in (None, name) for one in volume.volume_attachment
+        ):
+            return False
+        return self.storage.exports.discard(self._target_for(volume, self.finder.place(volume), [name]))
 
     def resize_export(self, volume: VolumeModel) -> None:
         """Have who is connected see the volume's new size."""
@@ -208,6 +224,11 @@ class ConnectionMethods(ISCSIDriver):
         if self.sides.targets:
             path = make_link(self.storage.host, volume.name, path)
         return Lun(LUN, path, volume.id)
+
+    def _target_for(self, volume: VolumeModel, dataset: Dataset, names: Sequence[str]) -> IscsiTarget:
+        """The volume served from that dataset to these initiators alone."""
+        lun = self._lun(volume, self.storage.medium.path(dataset))
+        return self._target(volume, lun, [self._initiator(volume, name) for name in names])
 
     def _target(self, volume: VolumeModel, lun: Lun, initiators: list[Initiator]) -> IscsiTarget:
         return IscsiTarget(self._iqn(volume), (lun,), tuple(initiators), portals=self.settings.portals)
