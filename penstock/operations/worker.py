@@ -68,7 +68,8 @@ class Worker:
         self._busy: set[str] = set()
         self._reserved = 0  # of _busy: whose transactions have not ended
         self._lock = threading.Condition()  # guards these two, which requests, dispatcher and finishing threads change
-        self._has_ended = False  # what woke the dispatcher may be no more than an end here
+        self._may_wait = True  # something may be queued that could not be begun: an end here is news
+        self._has_ended = False  # what woke the dispatcher may be no more than such an end
         self._stranded = threading.Event()  # an end could not be written: look for rows running without us
         self._stopping = threading.Event()
         self._dispatcher: threading.Thread | None = None
@@ -179,8 +180,9 @@ class Worker:
         assert pool is not None  # noqa: S101 - start() made it
         if self._stranded.is_set():
             self.resume_interrupted()
+        self._may_wait = woken or self._is_due()
         free = self._threads - len(self._busy)
-        taken = self._claim(free) if free > 0 and (woken or self._is_due()) else []
+        taken = self._claim(free) if free > 0 and self._may_wait else []
         for operation in taken:
             pool.submit(self._run, operation)
         return len(taken) < free or free <= 0
@@ -225,8 +227,9 @@ class Worker:
                     if is_stranded:
                         self._stranded.set()
                 self._queue.tell_left(operation.id)
-                self._has_ended = True
-                self._waker.set()
+                if self._may_wait or is_stranded:
+                    self._has_ended = True
+                    self._waker.set()
 
     def _attempt(self, operation: Operation) -> None:
         now = self._clock.utc()

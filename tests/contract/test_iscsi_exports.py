@@ -209,6 +209,25 @@ def test_edit_sees_what_is_configured(site: IscsiSite) -> None:
     assert site.server.get(target.iqn) is None
 
 
+def test_added_where_none_is_and_discarded_where_it_is_exactly_so(site: IscsiSite) -> None:
+    target = made(site, Initiator(ALICE))
+    other = target.allowing(Initiator(BOB))
+    assert not site.server.discard(target)
+    assert site.server.add(target)
+    assert site.login("c1", target.iqn, ALICE) == 16
+    for one in (target, other):
+        assert not site.server.add(one)
+    assert not site.server.discard(other)
+    assert site.server.get(target.iqn) == target
+    assert site.login("c1", target.iqn, BOB) is None
+    assert site.server.discard(target)
+    assert site.login("c1", target.iqn, ALICE) is None
+    assert site.server.get(target.iqn) is None
+    assert target.iqn not in site.server.observe().foreign
+    assert site.server.add(other)
+    assert site.login("c2", target.iqn, BOB) == 16
+
+
 def test_a_grown_lun_is_seen_in_its_new_size(site: IscsiSite) -> None:
     target = made(site, Initiator(ALICE))
     site.server.apply([target])

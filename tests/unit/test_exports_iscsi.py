@@ -202,6 +202,76 @@ def test_grown_and_moved_luns() -> None:
     assert steps(PLAIN, half) == ["remove lun 1", "add lun 1", "name lun 1"]
 
 
+SHOWN = """Target 1: iqn.2026-11.org.x:one
+    System information:
+        Driver: iscsi
+        State: ready
+    I_T nexus information:
+        I_T nexus: 3
+            Initiator: iqn.2026-11.org.x:alice alias: a
+            Connection: 0
+                IP Address: 10.0.0.7
+    LUN information:
+        LUN: 0
+            Type: controller
+            SCSI ID: IET     00010000
+            Size: 0 MB, Block size: 1
+        LUN: 1
+            Type: disk
+            SCSI ID: serial-1
+            SCSI SN: serial-1
+            Size: 1074 MB, Block size: 512
+            Backing store path: /tank/one
+    Account information:
+        alice
+        server (outgoing)
+    ACL information:
+        iqn.2026-11.org.x:alice
+        255.255.255.255
+Target 12: iqn.2026-11.org.x:two
+    System information:
+        Driver: iscsi
+    I_T nexus information:
+    LUN information:
+        LUN: 0
+            Type: controller
+    Account information:
+        bob
+    ACL information:
+        ALL
+\0"""
+
+
+def test_what_tgtd_shows() -> None:
+    one, two = "iqn.2026-11.org.x:one", "iqn.2026-11.org.x:two"
+    found = tgt_shown.targets(SHOWN)
+    connection = {"cid": 0, "address": "10.0.0.7"}
+    assert found[one] == {
+        **seen(incoming=["alice"], outgoing=["server"], acl=["iqn.2026-11.org.x:alice"]),
+        "tid": 1,
+        "sessions": [{"sid": 3, "initiator": "iqn.2026-11.org.x:alice", "connections": [connection]}],
+        "luns": {
+            1: {
+                "Type": "disk",
+                "SCSI ID": "serial-1",
+                "SCSI SN": "serial-1",
+                "megabytes": 1074,
+                "block_size": 512,
+                "Backing store path": "/tank/one",
+            }
+        },
+    }
+    assert found[two] == {**tgt_shown.unseen(12), "incoming": ["bob"], "acl": ["ALL"]}
+    only = tgt_shown.targets(SHOWN, {two})
+    assert only[two] == found[two]
+    assert {key: only[one][key] for key in ("tid", "incoming", "outgoing", "luns", "sessions")} == {
+        **{key: found[one][key] for key in ("tid", "incoming", "outgoing")},
+        "luns": {},
+        "sessions": [],
+    }
+    assert tgt_shown.targets("", set()) == {}
+
+
 def test_only_a_lun_with_nothing_under_way_is_idle() -> None:
     head = "tgt lun sid rd_subm(bytes,cmds) rd_done(bytes,cmds) wr_subm(bytes,cmds) wr_done(bytes,cmds) errs\n"
     assert tgt_shown.is_idle(head + "1 1 5 4096,1 4096,1 8192,2 8192,2 0\n", 1)
