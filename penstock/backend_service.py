@@ -127,16 +127,17 @@ class BackendService:
             self._stopping.wait(WATCH_S)
 
     def _begin_work(self) -> None:
-        operations = self._conf.operations
+        operations, dispatch = self._conf.operations, self._of_kind.dispatch
         worker = Worker(
             self._claim.database,
             self._queue,
             self._clock,
             self.backend,
-            self._of_kind.dispatch,
+            dispatch,
             threads=operations.workers_per_backend,
             retry=RetryPolicy(operations.give_up_after, operations.max_retry_delay),
             service_down_s=self._conf.service_down_time,
+            look_ahead=dispatch.look_ahead,
         )
         with self._turning:
             if self._stopping.is_set():

@@ -77,6 +77,10 @@ class Dispatch:
         self._manager = manager
         self._operations = operations
 
+    def look_ahead(self, operation: Operation, about: Any) -> Any:  # noqa: ARG002 - a kind may have one
+        """What can be looked at before the operation is sure to happen; None is nothing. Changes nothing."""
+        return None
+
     def __call__(self, context: RequestContext, operation: Operation) -> Any:
         call = operation.call
         if call.method not in self._operations:

@@ -73,10 +73,14 @@ class Dispatch(AnyDispatch):
 
     def __init__(self, manager: VolumeManager) -> None:
         super().__init__(manager, OPERATIONS)
-        self._turns = manager
+        self._volumes = manager
+
+    def look_ahead(self, operation: Operation, about: Any) -> Any:
+        """See AnyDispatch."""
+        return self._volumes.look_ahead(operation.call.method, about)
 
     def __call__(self, context: RequestContext, operation: Operation) -> Any:
-        with self._turns.turn(operation.call.method):
+        with self._volumes.turn(operation.call.method):
             return super().__call__(context, operation)
 
 

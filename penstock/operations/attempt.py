@@ -8,8 +8,10 @@ operation is done (`done_with`): one transaction instead of two.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from penstock.domain.operations import Operation
 from penstock.store.database import Transaction
@@ -17,6 +19,7 @@ from penstock.store.database import Transaction
 _OPERATION: ContextVar[Operation | None] = ContextVar("penstock_operation", default=None)
 _LAST: ContextVar[bool] = ContextVar("penstock_last_attempt", default=True)
 _DONE: ContextVar[Callable[[Transaction], None] | None] = ContextVar("penstock_done", default=None)
+_LOOKED: ContextVar[Future[Any] | None] = ContextVar("penstock_looked", default=None)
 
 
 def is_last() -> bool:
@@ -27,6 +30,11 @@ def is_last() -> bool:
 def current() -> Operation | None:
     """The operation that is being attempted; None outside a worker."""
     return _OPERATION.get()
+
+
+def looked() -> Future[Any] | None:
+    """What a look found that began while the operation was being asked for, or will find; None when there was none."""
+    return _LOOKED.get()
 
 
 def done_with(tx: Transaction, *methods: str) -> None:
@@ -42,16 +50,24 @@ def done_with(tx: Transaction, *methods: str) -> None:
 
 @contextmanager
 def attempt(
-    *, last: bool, operation: Operation | None = None, done: Callable[[Transaction], None] | None = None
+    *,
+    last: bool,
+    operation: Operation | None = None,
+    done: Callable[[Transaction], None] | None = None,
+    looked: Future[Any] | None = None,
 ) -> Iterator[None]:
-    """Run the block as an attempt of `operation` that is, or is not, the last one; `done` writes that it is done."""
-    tokens = _LAST.set(last), _OPERATION.set(operation), _DONE.set(done)
+    """Run the block as an attempt of `operation` that is, or is not, the last one; `done` writes that it is done.
+
+    `looked` is a look that began before.
+    """
+    tokens = _LAST.set(last), _OPERATION.set(operation), _DONE.set(done), _LOOKED.set(looked)
     try:
         yield
     finally:
         _LAST.reset(tokens[0])
         _OPERATION.reset(tokens[1])
         _DONE.reset(tokens[2])
+        _LOOKED.reset(tokens[3])
 
 
 @contextmanager

@@ -10,7 +10,8 @@ says so: it is put back, and run again.
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from penstock.clock import Clock
 from penstock.context import RequestContext
@@ -34,7 +35,14 @@ class Taker(Protocol):
         """
         ...
 
-    def begin(self, operation: Operation) -> None:
+    def look_ahead(self, operation: Operation, about: Any) -> Future[Any] | None:
+        """Begin to look at what the operation will want to know, while its transaction has not ended: changes nothing.
+
+        `about` is what the transaction has read of what it is about. None: nobody looks.
+        """
+        ...
+
+    def begin(self, operation: Operation, ahead: Future[Any] | None) -> None:
         """Run it: its row says so since the transaction that has just been committed."""
         ...
 
@@ -57,8 +65,11 @@ class OperationQueue:
         self._ends: dict[OperationId, Operation] = {}
         self._waiters = threading.BoundedSemaphore(MOST_WAITERS)
 
-    def enqueue(self, tx: Transaction, context: RequestContext, call: Call) -> OperationId:
-        """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards."""
+    def enqueue(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any = None) -> OperationId:
+        """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards.
+
+        Where a look at the storage is what it waits for, `about` is what to look at: see `Taker.look_ahead`.
+        """
         taker = self._taker_of(tx, call)
         operation = rows.add(
             tx,
@@ -70,8 +81,8 @@ class OperationQueue:
             is_running=taker is not None,
         )
         if taker is not None:
-            begin = taker.begin
-            after_commit(tx, lambda: begin(operation))
+            begin, ahead = taker.begin, None if about is None else taker.look_ahead(operation, about)
+            after_commit(tx, lambda: begin(operation, ahead))
         else:
             after_commit(tx, self.waker(call.backend).set)
         return operation.id

@@ -8,7 +8,8 @@ path.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -55,11 +56,14 @@ class Worker:
         threads: int = 4,
         retry: RetryPolicy | None = None,
         service_down_s: float = 60.0,
+        look_ahead: Callable[[Operation, Any], Any] | None = None,
     ) -> None:
+        """`look_ahead` is what a handler can begin with before its operation is sure to happen: see `Taker`."""
         self.backend = backend
         self._database = database
         self._clock = clock
         self._handler = handler
+        self._look = look_ahead
         self._retry = retry or RetryPolicy()
         self._threads = threads
         self._service_down = timedelta(seconds=service_down_s)
@@ -74,6 +78,7 @@ class Worker:
         self._stopping = threading.Event()
         self._dispatcher: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._lookers = ThreadPoolExecutor(threads, thread_name_prefix=f"ahead-{backend}")  # threads come when wanted
 
     def start(self) -> None:
         """Begin to work, first on what a former process left unfinished."""
@@ -92,13 +97,25 @@ class Worker:
             self._reserved += 1
             return True
 
-    def begin(self, operation: Operation) -> None:
+    def look_ahead(self, operation: Operation, about: Any) -> Future[Any] | None:
+        """See Taker."""
+        look = self._look
+        if look is None:
+            return None
+
+        def within() -> Any:
+            with structlog.contextvars.bound_contextvars(request_id=operation.request_id, operation=operation.id):
+                return look(operation, about)
+
+        return self._lookers.submit(within)
+
+    def begin(self, operation: Operation, ahead: Future[Any] | None = None) -> None:
         """See Taker."""
         pool = self._pool
         assert pool is not None  # noqa: S101 - start() made it
         self._queue.tell_begun(operation.id)
         try:
-            pool.submit(self._run, operation)
+            pool.submit(self._run, operation, ahead)
         except RuntimeError:  # no thread could be started: the dispatcher puts the row back
             log.exception("operation.not_begun", operation=operation.id)
             self._queue.tell_left(operation.id)
@@ -143,6 +160,7 @@ class Worker:
             self._dispatcher.join()
         if self._pool is not None:
             self._pool.shutdown()
+        self._lookers.shutdown()
 
     def run_pending(self) -> int:
         """Run what is runnable now in this thread, one after the other; returns how many ran."""
@@ -205,14 +223,14 @@ class Worker:
             self._queue.tell_begun(operation.id)
         return taken
 
-    def _run(self, operation: Operation) -> None:
+    def _run(self, operation: Operation, ahead: Future[Any] | None = None) -> None:
         call = operation.call
         with structlog.contextvars.bound_contextvars(
             request_id=operation.request_id, operation=operation.id, method=call.method, resource=call.resource_key
         ):
             is_stranded = False
             try:
-                self._attempt(operation)
+                self._attempt(operation, ahead)
             except Displaced as fault:
                 # Who serves the backend now has it; should that be us again, the row is put back.
                 log.warning("operation.left_to_others", fault=str(fault))
@@ -231,7 +249,7 @@ class Worker:
                     self._has_ended = True
                     self._waker.set()
 
-    def _attempt(self, operation: Operation) -> None:
+    def _attempt(self, operation: Operation, ahead: Future[Any] | None) -> None:
         now = self._clock.utc()
         if operation.attempts == 1:
             waited_s = (now - operation.created_at).total_seconds()
@@ -250,7 +268,7 @@ class Worker:
             self._tell_at_commit(tx, replace(operation, state=OperationState.DONE, finished_at=now))
 
         try:
-            with attempt(last=last, operation=operation, done=write):
+            with attempt(last=last, operation=operation, done=write, looked=ahead):
                 answer = self._handler(context, operation)
         except Elsewhere as moved:
             log.info("operation.moved", to=moved.backend)

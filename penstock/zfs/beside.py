@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from penstock.errors import Fault
@@ -40,6 +40,15 @@ def in_turn(change: Callable[[], None], look: Callable[[], T], *, look_is_longer
     return found
 
 
+def until_looked(change: Callable[[], None], looking: Future[T]) -> T:
+    """A `Beside` whose look has begun already."""
+    try:
+        change()
+    finally:
+        looking.exception()  # it has ended when we return, whatever became of the change
+    return looking.result()
+
+
 class InThreads:
     """Looks in threads of its own, of which there are `threads`: more looks at once than that wait for each other."""
 
@@ -54,9 +63,4 @@ class InThreads:
                 time.sleep(HEAD_START_S)
             return context.run(look)
 
-        looking = self._pool.submit(later)
-        try:
-            change()
-        finally:
-            looking.exception()  # it has ended when we return, whatever became of the change
-        return looking.result()
+        return until_looked(change, self._pool.submit(later))

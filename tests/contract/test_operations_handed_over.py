@@ -12,6 +12,7 @@ from penstock.clock import SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Invalid
+from penstock.operations.attempt import looked
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.store import operations as rows
@@ -147,7 +148,10 @@ def test_what_was_handed_over_to_a_process_that_dies_then_is_run_by_the_next(cou
         def reserve(self, resource_key: str) -> bool:
             return True
 
-        def begin(self, operation: Operation) -> None:
+        def look_ahead(self, operation: Operation, about: object) -> None:
+            raise AssertionError(about)
+
+        def begin(self, operation: Operation, ahead: object) -> None:
             raise Died
 
         def release(self, resource_key: str) -> None:
@@ -195,3 +199,59 @@ def test_who_waits_for_what_runs_here_does_not_look_at_its_row(counting) -> None
         assert ended is not None
         assert ended.state is OperationState.DONE
         assert counting.reads <= 1  # the dispatcher's, after an end
+
+
+def test_a_look_begins_while_the_transaction_goes_on_and_the_handler_is_told(counting) -> None:
+    queue, ended = OperationQueue(SystemClock()), threading.Event()
+    looked_at: list[object] = []
+    told: list[object] = []
+
+    def look(operation: Operation, about: object) -> str:
+        looked_at.append((operation.call.method, about))
+        return "seen"
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        found = looked()
+        told.append(None if found is None else found.result(20))
+        if len(told) == 2:
+            ended.set()
+
+    worker = Worker(counting, queue, SystemClock(), BACKEND, handle, look_ahead=look)
+    worker.start()
+    try:
+        with counting.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about="a volume")
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "extend", {}), about="a volume")
+            for _ in range(1000):
+                if looked_at:
+                    break
+                ended.wait(0.02)
+            assert looked_at == [("attach", "a volume")]
+        assert ended.wait(20)
+    finally:
+        worker.stop()
+    assert told == ["seen", None]
+    assert looked_at == [("attach", "a volume")]
+
+
+def test_a_look_that_fails_is_the_handler_s_to_judge(counting) -> None:
+    queue, met = OperationQueue(SystemClock()), threading.Event()
+
+    def look(operation: Operation, about: object) -> None:
+        raise Invalid("not there")
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        found = looked()
+        assert found is not None
+        with pytest.raises(Invalid):
+            found.result(20)
+        met.set()
+
+    worker = Worker(counting, queue, SystemClock(), BACKEND, handle, look_ahead=look)
+    worker.start()
+    try:
+        with counting.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about="a volume")
+        assert met.wait(20)
+    finally:
+        worker.stop()

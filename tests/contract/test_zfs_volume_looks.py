@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from penstock.errors import Fault, UnknownResult
+from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.units import GIB
+from penstock.volume.drivers.zfs.connecting import Looked
 from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
 from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
+from penstock.zfs.names import Dataset
 from tests.contract.test_zfs_volume_steps import World
 from tests.contract.volume_driver_contract import CONTEXT, ELSEWHERE, THERE
 from tests.simulation.zfs_cli import Answer
@@ -66,6 +69,41 @@ def test_nobody_is_let_in_to_what_is_another_s_and_who_was_in_stays(world: World
         assert world.seen() == before
     assert initiators(world, world.volume) == []
     assert initiators(world, mine) == [THERE["initiator"]]
+
+
+def looked(world: World, volume: VolumeModel) -> Future[Looked | None]:
+    """The look ahead, taken now."""
+    found: Future[Looked | None] = Future()
+    try:
+        found.set_result(world.driver.look_ahead(volume))
+    except Fault as fault:
+        found.set_exception(fault)
+    return found
+
+
+def test_a_look_ahead_lets_in_to_what_is_the_volume_s_and_out_again_of_what_is_not(world: World) -> None:
+    ahead = looked(world, world.volume)
+    world.driver.initialize_connection(world.volume, THERE, looked=ahead)
+    assert initiators(world, world.volume) == [THERE["initiator"]]
+    assert world.driver.terminate_connection(world.volume, THERE) is False
+    give_away(world, world.volume)
+    before = world.seen()
+    for ahead in (looked(world, world.volume), Future()):
+        if not ahead.done():
+            ahead.set_exception(Unavailable("the host does not answer"))
+        with pytest.raises(VolumeNotFound):
+            world.driver.initialize_connection(world.volume, THERE, looked=ahead)
+        assert world.seen() == before
+
+
+def test_a_look_ahead_at_another_place_says_nothing(world: World) -> None:
+    ahead = looked(world, world.copy)
+    assert ahead.result() == Looked(Dataset(str(world.copy.provider_id)), is_volume=True)
+    give_away(world, world.volume)
+    before = world.seen()
+    with pytest.raises(VolumeNotFound):
+        world.driver.initialize_connection(world.volume, THERE, looked=ahead)
+    assert world.seen() == before
 
 
 class AnswerLost:

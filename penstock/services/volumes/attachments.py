@@ -245,6 +245,9 @@ def _connect(
             continue
         if other.instance_uuid == attachment.instance_uuid and same_initiator(other.connector, connector):
             raise Invalid(f"Attachment {other.id} connects this volume, instance and initiator already.")
+    mode = checked_mode(volume, connector.get("mode") or attachment.mode.value)
+    arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
+    operation_id = calls.enqueue(tx, plane, context, volume, "attachment_update", arguments)
     is_attached = attachment.status is AttachStatus.ATTACHED
     attachments.change(
         tx,
@@ -254,10 +257,9 @@ def _connect(
         connector=told_again(attachment.connector, connector),
         attached_host=connector.get("host"),
         mountpoint=connector.get("mountpoint"),
-        mode=checked_mode(volume, connector.get("mode") or attachment.mode.value),
+        mode=mode,
     )
-    arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
-    return calls.enqueue(tx, plane, context, volume, "attachment_update", arguments)
+    return operation_id
 
 
 def _forget_refused(plane: ControlPlane, attachment_id: AttachmentId, volume_id: str) -> None:

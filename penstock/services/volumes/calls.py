@@ -13,6 +13,8 @@ from penstock.ids import OperationId
 from penstock.services.control_plane import ControlPlane
 from penstock.store.database import Transaction
 
+LOOKING_AHEAD = ("attachment_update", "initialize_connection")  # short, but for the look at the storage
+
 
 def enqueue(
     tx: Transaction,
@@ -24,7 +26,7 @@ def enqueue(
 ) -> OperationId:
     """Queue `method` at the backend of `volume`, after everything queued for the volume before."""
     call = Call(service_host(placed_on(volume)), f"volume:{volume.id}", method, arguments)
-    return plane.operations.enqueue(tx, context, call)
+    return plane.operations.enqueue(tx, context, call, about=volume if method in LOOKING_AHEAD else None)
 
 
 def placed_on(volume: Volume) -> str:

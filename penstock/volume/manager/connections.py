@@ -20,18 +20,20 @@ from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_types import QosConsumer
 from penstock.domain.volumes import ATTACHED_MODE, Volume
 from penstock.errors import BackendFault, Fault, NotFound
-from penstock.operations.attempt import done_with
+from penstock.operations.attempt import done_with, looked
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import attachments, volumes
 from penstock.volume.errors import VolumeNotFound
+from penstock.volume.looking import LooksAhead
 from penstock.volume.manager.backend import VolumeBackend
-from penstock.volume.manager.models import attachment_model, volume_model
+from penstock.volume.manager.models import attachment_model, bare_model, volume_model
 from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.updates import checked, store_of_volume
 from penstock.volume.models import VolumeModel
 
 log = structlog.get_logger(__name__)
 
+CONNECTING = ("attachment_update", "initialize_connection")
 CONNECTED = (AttachStatus.ATTACHING, AttachStatus.ATTACHED)
 
 
@@ -56,6 +58,12 @@ def update(backend: VolumeBackend, context: RequestContext, attachment_id: str) 
         if is_final(fault):
             _fail(backend, context, volume, attachment, AttachStatus.ERROR_ATTACHING, fault)
         raise
+
+
+def look_ahead(backend: VolumeBackend, volume: Volume) -> Any:
+    """What the driver can look at before a connection is sure to be wanted; None where it has no such look."""
+    driver = backend.driver
+    return driver.look_ahead(bare_model(backend, volume)) if isinstance(driver, LooksAhead) else None
 
 
 def initialize(backend: VolumeBackend, context: RequestContext, attachment_id: str) -> None:
@@ -162,7 +170,8 @@ def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attach
             store_of_volume(tx, model.id, exported, now=backend.now())
     model = model.updated(exported)
     with driver_call("connect volumes"):
-        answer = backend.driver.initialize_connection(model, connector)
+        looks = {"looked": looked()} if isinstance(backend.driver, LooksAhead) else {}
+        answer = backend.driver.initialize_connection(model, connector, **looks)
     info = connection_info(backend, attachment, model, answer)
     with backend.database.begin() as tx:
         attachments.update_attachment(tx, attachment.id, now=backend.now(), connection_info=info)

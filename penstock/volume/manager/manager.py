@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from penstock.context import RequestContext
+from penstock.domain.volumes import Volume
 from penstock.volume.manager import (
     backups,
     connections,
@@ -210,6 +211,10 @@ class VolumeManager(BackendInService):
         group_snapshots.delete(self.backend, context, group_snapshot_id)
 
     # --- connections --------------------------------------------------------------------------------------------
+
+    def look_ahead(self, method: str, volume: Volume) -> Any:
+        """Look at what that method will want to know of the volume, while it is being asked for. Changes nothing."""
+        return connections.look_ahead(self.backend, volume) if method in connections.CONNECTING else None
 
     def attachment_update(self, context: RequestContext, volume_id: str, attachment_id: str) -> None:
         """Connect the initiator that the attachment names."""

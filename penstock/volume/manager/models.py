@@ -40,6 +40,11 @@ def volume_model(tx: Transaction, backend: VolumeBackend, volume: Volume) -> Vol
     return volume_models(tx, backend, [volume])[0]
 
 
+def bare_model(backend: VolumeBackend, volume: Volume) -> VolumeModel:
+    """The model of one volume without its type, for which nothing has to be read."""
+    return _volume_model(backend, volume, None)
+
+
 def snapshot_model(tx: Transaction, backend: VolumeBackend, snapshot: VolumeSnapshot) -> SnapshotModel:
     """The model of a snapshot with the volume it is of. Raises NotFound when that is gone."""
     volume = volumes.get(tx, snapshot.volume_id)

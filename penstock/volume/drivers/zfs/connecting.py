@@ -6,6 +6,8 @@ import secrets
 import string
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,6 +23,7 @@ from penstock.volume.drivers.zfs.storage import Storage
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
 from penstock.volume.iscsi import iscsi_properties
 from penstock.volume.models import VolumeModel
+from penstock.zfs.beside import until_looked
 from penstock.zfs.names import Dataset
 
 LUN = 1
@@ -30,6 +33,14 @@ SECRET_LENGTH, USER_LENGTH = 20, 12
 LETTERS = string.ascii_letters + string.digits
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Whether what is in the place is the volume."""
+
+    place: Dataset
+    is_volume: bool
 
 
 def iqn_of(volume: VolumeModel, settings: Settings) -> str:
@@ -83,10 +94,19 @@ class ConnectionMethods(ISCSIDriver):
         if self.storage.exports.get(self._iqn(volume)) is not None:
             self.storage.exports.apply([], remove=[self._iqn(volume)])
 
-    def initialize_connection(self, volume: VolumeModel, connector: Connector, **kwargs: Any) -> ConnectionInfo:
+    def look_ahead(self, volume: VolumeModel) -> Looked | None:
+        """See `LooksAhead`."""
+        if self.sides.targets:
+            return None
+        place = self.finder.place(volume)
+        return Looked(place, self.finder.is_at(place, volume))
+
+    def initialize_connection(
+        self, volume: VolumeModel, connector: Connector, looked: Future[Looked | None] | None = None, **kwargs: Any
+    ) -> ConnectionInfo:
         self.validate_connector(connector)
         name = str(connector["initiator"])
-        if not self._allow_at_once(volume, name):
+        if not self._allow_at_once(volume, name, looked):
             dataset, _ = self.finder.existing(volume)
             self._allow(volume, dataset, name)
         located = volume.updated({"provider_location": self._location(volume)})
@@ -94,8 +114,10 @@ class ConnectionMethods(ISCSIDriver):
         data = iscsi_properties(located, multipath=multipath, discard=self.settings.tells_discard)
         return {"driver_volume_type": "iscsi", "data": data}
 
-    def _allow_at_once(self, volume: VolumeModel, name: str) -> bool:
+    def _allow_at_once(self, volume: VolumeModel, name: str, looked: Future[Looked | None] | None) -> bool:
         """Let it in while looking whether the dataset is the volume's, not after that look, which takes longer.
+
+        `looked` is that look, where it began before.
 
         False when it has to be done with care: the volume is not where it should be, and nobody was let in; or it has
         copies, and what is there may be one whose place another has taken.
@@ -115,7 +137,10 @@ class ConnectionMethods(ISCSIDriver):
 
         is_ours = False
         try:
-            is_ours = self.storage.zfs.beside(let_in, lambda: self.finder.is_at(place, volume), look_is_longer=True)
+            if looked is None:
+                is_ours = self.storage.zfs.beside(let_in, lambda: self.finder.is_at(place, volume), look_is_longer=True)
+            else:
+                is_ours = until_looked(let_in, looked) == Looked(place, is_volume=True)
         except Unavailable as fault:  # its device or file is not there, say
             log.info("volume.look_first", volume=volume.id, reason=fault.message)
         finally:
