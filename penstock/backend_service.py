@@ -16,6 +16,8 @@ from oslo_config import cfg
 from penstock import metrics
 from penstock.backend_work import Backend, Running, Work
 from penstock.clock import Clock
+from penstock.config.backend import BackendConfiguration
+from penstock.config.places import OPTION, shared_places
 from penstock.errors import Conflict, Fault
 from penstock.operations.exclusive import Claim, Standing
 from penstock.operations.outcome import RetryPolicy
@@ -62,6 +64,12 @@ class BackendService:
         self._worker: Worker | None = None
         self._periodic: list[Periodic] = []
         self._others: Sequence[Running] = ()
+
+    @property
+    def configuration(self) -> BackendConfiguration:
+        """The backend's section, with the options of its driver."""
+        found: BackendConfiguration = self.manager.backend.configuration
+        return found
 
     def claim(self) -> None:
         """Claim the backend. Raises Conflict when another process serves it."""
@@ -169,6 +177,12 @@ class BackendService:
         for work in works:
             periodic.add(work.name, work.every_s, work.run)
         return periodic
+
+
+def refuse_shared_places(backends: Sequence[BackendService]) -> None:
+    """Raise Conflict when two backends keep their shares or volumes in one dataset."""
+    for section, sentence in shared_places([backend.configuration for backend in backends]):
+        raise Conflict(f"[{section}] {OPTION}: it {sentence}")
 
 
 def refuse_twice(conf: cfg.ConfigOpts) -> None:

@@ -18,7 +18,7 @@ import uvicorn
 from oslo_config import cfg
 
 from penstock.api.app import make_app
-from penstock.backend_service import BackendService, Kind, refuse_twice
+from penstock.backend_service import BackendService, Kind, refuse_shared_places, refuse_twice
 from penstock.clock import Clock, SystemClock
 from penstock.errors import Conflict
 from penstock.first_start import first_start
@@ -59,6 +59,7 @@ class Daemon:
         self.backends = [
             BackendService(conf, section, self.database, self.queue, self.clock, kind) for section, kind in kinds
         ]
+        refuse_shared_places(self.backends)
         self._housekeeping = Periodic(self.clock, "housekeeping")
         self._housekeeping.add("prune", HOUSEKEEPING_S, self._prune)
         self._housekeeping.add(

@@ -17,6 +17,8 @@ from penstock.host.audit import AuditedHost
 from penstock.host.executor import executor_on
 from penstock.host.local import LocalHost
 from penstock.operations.queue import OperationQueue
+from penstock.services.control_plane import ControlPlane
+from penstock.services.rescheduling import Rescheduler
 from penstock.share.manager import ShareManager
 from penstock.share.manager.pump import Pump
 from penstock.store.database import Database
@@ -25,6 +27,7 @@ from penstock.store.database import Database
 OPERATIONS = frozenset(
     {
         "create_share_instance",
+        "forget_refused",
         "delete_share_instance",
         "extend_share",
         "shrink_share",
@@ -80,6 +83,7 @@ class ShareBackend:
             conf=conf,
             execute=executor_on(AuditedHost(LocalHost(socket.gethostname()), database.before_outside_work)),
             queue=queue,
+            placer=Rescheduler(ControlPlane(database, queue, clock, conf)),
         )
 
     @property

@@ -14,6 +14,7 @@ from penstock.config.appliance_options import REPLICATION_TARGET
 from penstock.config.backend import BackendConfiguration, value_error, volume_backend
 from penstock.config.backend_options import BACKEND_OPTIONS, SHARED_BY_BACKENDS
 from penstock.config.options import FOREIGN_SECTIONS, SECTIONS
+from penstock.config.places import OPTION, shared_places
 from penstock.config.volume_options import SHARED_BY_VOLUME_BACKENDS, SHARED_SECTION, VOLUME_BACKEND_OPTIONS
 from penstock.errors import Fault, Invalid
 
@@ -82,7 +83,18 @@ def check(
         known[backend] = {item for item in found if isinstance(item, str)}
         if kind is volumes:  # what a driver adds may be said for all backends too
             known[SHARED_SECTION] |= known[backend]
+    problems += _shared(conf, [(name, kind) for name, kind in backends if name in written])
     return problems + list(_unknown(written, known))
+
+
+def _shared(conf: cfg.ConfigOpts, backends: Sequence[tuple[str, _Kind]]) -> Iterator[Problem]:
+    """Once the options of all drivers are known."""
+    try:
+        found = list(shared_places([kind.configuration(conf, name) for name, kind in backends]))
+    except Invalid:
+        return  # a value that does not fit was named where it stands
+    for section, sentence in found:
+        yield Problem(f"[{section}] {OPTION}", sentence, True)
 
 
 def _old_names() -> Iterator[str]:

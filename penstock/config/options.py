@@ -184,8 +184,8 @@ VOLUMES = (
         "scheduler_max_attempts",
         default=3,
         min=1,
-        help="At how many pools the creation of a volume is tried when one refuses it: for lack of space, because it "
-        "fails, or because its storage does not answer.",
+        help="At how many pools the creation of a share or volume is tried when one refuses it: for lack of space, "
+        "because it fails, or because its storage does not answer.",
     ),
     cfg.IntOpt(
         "rpc_response_timeout",

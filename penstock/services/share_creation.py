@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.message_codes import MessageAction
@@ -20,6 +21,7 @@ from penstock.ids import InstanceId, ShareId, new_id
 from penstock.scheduler.requirements import Requirements, SourceOf
 from penstock.services import hints, no_room, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
+from penstock.services.rescheduling import asked
 from penstock.services.visibility import hold_share, own_snapshot, owner_of, snapshot_to_change
 from penstock.store import backends, shares, types
 from penstock.store.database import Transaction
@@ -94,7 +96,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewShare) -> Sh
         if pool is None:
             no_room.tell_of_share(tx, plane, context, share, MessageAction.ALLOCATE_HOST, reason)
         else:
-            _enqueue(tx, plane, context, share)
+            _enqueue(tx, plane, context, share, asked(requirements))
         return shares.get(tx, share.id) or share
 
 
@@ -289,6 +291,8 @@ def _first_state(share_type: ShareType, pool: PoolRef | None) -> ReplicaState | 
     return ReplicaState.ERROR if pool is None else ReplicaState.ACTIVE
 
 
-def _enqueue(tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share) -> None:
-    arguments = {"share_instance_id": share.instance.id, "snapshot_id": share.snapshot_id}
+def _enqueue(
+    tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, of_a_place: Mapping[str, Any]
+) -> None:
+    arguments = {"share_instance_id": share.instance.id, "snapshot_id": share.snapshot_id, **of_a_place}
     share_calls.enqueue(tx, plane, context, share.instance, "create_share_instance", arguments)

@@ -16,9 +16,10 @@ from penstock.operations.outcome import RetryPolicy
 from penstock.operations.worker import Worker
 from penstock.scheduler.requirements import Requirements
 from penstock.services.control_plane import ControlPlane
+from penstock.services.rescheduling import asked
 from penstock.services.volumes import creation, lifecycle, quotas, retyping, snapshots
 from penstock.services.volumes.creation import NewVolume, VolumeHints
-from penstock.services.volumes.rescheduling import Rescheduler, asked
+from penstock.services.volumes.rescheduling import Rescheduler
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store import messages, operations, volume_placement, volumes
 from penstock.store.keyset import FIRST_PAGE

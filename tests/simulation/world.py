@@ -21,6 +21,7 @@ from penstock.ids import ShareTypeId, new_id
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
+from penstock.services.rescheduling import Rescheduler
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.manager import ShareManager
 from penstock.share_backend import Dispatch
@@ -210,5 +211,6 @@ class World:
             clock=self.clock,
             host=SERVICE,
             conf=conf,
+            placer=Rescheduler(self.plane),
         )
         self.worker = Worker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))

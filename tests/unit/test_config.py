@@ -13,6 +13,7 @@ from penstock.config.checking import check
 from penstock.config.loading import load
 from penstock.config.reference import reference, sample
 from penstock.errors import Invalid
+from penstock.share.drivers.zfsonlinux.options import zfsonlinux_opts
 from penstock.share.loading import options_of
 
 OWN = (cfg.IntOpt("own_option", default=7),)
@@ -113,6 +114,47 @@ def test_a_good_file_has_no_problems(tmp_path: Path) -> None:
 def test_every_mistake_is_told(tmp_path: Path, text: str, sentence: str) -> None:
     (found,) = problems(tmp_path, text)
     assert re.search(sentence, found)
+
+
+SAME = """
+[DEFAULT]
+enabled_share_backends = a,b
+enabled_backends = c
+[a]
+share_driver = x.Y
+driver_handles_share_servers = False
+zfs_zpool_list = {a}
+[b]
+share_driver = x.Y
+driver_handles_share_servers = False
+zfs_zpool_list = {b}
+zfs_use_ssh = {ssh}
+zfs_service_ip = 10.0.0.2
+[c]
+volume_driver = x.Y
+zfs_zpool_list = {c}
+"""
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "ssh", "sentences"),
+    [
+        ("tank/a", "tank/b,pond", "tank/c", False, []),
+        ("tank/a", "pond,tank/a/", "tank/c", False, ["[b] zfs_zpool_list: names tank/a, which [a] names, too"]),
+        ("tank/a", "tank/a", "tank/c", True, []),  # of another machine
+        ("tank/a", "tank/b", "tank/a", True, ["[c] zfs_zpool_list: names tank/a, which [a] names, too"]),
+    ],
+)
+def test_two_backends_in_one_dataset_are_a_problem(
+    tmp_path: Path, a: str, b: str, c: str, ssh: bool, sentences: list[str]
+) -> None:
+    path = written(tmp_path, SAME.format(a=a, b=b, c=c, ssh=ssh))
+    names = ("zfs_use_ssh", "zfs_service_ip", "zfs_zpool_list")
+    opts = [option for option in zfsonlinux_opts if option.name in names]
+    found = check(load([path]), [path], lambda _name: opts, lambda _name: opts)
+    assert [str(problem) for problem in found if problem.is_fatal] == [
+        f"{sentence}: each backend needs a dataset of its own." for sentence in sentences
+    ]
 
 
 def test_a_driver_that_cannot_be_imported_is_a_problem(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from penstock.ids import VolumeId, VolumeSnapshotId
 from penstock.images.model import ImageModel
 from penstock.scheduler.requirements import Requirements
 from penstock.services.control_plane import ControlPlane
-from penstock.services.volumes import calls, images, no_room, placement, quotas, rescheduling
+from penstock.services.rescheduling import asked
+from penstock.services.volumes import calls, images, no_room, placement, quotas
 from penstock.services.volumes.creation_request import Decided, NewVolume, VolumeHints, decide, sources
 from penstock.services.volumes.visibility import (
     hold_group,
@@ -61,7 +62,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         if pool is None:
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.SCHEDULE_ALLOCATE_VOLUME, reason)
         else:
-            arguments = {**_arguments(volume, wanted), **rescheduling.asked(requirements)}
+            arguments = {**_arguments(volume, wanted), **asked(requirements)}
             calls.enqueue(tx, plane, context, volume, "create_volume", arguments)
         return volume
 

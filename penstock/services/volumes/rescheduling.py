@@ -1,4 +1,4 @@
-"""Another place for a volume that a backend refused to make: as the request asked, without those who refused it."""
+"""Another place for a volume that a backend refused to make: see `penstock.services.rescheduling`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,10 @@ from penstock.domain.volume_types import ZONES_SPEC
 from penstock.domain.volumes import Volume
 from penstock.scheduler.requirements import Requirements
 from penstock.services.control_plane import ControlPlane
+from penstock.services.rescheduling import elsewhere
 from penstock.services.volumes import placement
 from penstock.store import volume_types
 from penstock.store.database import Transaction
-
-ASKED = "asked"
-
-
-def asked(requirements: Requirements) -> dict[str, Any]:
-    """What only the request says of a place, as JSON under its name; nothing for a volume that can be on one pool only:
-    that of its source, or its group."""
-    if requirements.only_pool is not None:
-        return {}
-    found = {
-        "availability_zone": requirements.availability_zone,
-        "same_hosts": sorted(requirements.same_hosts),
-        "different_hosts": sorted(requirements.different_hosts),
-    }
-    return {ASKED: {name: value for name, value in found.items() if value}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +32,7 @@ class Rescheduler:
             size_gib=volume.size_gib,
             protocol=None,
             extra_specs={key: value for key, value in specs.items() if key != ZONES_SPEC},
-            availability_zone=asked.get("availability_zone"),
-            same_hosts=frozenset(asked.get("same_hosts", ())),
-            different_hosts=frozenset(asked.get("different_hosts", ())),
-            refused_by=refused,
             volume={"project_id": volume.project_id, "volume_type_id": volume.volume_type_id},
         )
-        pool = placement.place(tx, self.plane, wanted)
+        pool = placement.place(tx, self.plane, elsewhere(wanted, asked, refused))
         return pool, placement.zone_of(tx, pool)

@@ -18,7 +18,7 @@ from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import BackendFault, Fault, Invalid, NotFound, ShareShrinkingPossibleDataLoss, Unavailable
 from penstock.operations.attempt import done_with
-from penstock.share.manager import access
+from penstock.share.manager import access, elsewhere
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
 from penstock.share.manager.models import share_model, snapshot_model
@@ -42,11 +42,12 @@ def create(backend: Backend, context: RequestContext, instance_id: str, snapshot
     """Make the instance on the backend, empty or from a snapshot, unless that is done already."""
     with backend.database.read() as tx:
         share = shares.get_by_instance(tx, instance_id)
-        if share is None or share.status is not ShareStatus.CREATING:
+        if share is None or share.status is not ShareStatus.CREATING or not backend.holds(share):
             return
         model = share_model(tx, backend, share)
     try:
-        created = _make(backend, context, model, snapshot_id or share.snapshot_id)
+        with elsewhere.tried(backend, context, share):
+            created = _make(backend, context, model, snapshot_id or share.snapshot_id)
     except Fault as fault:
         if is_final(fault):
             detail = MessageDetail.DRIVER_FAILED_CREATING_FROM_SNAPSHOT if share.snapshot_id else None

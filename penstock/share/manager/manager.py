@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from oslo_config import cfg
 
 from penstock.clock import Clock, SystemClock
@@ -26,8 +27,19 @@ from penstock.share.driver import Execute, ShareDriver
 from penstock.share.hook import HookBase
 from penstock.share.loading import load_driver
 from penstock.share.locks import NamedLocks
-from penstock.share.manager import access, ensure, exports, instances, manage, periodic, recycling, snapshots, stranded
-from penstock.share.manager.backend import Backend
+from penstock.share.manager import (
+    access,
+    elsewhere,
+    ensure,
+    exports,
+    instances,
+    manage,
+    periodic,
+    recycling,
+    snapshots,
+    stranded,
+)
+from penstock.share.manager.backend import Backend, Placer
 from penstock.share.manager.calls import driver_call
 from penstock.share.manager.groups import GroupMethods
 from penstock.share.manager.hooks import add_hooks, load_hooks
@@ -40,6 +52,8 @@ from penstock.share.manager.servers import ServerMethods
 from penstock.share.manager.syncs import Syncs
 from penstock.store import shares as share_rows
 from penstock.store.database import Database
+
+log = structlog.get_logger(__name__)
 
 
 class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods):
@@ -59,13 +73,14 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
         host: str | None = None,
         execute: Execute | None = None,
         queue: OperationQueue | None = None,
+        placer: Placer | None = None,
     ) -> None:
         """`share_driver` is a driver, or the dotted name of one; by default the section's ``share_driver``.
 
         `service_name` is the backend's name (the section's), `host` its full name ``host@backend``, `conf` the whole
         configuration, by default the one the section is in; `queue` is where operations are put that the backend itself
-        asks for. Raises Invalid when the configuration names a driver or
-        hook that cannot be loaded. Nothing is contacted yet.
+        asks for; `placer` finds another place for a share that this one refuses to make. Raises Invalid when the
+        configuration names a driver or hook that cannot be loaded. Nothing is contacted yet.
         """
         name = service_name or configuration.config_group
         conf = conf or configuration.conf
@@ -88,6 +103,8 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
             message_ttl_s=conf.message_ttl,
             removes_rules_on_unmanage=conf.unmanage_remove_access_rules,
             queue=queue or OperationQueue(clock or SystemClock()),
+            placer=placer,
+            most_attempts=conf.scheduler_max_attempts,
         )
         self.queue = self.backend.queue
         self.syncs = Syncs(self.backend.clock)
@@ -141,9 +158,23 @@ class ShareManager(ReplicaMethods, MigrationMethods, ServerMethods, GroupMethods
         request_spec: Mapping[str, Any] | None = None,  # placement has been decided
         filter_properties: Mapping[str, Any] | None = None,  # as above
         snapshot_id: str | None = None,
+        asked: Mapping[str, Any] | None = None,
+        refused: Mapping[str, str] | None = None,
     ) -> None:
-        """Make the instance, empty or from `snapshot_id`."""
-        instances.create(self.backend, context, share_instance_id, snapshot_id)
+        """Make the instance, empty or from `snapshot_id`.
+
+        Refused by this backend, it is tried at another that does as `asked`; `refused` names those who were tried.
+        """
+        try:
+            instances.create(self.backend, context, share_instance_id, snapshot_id)
+        except elsewhere.Moved as moved:
+            log.info("share.goes_on_elsewhere", instance=share_instance_id, reason=str(moved))
+
+    def forget_refused(
+        self, context: RequestContext, share_instance_id: str, host: str, about: Mapping[str, Any]
+    ) -> None:
+        """Take away what was begun here of a share that was made elsewhere then."""
+        elsewhere.forget_refused(self.backend, context, share_instance_id, host, about)
 
     @add_hooks
     def delete_share_instance(self, context: RequestContext, share_instance_id: str, force: bool = False) -> None:

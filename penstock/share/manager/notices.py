@@ -19,10 +19,13 @@ from penstock.errors import (
     Unavailable,
 )
 from penstock.ids import MessageId, new_id
+from penstock.operations.owner_words import told
 from penstock.share.manager.backend import Backend
 from penstock.store import messages
 from penstock.store.database import Transaction
 from penstock.units import bytes_to_gib_ceil
+
+LOOK_INTO = "An administrator can look into it with the request id"
 
 
 def tell_owner(
@@ -67,13 +70,13 @@ def _kind(resource: Share | Snapshot, *, replica: bool) -> MessageResource:
 def _reason(context: RequestContext, fault: Fault) -> str:
     """What the owner may know: not the commands and names of the storage host."""
     if isinstance(fault, BackendFault):
-        return f"An administrator can look into it with the request id {context.request_id}."
+        return f"{LOOK_INTO} {context.request_id}."
     if isinstance(fault, Unavailable):
         return "The storage backend did not answer for too long; try again later."
     if isinstance(fault, ShareShrinkingPossibleDataLoss):  # the code's own sentence says the rest
         used_bytes = fault.used_bytes
         return "" if used_bytes is None else f"Without its snapshots it needs {bytes_to_gib_ceil(used_bytes)} GiB."
-    return fault.message
+    return (told(fault) or f"{LOOK_INTO} {context.request_id}.") if fault.quotes_host else fault.message
 
 
 def _detail(action: MessageAction, fault: Fault) -> MessageDetail:

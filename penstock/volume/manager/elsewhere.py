@@ -1,98 +1,112 @@
-"""A creation that this backend refuses, for a reason of its own, is tried at another: published services do so.
-
-What was begun here is taken away first, or, where the storage does not answer, by an operation that waits for it:
-so there is never a second copy. The row moves and the next attempt is queued in one transaction.
-"""
+"""A volume that this backend refuses to make is tried at another: see `penstock.operations.refusals`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from penstock.context import RequestContext
-from penstock.domain.operations import Call, Operation
+from penstock.domain.operations import Call
 from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.volumes import Volume, VolumeStatus
-from penstock.errors import (
-    BackendFault,
-    Displaced,
-    Fault,
-    InsufficientCapacity,
-    NotFound,
-    Postponed,
-    Unavailable,
-    Unsupported,
-)
-from penstock.operations.attempt import current, done_with, is_last
+from penstock.errors import Fault, NotFound, Unavailable
+from penstock.operations import refusals
+from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call
+from penstock.operations.refusals import Moved, Refusal
 from penstock.store import volumes
 from penstock.store.database import Transaction
 from penstock.volume.errors import VolumeNotFound
-from penstock.volume.manager.backend import Placer, VolumeBackend
+from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import type_model, volume_model
-from penstock.volume.manager.notices import told
 from penstock.volume.manager.periodic import pools_in
 from penstock.volume.models import VolumeModel
 
+__all__ = ["Moved", "forget_refused", "tried"]
+
 log = structlog.get_logger(__name__)
 
-PATIENCE_ATTEMPTS = 3  # a storage host that only restarts a daemon answers again by then
+METHOD = "create_volume"
 ABOUT = ("size_gib", "project_id", "user_id", "volume_type_id")
-REFUSALS = (InsufficientCapacity, Unsupported, BackendFault, NotFound)
 
 
-class Moved(Exception):
-    """The creation goes on at another backend, or on another pool; nothing is left to do here."""
-
-    def __init__(self, pool: PoolRef, reason: str) -> None:
-        super().__init__(f"It was refused here, and is tried at {pool}: {reason}")
-
-
-@contextmanager
-def tried(backend: VolumeBackend, context: RequestContext, volume: Volume) -> Iterator[None]:
+def tried(backend: VolumeBackend, context: RequestContext, volume: Volume) -> AbstractContextManager[None]:
     """Around the driver's making of the volume. A refusal becomes Moved, or the fault that ends the creation."""
-    try:
-        yield
-    except Fault as refusal:
-        fault = _move_on(backend, context, volume, refusal)
-        if fault is refusal:
-            raise
-        raise fault from refusal
+    return refusals.tried(_Creation(backend, context, volume))
 
 
-def _move_on(backend: VolumeBackend, context: RequestContext, volume: Volume, fault: Fault) -> Fault:
-    """Raise Moved when it is tried elsewhere after `fault`.
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    """`refusals.Creation` of a volume."""
 
-    Else returns the fault that ends the creation, with the reasons of all that refused, or `fault` itself where it is
-    to be tried here again. A volume that must be where it is has no place that was asked for in its arguments.
-    """
-    operation = current()
-    placer = backend.placer
-    if operation is None or placer is None or operation.call.method != "create_volume" or volume.host is None:
-        return fault
-    asked = operation.call.arguments.get("asked")
-    if asked is None or not _is_refusal(fault, operation):
-        return fault
-    can_wait = isinstance(fault, Unavailable) and not is_last()
-    # a pool that is not imported says that there is no parent: what an earlier attempt began on it cannot be seen
-    is_silent = isinstance(fault, Unavailable | NotFound)
-    before: dict[str, str] = operation.call.arguments.get("refused") or {}
-    refused = {**before, backend.host if is_silent else volume.host: _reason(fault)}
-    if len(refused) >= backend.conf.scheduler_max_attempts:
-        return fault if can_wait else _told(fault, refused, "")
-    if not is_silent and not _is_clean(backend, volume):
-        return fault
-    try:
-        pool = _placed(backend, context, placer, volume, operation, asked, refused, is_silent=is_silent)
-    except InsufficientCapacity as full:
-        return fault if can_wait else _told(fault, refused, full.message)
-    if pool is None:
-        return fault
-    log.warning("volume.tried_elsewhere", volume=volume.id, refused_by=volume.host, pool=str(pool), fault=str(fault))
-    raise Moved(pool, fault.message) from fault
+    backend: VolumeBackend
+    context: RequestContext
+    volume: Volume
+    method: str = METHOD
+
+    @property
+    def id(self) -> str:
+        return self.volume.id
+
+    @property
+    def host(self) -> str | None:
+        return self.volume.host
+
+    @property
+    def can_move(self) -> bool:
+        return self.backend.placer is not None
+
+    @property
+    def most_attempts(self) -> int:
+        found: int = self.backend.conf.scheduler_max_attempts
+        return found
+
+    def is_clean(self) -> bool:
+        with self.backend.database.read() as tx:
+            model = volume_model(tx, self.backend, self.volume)
+        try:
+            _delete(self.backend, model)
+        except Fault as fault:
+            if fault.retryable:
+                raise
+            log.warning("volume.not_tried_elsewhere", volume=self.volume.id, fault=str(fault))
+            return False
+        return True
+
+    def place(self, refusal: Refusal) -> PoolRef | None:
+        backend, placer = self.backend, self.backend.placer
+        now = backend.now()
+        with backend.database.begin() as tx:
+            found = volumes.get(tx, self.volume.id)
+            is_ours = found is not None and found.status is VolumeStatus.CREATING and found.host == self.volume.host
+            if found is None or not is_ours or placer is None:
+                return None
+            pool, zone = placer(tx, found, refusal.asked, refusal.refused)
+            done_with(tx, METHOD)  # run again it would know nothing of this refusal
+            volumes.update_volume(
+                tx,
+                found.id,
+                now=now,
+                host=str(pool),
+                availability_zone=zone,
+                scheduled_at=now,
+                provider_id=None,
+                provider_location=None,
+                provider_auth=None,
+            )
+            call = Call(pool.service_host, f"volume:{found.id}", METHOD, refusal.arguments)
+            backend.queue.enqueue(tx, self.context, call)
+            if refusal.is_silent:
+                about = {name: getattr(found, name) for name in ABOUT}
+                clean_up = {"volume_id": found.id, "host": self.volume.host, "about": about}
+                # not in order with what is done to the volume where it is now
+                call = Call(backend.host, f"refused:{found.id}", "forget_refused", clean_up)
+                backend.queue.enqueue(tx, self.context, call)
+        return pool
 
 
 def forget_refused(backend: VolumeBackend, volume_id: str, host: str, about: Mapping[str, Any]) -> None:
@@ -108,13 +122,9 @@ def forget_refused(backend: VolumeBackend, volume_id: str, host: str, about: Map
         if row is not None and row.host is not None and service_host(row.host) == backend.host:
             return
         model = _model(tx, backend, volume_id, host, about)
-    try:
+    with refusals.waiting():
         _require_pool(backend, host)
         _delete(backend, model)
-    except Fault as fault:
-        if fault.retryable:
-            raise Postponed(fault.message) from fault
-        raise
 
 
 def _require_pool(backend: VolumeBackend, host: str) -> None:
@@ -126,76 +136,12 @@ def _require_pool(backend: VolumeBackend, host: str) -> None:
         raise Unavailable(f"The pool {host} is not there now.")
 
 
-def _is_refusal(fault: Fault, operation: Operation) -> bool:
-    if isinstance(fault, Postponed | Displaced):
-        return False
-    if isinstance(fault, Unavailable):
-        return operation.attempts >= PATIENCE_ATTEMPTS or is_last()
-    return isinstance(fault, REFUSALS)
-
-
-def _is_clean(backend: VolumeBackend, volume: Volume) -> bool:
-    """Is nothing left of it here? What cannot be taken away keeps the volume here, in error, with its owner."""
-    with backend.database.read() as tx:
-        model = volume_model(tx, backend, volume)
-    try:
-        _delete(backend, model)
-    except Fault as fault:
-        if fault.retryable:
-            raise
-        log.warning("volume.not_tried_elsewhere", volume=volume.id, fault=str(fault))
-        return False
-    return True
-
-
 def _delete(backend: VolumeBackend, model: VolumeModel) -> None:
     with driver_call("delete volumes"):
         try:
             backend.driver.delete_volume(model)
         except (VolumeNotFound, NotFound):
             return
-
-
-def _placed(
-    backend: VolumeBackend,
-    context: RequestContext,
-    placer: Placer,
-    volume: Volume,
-    operation: Operation,
-    asked: Mapping[str, Any],
-    refused: Mapping[str, str],
-    *,
-    is_silent: bool,
-) -> PoolRef | None:
-    """Move the row and queue the next attempt; None when somebody moved or ended it meanwhile."""
-    now = backend.now()
-    with backend.database.begin() as tx:
-        found = volumes.get(tx, volume.id)
-        if found is None or found.status is not VolumeStatus.CREATING or found.host != volume.host:
-            return None
-        pool, zone = placer(tx, found, asked, refused)
-        done_with(tx, "create_volume")  # run again it would know nothing of this refusal
-        volumes.update_volume(
-            tx,
-            found.id,
-            now=now,
-            host=str(pool),
-            availability_zone=zone,
-            scheduled_at=now,
-            provider_id=None,
-            provider_location=None,
-            provider_auth=None,
-        )
-        arguments = {**operation.call.arguments, "refused": dict(refused)}
-        call = Call(pool.service_host, f"volume:{found.id}", "create_volume", arguments)
-        backend.queue.enqueue(tx, context, call)
-        if is_silent:
-            about = {name: getattr(found, name) for name in ABOUT}
-            clean_up = {"volume_id": found.id, "host": volume.host, "about": about}
-            # not in order with what is done to the volume where it is now
-            call = Call(backend.host, f"refused:{found.id}", "forget_refused", clean_up)
-            backend.queue.enqueue(tx, context, call)
-    return pool
 
 
 def _model(tx: Transaction, backend: VolumeBackend, volume_id: str, host: str, about: Mapping[str, Any]) -> VolumeModel:
@@ -211,21 +157,3 @@ def _model(tx: Transaction, backend: VolumeBackend, volume_id: str, host: str, a
         volume_type_id=about["volume_type_id"],
         volume_type=type_model(tx, about["volume_type_id"]),
     )
-
-
-def _reason(fault: Fault) -> str:
-    """What an owner may know: not the commands and names of the storage host."""
-    if isinstance(fault, Unavailable):
-        return "it did not answer"
-    if not isinstance(fault, BackendFault) and not fault.quotes_host:
-        return fault.message
-    return (told(fault) or "it failed, as an administrator can look into").rstrip(".")
-
-
-def _told(fault: Fault, refused: Mapping[str, str], rest: str) -> Fault:
-    """What ends the creation: nobody takes it. The owner learns who refused it, and why the others were not asked."""
-    if len(refused) == 1:
-        return fault
-    reasons = "; ".join(f"{where}: {reason}" for where, reason in refused.items())
-    sentence = f"It was refused by {len(refused)} of the pools: {reasons}"
-    return InsufficientCapacity(f"{sentence}. {rest}".strip())

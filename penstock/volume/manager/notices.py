@@ -14,8 +14,9 @@ from penstock.domain.volume_message_codes import (
 )
 from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volumes import Volume
-from penstock.errors import BackendFault, Fault, InsufficientCapacity, NotFound, Unavailable, Unsupported
+from penstock.errors import BackendFault, Fault, Unavailable
 from penstock.ids import MessageId, new_id
+from penstock.operations.owner_words import told
 from penstock.store import messages
 from penstock.store.database import Transaction
 from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy
@@ -33,11 +34,6 @@ _BY_ACTION = {
 }
 
 LOOK_INTO = "An administrator can look into it with the request id"
-_TOLD: tuple[tuple[type[Fault], str], ...] = (
-    (InsufficientCapacity, "The storage has no room for it."),
-    (Unsupported, "The storage cannot do that."),
-    (NotFound, "Something it needs is not on the storage."),
-)
 
 
 def tell_owner(
@@ -96,11 +92,6 @@ def _reason(context: RequestContext, fault: Fault) -> str:
     if isinstance(fault, Unavailable):
         return "The storage backend did not answer for too long; try again later."
     return (told(fault) or f"{LOOK_INTO} {context.request_id}.") if fault.quotes_host else fault.message
-
-
-def told(fault: Fault) -> str | None:
-    """What an owner may know of a fault that quotes the storage host; None for a kind that tells them nothing."""
-    return next((sentence for kind, sentence in _TOLD if isinstance(fault, kind)), None)
 
 
 def _detail(action: VolumeMessageAction, fault: Fault) -> VolumeMessageDetail:

@@ -296,10 +296,14 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
             self.storage.nfs.let_go(path)
 
     def remove_of(self, instance_id: str) -> None:
-        """Stop serving what is left of a share whose dataset is gone."""
+        """Stop serving what is left of a share whose dataset is gone: below our roots, because it may have been made by
+        another backend of the same host since, which serves it under the same id."""
         paths = [path for path, export in self.storage.nfs.all().items() if export.instance_id == instance_id]
-        if paths:
-            self.storage.nfs.remove(paths)
+        if not paths:
+            return
+        found = self.storage.zfs.get_many(list(self.settings.roots.values()), ("mountpoint",))
+        ours = tuple(f"{root['mountpoint'].value.rstrip('/')}/" for root in found.values())
+        self.storage.nfs.remove([path for path in paths if path.startswith(ours)])
 
     def _mountpoint(self, dataset_name: str) -> str:
         seen = observe_share(self.storage.zfs, Dataset(dataset_name))
