@@ -57,6 +57,7 @@ TOLD = {
     "host.command": lambda line: " ".join(line["argv"][:WORDS]),
     "host.program_asked": lambda line: " ".join([line["program"], *line["asked"]]),
     "host.bus_call": lambda line: line["bus_call"][2],
+    "host.mode_set": lambda line: f"gives {line['path']} mode {line['mode']}",
     "host.file_written": lambda line: f"writes {line['path']}",
 }
 

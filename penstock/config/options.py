@@ -274,9 +274,10 @@ DATABASE = (
 OPERATIONS = (
     cfg.IntOpt(
         "workers_per_backend",
-        default=4,
+        default=8,
         min=1,
-        help="Operations on different shares that one backend carries out at a time.",
+        help="Operations on different shares that one backend carries out at a time; of them, a quarter may be copies"
+        " of data.",
     ),
     cfg.IntOpt(
         "syncs_per_backend",

@@ -16,6 +16,8 @@ import structlog
 from penstock.errors import Fault
 from penstock.host.kept_program import Program, ask
 from penstock.host.message_bus import BusAnswer, BusCall, BusHost, MessageBus
+from penstock.host.modes import ModesHost
+from penstock.host.mounts import MountsHost
 from penstock.host.runner import Completed, Host
 from penstock.host.streaming import StreamHost
 from penstock.metrics import COMMAND_SECONDS
@@ -72,6 +74,21 @@ class AuditedHost:
         """The bus of the host within, whose calls the log is told of."""
         within = self._host.bus if isinstance(self._host, BusHost) else None
         return None if within is None else _AuditedBus(self, within)
+
+    def set_mode(self, path: str, mode: int, *, timeout_s: float) -> bool:
+        """See ModesHost."""
+        if not isinstance(self._host, ModesHost):
+            return False
+        with self._fault_told(path=path):
+            started = time.perf_counter()
+            is_set = self._host.set_mode(path, mode, timeout_s=timeout_s)
+        if is_set:
+            self._log.info("host.mode_set", path=path, mode=f"{mode:04o}", seconds=_since(started))
+        return is_set
+
+    def mounts(self) -> bytes | None:
+        """See MountsHost: of the host within. Nothing is changed, so the log is not told."""
+        return self._host.mounts() if isinstance(self._host, MountsHost) else None
 
     def call_told(self, bus: MessageBus, call: BusCall, *, timeout_s: float) -> BusAnswer:
         """A call on the bus belongs in the audit as a command does."""

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from penstock.errors import Unavailable, UnknownResult
+from penstock.errors import BackendFault, Unavailable, UnknownResult
 from penstock.host import files
 from penstock.host.idle import Idle
 from penstock.host.kept_program import KeptProgram, Program, answer
 from penstock.host.message_bus import SystemBus
+from penstock.host.modes import set_mode
+from penstock.host.mounts import read_own
 from penstock.host.process import DeadlinePassed, Ended, check_argv, run_pipeline, run_process
 from penstock.host.programs import check_killed, check_wrapped, not_started
 from penstock.host.runner import Completed
@@ -91,6 +93,23 @@ class LocalHost:
     def bus(self) -> SystemBus | None:
         """This machine's own bus; behind a prefix we may be somebody else there, or somewhere else."""
         return None if self._prefix else SystemBus(self.name)
+
+    def mounts(self) -> bytes | None:
+        """See MountsHost; behind a prefix we may see other mounts than our commands do."""
+        return None if self._prefix else read_own()
+
+    def set_mode(self, path: str, mode: int, *, timeout_s: float) -> bool:
+        """See ModesHost; behind a prefix it is somebody else who may."""
+        if self._prefix:
+            return False
+        files.check_path(path)
+        try:
+            set_mode(Path(path), mode, timeout_s=timeout_s)
+        except DeadlinePassed as late:
+            raise UnknownResult(f"{self.name}: the mode of {path} took longer than {timeout_s:g} s") from late
+        except OSError as err:
+            raise BackendFault(f"{self.name}: {path} could not be given mode {mode:04o}: {err.strerror}") from err
+        return True
 
     @contextlib.contextmanager
     def launching(self, argv: Sequence[str]) -> Iterator[Launch]:

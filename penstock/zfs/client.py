@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from penstock.clock import Clock, SystemClock
 from penstock.errors import Conflict, Fault, Invalid, NotFound, UnknownResult
+from penstock.host.mounts import MountsHost, only_mountpoint
 from penstock.host.runner import Host
 from penstock.zfs import keys, queries
 from penstock.zfs.beside import Beside, in_turn
@@ -70,6 +71,14 @@ class Zfs:
     def exists(self, target: Target) -> bool:
         """True when there is such a dataset or snapshot."""
         return bool(self.get_many([target], ["type"]))
+
+    def seen_mounted_at(self, dataset: Dataset) -> str | None:
+        """Where the dataset is mounted, if the host's table of mounts is at hand and says so clearly. No command.
+
+        None says nothing: `get` has to tell.
+        """
+        table = self.host.mounts() if isinstance(self.host, MountsHost) else None
+        return None if table is None else only_mountpoint(table, str(dataset))
 
     # --- datasets ----------------------------------------------------------------------------------------------------
 

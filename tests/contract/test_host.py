@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from lab.hosts import Lab
-from penstock.errors import Invalid, Unavailable, UnknownResult
+from penstock.errors import BackendFault, Invalid, Unavailable, UnknownResult
 from penstock.host.audit import AuditedHost
 from penstock.host.kept_program import ask
 from penstock.host.local import LocalHost
@@ -74,6 +74,21 @@ class TestLocal(KeepingContract):
             host.run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout_s=0.5)
         await_end(int(pid_file.read_text()))
 
+    def test_its_mounts_are_at_hand(self) -> None:
+        host = LocalHost("here")
+        assert (host.mounts() or b"").decode() == host.run(["cat", "/proc/self/mounts"], timeout_s=20).stdout
+
+    def test_a_mode_is_set_without_a_program(self, tmp_path: Path) -> None:
+        host = AuditedHost(LocalHost("here"))
+        with structlog.testing.capture_logs() as lines:
+            assert host.set_mode(str(tmp_path), 0o1777, timeout_s=20)
+        assert oct(tmp_path.stat().st_mode & 0o7777) == oct(0o1777)
+        assert [(line["event"], line["path"], line["mode"]) for line in lines] == [
+            ("host.mode_set", str(tmp_path), "1777")
+        ]
+        with pytest.raises(BackendFault, match="No such file or directory"):
+            host.set_mode(str(tmp_path / "gone"), 0o777, timeout_s=20)
+
     def test_a_kept_program_ends_with_the_host(self, tmp_path: Path) -> None:
         host = LocalHost("gone")
         pid = int(ask(host, echo("one"), "a", timeout_s=20).stdout.split()[2])
@@ -100,6 +115,12 @@ class TestLocalWithPrefix(KeepingContract):
     def host(self, tmp_path: Path) -> Host:
         self.directory = str(tmp_path)
         return LocalHost("wrapped", prefix=("env", "WRAPPED=1"))
+
+    def test_what_commands_see_and_may_is_not_ours_to_tell(self, tmp_path: Path) -> None:
+        """They may be somebody else's, in another namespace."""
+        host = AuditedHost(LocalHost("wrapped", prefix=("env", "WRAPPED=1")))
+        assert host.mounts() is None
+        assert not host.set_mode(str(tmp_path), 0o777, timeout_s=20)
 
 
 class TestAudited(KeepingContract):

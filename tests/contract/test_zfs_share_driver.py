@@ -21,6 +21,7 @@ from tests.contract.share_backends import CONTEXT, LAB_EXPORTS, Backend, make_ba
 from tests.contract.share_driver_contract import ShareDriverContract, a_share_model
 from tests.contract.zfs_machines import SimulatedMachine
 from tests.driver_values import a_configuration, a_rule, a_share, a_snapshot
+from tests.simulation.host_at_hand import HostAtHand
 from tests.simulation.nfs_server import SERVED
 from tests.simulation.zfs_cli import Answer
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
@@ -160,6 +161,42 @@ def test_what_each_call_costs() -> None:
     assert cost(lambda: backend.driver.update_access(CONTEXT, share, [a_rule()], [], [])) == ["get", "set"]
     assert cost(lambda: backend.driver.create_snapshot(CONTEXT, snapshot)) == ["get", "snapshot"]
     assert cost(lambda: backend.driver.delete_share(CONTEXT, share)) == ["get", "get", "destroy", "get"]
+
+
+def test_where_the_table_of_mounts_is_at_hand_a_new_share_costs_one_command() -> None:
+    host = HostAtHand("here", pools={"tank": 80 * GIB})
+    backend = make_backend(SimulatedMachine(host))
+    share = a_share()
+    path = f"/{backend.dataset(share)}"
+    host.hooks = counted = ZfsCommands()
+    locations = backend.driver.create_share(CONTEXT, share)
+    assert counted.seen == ["zfs create"]
+    assert [location["path"].partition(":")[2] for location in locations] == [path]
+    backend.driver.extend_share(share, 2)  # known to be there: looked at beside the change
+    assert counted.seen == ["zfs create", "zfs get", "zfs set"]
+    assert backend.driver.create_share(CONTEXT, share) == locations  # again, after a death
+
+
+class Unmounting:
+    """ZFS that reports success, and has mounted nothing."""
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        if words[:2] == ("zfs", "create"):
+            host.filesystem(words[-1]).is_mounted = False
+        return None
+
+
+@pytest.mark.parametrize("kind", [SimulatedHost, HostAtHand])
+def test_success_is_not_believed_when_nothing_is_mounted(kind: type[SimulatedHost]) -> None:
+    host = kind("odd", pools={"tank": 80 * GIB})
+    backend = make_backend(SimulatedMachine(host))
+    share = a_share()
+    host.hooks = Unmounting()
+    backend.driver.create_share(CONTEXT, share)
+    assert host.filesystem(str(backend.dataset(share))).is_mounted
 
 
 def test_a_share_not_seen_by_this_process_is_looked_at_before_it_is_changed() -> None:

@@ -30,6 +30,7 @@ from penstock.store.database import Database
 from penstock.store.schema import metadata
 from penstock.units import GIB
 from penstock.zfs.flavour import ZFS_FUSE
+from tests.simulation.host_at_hand import HostAtHand
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.nfs_server import chmod
 from tests.simulation.quick_database import Looks
@@ -135,7 +136,8 @@ class World:
         self.trouble = Trouble(self.random, cutting=Random(f"cuts {seed}"))
         self.trouble.boots = lambda host: self.nfs.boot(host.state.files)
         flavour = self.random.choice((OPENZFS, ZFS_FUSE))
-        self.host = SimulatedHost("sim", flavour=flavour, clock=self.clock, pools={"tank": 16 * GIB, "pond": 8 * GIB})
+        kind = HostAtHand if seed % 2 else SimulatedHost
+        self.host = kind("sim", flavour=flavour, clock=self.clock, pools={"tank": 16 * GIB, "pond": 8 * GIB})
         self.host.programs["chmod"] = chmod
         self.nfs = SimulatedNfs()
         self.nfs.install(self.host)

@@ -116,12 +116,12 @@ _GUARD = threading.Lock()
 
 @contextmanager
 def no_more_than(backend: Backend) -> Iterator[None]:
-    """Let half of the backend's workers copy at most: users' operations must find one that is free.
+    """Let a quarter of the backend's workers copy at most: users' operations must find one that is free.
 
     Raises Unavailable, so that the operation comes back, when they all do.
     """
     with _GUARD:
-        most = max(1, backend.configuration.conf.operations.workers_per_backend // 2)
+        most = max(1, backend.configuration.conf.operations.workers_per_backend // 4)
         copies = _COPIES.setdefault(backend.driver, threading.Semaphore(most))
     if not copies.acquire(blocking=False):
         raise Unavailable("other migrations are copying")

@@ -54,11 +54,11 @@ class VolumeBackend:
     _copies: threading.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self._copies = threading.Semaphore(max(1, self.conf.operations.workers_per_backend // 2))
+        self._copies = threading.Semaphore(max(1, self.conf.operations.workers_per_backend // 4))
 
     @contextmanager
     def copying(self) -> Iterator[None]:
-        """Around what moves a volume's bytes: half of the workers at most, so that others always find one that is free.
+        """Around what moves a volume's bytes: a quarter of the workers at most, so that others find one that is free.
 
         Raises Postponed when they all do. Not to be entered twice by one operation.
         """

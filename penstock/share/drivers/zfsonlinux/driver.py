@@ -190,10 +190,10 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     def create_share(self, context: object, share: ShareModel, share_server: Any = None) -> Locations:
         dataset = spec.new_dataset(share, self.settings)
         want = spec.share_spec(share, dataset, self.settings, self.storage.flavour)
-        seen = self._make(share, want)
+        mountpoint = self._make(share, want)
         if self.settings.share_mode is not None:
-            self.storage.open_up(str(seen.mountpoint), self.settings.share_mode)
-        return self._locations(seen)
+            self.storage.open_up(mountpoint, self.settings.share_mode)
+        return self.helper.locations(mountpoint)
 
     @ensure_share_server_not_provided
     def create_share_from_snapshot(
@@ -212,11 +212,13 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
         is_copy = taken.pool != dataset.pool or spec.is_copy_wanted(share)
         source = spec.Source(taken, spec.How.COPY if is_copy else spec.How.CLONE)
         want = spec.share_spec(share, dataset, self.settings, self.storage.flavour, source)
-        return {"status": "available", "export_locations": self._locations(self._make(share, want))}
+        return {"status": "available", "export_locations": self.helper.locations(self._make(share, want))}
 
-    def _make(self, share: ShareModel, want: spec.ShareSpec) -> SeenShare:
-        """Make the dataset, or complete it; how it ended."""
+    def _make(self, share: ShareModel, want: spec.ShareSpec) -> str:
+        """Make the dataset, or complete it; where it is mounted."""
+        zfs = self.storage.zfs
         last: list[SeenShare | None] = []
+        glimpsed: list[str] = []
 
         def plan_now() -> plan.Steps:
             seen, is_half_copied = self.finder.new(want)
@@ -224,14 +226,23 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
             if seen is not None and seen.kind is None and not is_half_copied:
                 origin = want.source.snapshot if want.source is not None else None
                 making = dict(plan.properties_of(want))
-                return unmarked.completion(self.storage.zfs, self.settings, share, seen, making, origin=origin)
+                return unmarked.completion(zfs, self.settings, share, seen, making, origin=origin)
             return plan.plan_share(want, seen, is_half_copied=is_half_copied)
 
-        settle(plan_now, self.storage.zfs, at_once=plan.plan_new(want))
+        def is_mounted() -> bool:
+            """All else about it came with the command that made it, or that would have failed."""
+            mountpoint = zfs.seen_mounted_at(want.dataset)
+            glimpsed.extend([mountpoint] if mountpoint else [])
+            return mountpoint is not None
+
+        settle(plan_now, zfs, at_once=plan.plan_new(want), glance=is_mounted)
+        if not last and glimpsed:
+            self.finder.made(want)
+            return glimpsed[-1]
         seen = last[-1]
         if seen is None or seen.mountpoint is None:
             raise Invalid(f"{want.dataset} has no mountpoint; do not set one in zfs_dataset_creation_options")
-        return seen
+        return seen.mountpoint
 
     @ensure_share_server_not_provided
     def delete_share(self, context: object, share: ShareModel, share_server: Any = None) -> None:

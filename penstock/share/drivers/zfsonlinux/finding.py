@@ -131,6 +131,10 @@ class Finder:
         is_ours = seen.kind is None or seen.belongs_to(want.identity.id)
         return seen, is_ours and (seen.kind is None or self._zfs.exists(received))
 
+    def made(self, want: spec.ShareSpec) -> None:
+        """The share was just made there, by a command that put its marks on it."""
+        self._met.add(want.identity.id)
+
     def half_copy(self, share: ShareModel) -> SeenShare | None:
         """What a crash left of making the share as a copy, before it was marked."""
         if not share.get("snapshot_id"):

@@ -155,14 +155,21 @@ def carry_out(steps: Sequence[Step], zfs: Zfs) -> None:
 
 
 def settle(
-    plan: Callable[[], tuple[Step, ...]], zfs: Zfs, *, at_once: Sequence[Step] = (), beside: bool = False
+    plan: Callable[[], tuple[Step, ...]],
+    zfs: Zfs,
+    *,
+    at_once: Sequence[Step] = (),
+    beside: bool = False,
+    glance: Callable[[], bool] = lambda: False,
 ) -> None:
     """Observe, plan, carry out, until the plan (which observes) is empty: the effect is what counts.
 
     `at_once` are steps that need no look before, which would cost half as much as they do: when they have their effect
     the first look finds nothing left to do. What they meet instead of what they expected, the look after them shows.
     With `beside` that look is taken while they are carried out, and is the last when nothing but they was to be done:
-    for steps whose success is their effect (docs/decisions/0004-a-look-beside-the-change.md).
+    for steps whose success is their effect (docs/decisions/0004-a-look-beside-the-change.md). A `glance` costs next to
+    nothing and says whether `at_once`, which all reported success, has what effect that leaves open; then it is the
+    last look.
 
     Raises BackendFault when steps that reported success keep having no effect.
     """
@@ -171,8 +178,8 @@ def settle(
             wanted = zfs.beside(lambda: carry_out(at_once, zfs), plan)
             if all(step in at_once for step in wanted):
                 return
-        else:
-            _carry_out_unless_unmounted(at_once, zfs)
+        elif _carry_out_unless_unmounted(at_once, zfs) and at_once and glance():
+            return
     except (Conflict, NotFound) as fault:  # something else is there, or it was done before
         log.info("zfs.look_first", reason=fault.message)
     steps: tuple[Step, ...] = ()
@@ -185,8 +192,11 @@ def settle(
         raise BackendFault(f"ZFS reported success, yet this is still to be done: {steps[0]}")
 
 
-def _carry_out_unless_unmounted(steps: Sequence[Step], zfs: Zfs) -> None:
+def _carry_out_unless_unmounted(steps: Sequence[Step], zfs: Zfs) -> bool:
+    """False when something was made and could not be mounted: the next look plans the mount."""
     try:
         carry_out(steps, zfs)
     except MountFailed as fault:
-        log.warning("zfs.mount_failed", reason=fault.message)  # made all the same: the next look plans the mount
+        log.warning("zfs.mount_failed", reason=fault.message)
+        return False
+    return True

@@ -9,6 +9,7 @@ from penstock.clock import Clock, SystemClock
 from penstock.errors import BackendFault
 from penstock.exports.nfs import NfsServer, choose
 from penstock.host.audit import AuditedHost
+from penstock.host.modes import ModesHost
 from penstock.host.runner import Host
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.zfs import reach
@@ -17,7 +18,7 @@ from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import Flavour, detect
 
 OPEN_UP_TIMEOUT_S = 30.0
-LOOKS_BESIDE = 4  # at once; as many as a backend has workers by default
+LOOKS_BESIDE = 8  # at once; as many as a backend has workers by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,10 @@ class Storage:
 
     def open_up(self, mountpoint: str, mode: str) -> None:
         """Let users write into a new share's top directory. Safe to repeat. A mount that hangs costs the deadline."""
-        done = self.host.run(("chmod", mode, "--", mountpoint), timeout_s=OPEN_UP_TIMEOUT_S)
+        host = self.host
+        if isinstance(host, ModesHost) and host.set_mode(mountpoint, int(mode, 8), timeout_s=OPEN_UP_TIMEOUT_S):
+            return
+        done = host.run(("chmod", mode, "--", mountpoint), timeout_s=OPEN_UP_TIMEOUT_S)
         if done.exit_code != 0:
             raise BackendFault(f"{mountpoint} could not be given mode {mode}: {done.stderr.strip()}")
 
