@@ -7,53 +7,71 @@ from penstock.host.runner import Host
 from penstock.zfs.faults import Busy
 from penstock.zfs.names import Dataset
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
+# After a device was written to and closed, udev opens it and looks what is on it: on a busy host for seconds.
+PATIENCE_S = 15.0
 _GONE = 3
 # The kernel's own users (LIO, a mount, device mapper) claim a device, so that nobody else can; programs such as tgtd
 # show it among their open files.
 _LOOK = f"""
-import errno, os, stat, sys
-try:
-    device = os.stat(sys.argv[1]).st_rdev
-    os.close(os.open(sys.argv[1], os.O_RDONLY | os.O_EXCL))
-except FileNotFoundError:
-    sys.exit({_GONE})
-except OSError as error:
-    if error.errno != errno.EBUSY:
-        raise
-    print("the kernel")
-for pid in filter(str.isdigit, os.listdir("/proc")):
+import errno, os, stat, sys, time
+
+def look(path):
+    found = []
     try:
-        with os.scandir("/proc/" + pid + "/fd") as files:
-            for file in files:
-                try:
-                    found = os.stat(file.path)
-                except OSError:
-                    continue
-                if stat.S_ISBLK(found.st_mode) and found.st_rdev == device:
-                    with open("/proc/" + pid + "/comm") as comm:
-                        print(comm.read().strip(), pid)
-                    break
-    except OSError:
-        continue
+        device = os.stat(path).st_rdev
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+    except FileNotFoundError:
+        sys.exit({_GONE})
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        found.append("the kernel")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with os.scandir("/proc/" + pid + "/fd") as files:
+                for file in files:
+                    try:
+                        seen = os.stat(file.path)
+                    except OSError:
+                        continue
+                    if stat.S_ISBLK(seen.st_mode) and seen.st_rdev == device:
+                        with open("/proc/" + pid + "/comm") as comm:
+                            found.append(comm.read().strip() + " " + pid)
+                        break
+        except OSError:
+            continue
+    return found
+
+deadline = time.monotonic() + float(sys.argv[2])
+found = look(sys.argv[1])
+while found and time.monotonic() < deadline:
+    time.sleep(0.1)
+    found = look(sys.argv[1])
+for each in found:
+    print(each)
 """
 
 
 def refuse_open(host: Host, dataset: Dataset) -> None:
-    """Raise Busy while anything on the host has the zvol's device open, and so may write to it whatever ZFS says.
+    """Raise Busy when anything on the host still has the zvol's device open after `PATIENCE_S`, and so may write to it
+    whatever ZFS says.
 
-    A zvol without a device is open to nobody. Raises as `holders` does.
+    Who only reads counts, too: ZFS looks at ``readonly`` when the first one opens a device, and whoever opens it beside
+    that one may write. A zvol without a device is open to nobody. Raises as `holders` does.
     """
     path = f"/dev/zvol/{dataset}"
-    found = holders(host, path)
+    found = holders(host, path, patience_s=PATIENCE_S)
     if found:
         raise Busy(f"{path} on {host.name} is still open: {', '.join(found)}")
 
 
-def holders(host: Host, path: str) -> tuple[str, ...]:
+def holders(host: Host, path: str, *, patience_s: float = 0.0) -> tuple[str, ...]:
     """What has the block device open on the host, where we are root (its prefix): programs with their process ids, and
-    ``the kernel``. Nothing when there is no such device. Raises BackendFault when it cannot be told, Unavailable."""
-    done = host.run(["python3", "-I", "-c", _LOOK, path], timeout_s=TIMEOUT_S)
+    ``the kernel``. Nothing when there is no such device, or when they have let it go within `patience_s`.
+
+    Raises BackendFault when it cannot be told, Unavailable."""
+    done = host.run(["python3", "-I", "-c", _LOOK, path, str(patience_s)], timeout_s=TIMEOUT_S)
     if done.exit_code == _GONE:
         return ()
     if done.exit_code != 0:

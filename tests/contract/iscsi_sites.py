@@ -213,6 +213,36 @@ class TgtSite(RealIscsiSite):
         until(lambda: self.host.run(show, timeout_s=20).exit_code == 0)
 
 
+# as Debian has it, and as tgt.service starts it
+START_TGTD = (
+    "install -d /etc/tgt/conf.d /run/tgtd && echo 'include /etc/tgt/conf.d/*.conf' >/etc/tgt/targets.conf && "
+    "{ pidof tgtd || tgtd; }"
+)
+SHOW_TGT = ("tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
+
+
+def start_tgtd(workplace: Host) -> Host:
+    """This machine's tgtd in a kernel machine, until that ends. Where it runs LIO cannot have the usual port."""
+    assert workplace.run(["sh", "-c", START_TGTD], timeout_s=60).exit_code == 0
+    until(lambda: workplace.run(SHOW_TGT, timeout_s=60).exit_code == 0, timeout_s=60)
+    return workplace
+
+
+def stop_tgtd(workplace: Host) -> None:
+    """Let LIO have its port again."""
+    workplace.run(["sh", "-c", "kill -9 $(pidof tgtd)"], timeout_s=60)
+    until(lambda: workplace.run(["pidof", "tgtd"], timeout_s=60).exit_code != 0, timeout_s=60)
+    workplace.run(["sh", "-c", "rm -f /run/tgtd/socket.0.lock /etc/tgt/conf.d/*"], timeout_s=60)
+
+
+def load_lio(machine: Host) -> Host:
+    """A kernel machine's own target server."""
+    script = "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config; "
+    script += "modprobe -a target_core_mod iscsi_target_mod"
+    assert machine.run(["sh", "-c", script], timeout_s=60).exit_code == 0
+    return machine
+
+
 class LioSite(RealIscsiSite):
     """zvols of a kernel machine."""
 
@@ -220,9 +250,7 @@ class LioSite(RealIscsiSite):
     has_lun_masks = True
 
     def prepare(self) -> None:
-        self.ran("sh", "-c", "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config")
-        self.ran("modprobe", "-a", "target_core_mod", "iscsi_target_mod")
-        self.server = LioIscsi(self.host)
+        self.server = LioIscsi(load_lio(self.host))
 
     def backing(self, size_mib: int) -> str:
         name = f"tank/backing{next(NUMBERS)}"

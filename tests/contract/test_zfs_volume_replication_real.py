@@ -1,10 +1,11 @@
 """Replicated volumes of the ZFS driver on a real host, one side in one place of its pool and one in another: zfs-fuse
-with files and tgt, OpenZFS with zvols and LIO.
+with files and tgt, OpenZFS with zvols and LIO or tgt.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from penstock.ids import new_id
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
 from penstock.volume.models import AttachmentModel, VolumeModel
 from penstock.zfs.names import Dataset
+from tests.contract.iscsi_sites import load_lio, start_tgtd, stop_tgtd
+from tests.contract.nfs_sites import until
 from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, REPLICATED
 from tests.volume_values import MemoryRecords, a_snapshot, a_volume, a_volume_backend
 
@@ -64,8 +67,11 @@ class OneHost:
     @property
     def path(self) -> str:
         """Where the volume's data are, on the side that serves."""
-        found = self.driver.finder.existing(self.volume)[0]
-        return str(self.driver.storage.medium.path(found))
+        path = self.driver.storage.medium.path(self.driver.finder.existing(self.volume)[0])
+        # udev names a new zvol some time after zfs has ended; until then a write would make a file of that name
+        kind = "-b" if path.startswith("/dev/") else "-f"
+        until(lambda: self.host.run(["test", kind, path], timeout_s=60).exit_code == 0)
+        return path
 
     def write(self, seed: str) -> None:
         """A MiB that differs by the seed, at its place, to stay."""
@@ -107,15 +113,27 @@ def lab_side(request: Any, tmp_path: Path) -> OneHost:
 
 @pytest.fixture
 def kernel_side(request: Any, tmp_path: Path) -> OneHost:
-    host, machines = request.getfixturevalue("kernel_host"), request.getfixturevalue("kernel_lab")
-    host.run(["sh", "-c", "mountpoint -q /sys/kernel/config || mount -t configfs c /sys/kernel/config"], timeout_s=60)
-    host.run(["modprobe", "-a", "target_core_mod", "iscsi_target_mod"], timeout_s=60)
+    host, machines = load_lio(request.getfixturevalue("kernel_host")), request.getfixturevalue("kernel_lab")
     return OneHost(host, tmp_path, machines.address("k1"), "target_helper = lioadm")
+
+
+@pytest.fixture
+def kernel_tgt_side(request: Any, tmp_path: Path) -> Iterator[OneHost]:
+    request.getfixturevalue("kernel_host")  # its pool
+    machines = request.getfixturevalue("kernel_lab")
+    host = start_tgtd(machines.workplace("k1"))
+    yield OneHost(host, tmp_path, machines.address("k1"))
+    stop_tgtd(host)
+    host.close()
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param("lab_side", marks=pytest.mark.lab), pytest.param("kernel_side", marks=pytest.mark.kernel)],
+    [
+        pytest.param("lab_side", marks=pytest.mark.lab),
+        pytest.param("kernel_side", marks=pytest.mark.kernel),
+        pytest.param("kernel_tgt_side", marks=pytest.mark.kernel),
+    ],
 )
 def test_over_and_back(name: str, request: Any) -> None:
     one: OneHost = request.getfixturevalue(name)

@@ -26,6 +26,7 @@ from penstock.units import MIB
 from penstock.volume.data_path.local import here
 from penstock.volume.driver import BaseVD
 from tests.contract.appliance_boxes import Box, connect_boxes, listening, make_box, make_driver, set_up
+from tests.contract.iscsi_sites import load_lio
 from tests.contract.volume_driver_contract import ELSEWHERE, VolumeDataContract, VolumeSteps
 from tests.volume_data import VolumeData
 from tests.volume_values import MemoryRecords
@@ -63,10 +64,7 @@ def driver_for(box: Box, lab: Lab | KernelLab, folder: Path, **options: str) -> 
 
 def box_with_lio(name: str, folder: Path, host: Host, root: str = "tank/appliance") -> Box:
     """An appliance on a kernel machine."""
-    script = "mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config; "
-    script += "modprobe -a target_core_mod iscsi_target_mod"
-    assert host.run(["sh", "-c", script], timeout_s=60).exit_code == 0
-    chosen = choose(host, "auto")
+    chosen = choose(load_lio(host), "auto")
     assert chosen is not None
     return make_box(name, folder, host, chosen.exports, shows_some=chosen.shows_some, root=root)
 
