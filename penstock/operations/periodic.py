@@ -20,10 +20,12 @@ class _Entry:
     every_s: float
     work: Callable[[], None]
     due_s: float
+    told: str | None = None  # the fault of its last run
 
 
 class Periodic:
-    """Runs each entry every so many seconds. A failure is logged and the entry comes back at its next time."""
+    """Runs each entry every so many seconds. A failure is logged, once for as long as it is the same, and the entry
+    comes back at its next time."""
 
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
@@ -64,7 +66,13 @@ class Periodic:
         try:
             entry.work()
         except Fault as fault:
-            log.warning("periodic.failed", work=entry.name, of=self._name, fault=str(fault))
+            if entry.told != str(fault):
+                log.warning("periodic.failed", work=entry.name, of=self._name, fault=str(fault))
+            entry.told = str(fault)
         except Exception:
             # The outermost frame of this thread: one broken entry must not end the others.
             log.exception("periodic.crashed", work=entry.name, of=self._name)
+        else:
+            if entry.told is not None:
+                log.info("periodic.well_again", work=entry.name, of=self._name)
+            entry.told = None
