@@ -95,7 +95,7 @@ EDGES: dict[str, set[str]] = {
     "volume.looking": {"volume.models"},
     "volume.iscsi": {"volume.errors", "volume.models"},
     "volume.records": {"volume.interface", "volume.models"},
-    "volume.data_path": {"dotted_names", "errors", "images"},
+    "volume.data_path": {"dotted_names", "errors", "ids", "images"},
     "volume.generic": BASE
     | {
         "config",

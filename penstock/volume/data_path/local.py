@@ -86,6 +86,11 @@ def kernel_can(protocol: str) -> bool:
     return True
 
 
+def is_by_kernel(protocol: str, way: str) -> bool:
+    """Does the kernel attach it, so that it stays attached until somebody detaches it? See `connector_for`."""
+    return protocol != "local" and (way == KERNEL or (way == AUTO and kernel_can(protocol)))
+
+
 def connector_for(
     protocol: str,
     connection: Mapping[str, Any],
@@ -103,8 +108,7 @@ def connector_for(
     """
     if protocol == "local":
         return PlainPath()
-    by_kernel = way == KERNEL or (way == AUTO and kernel_can(protocol))
-    if by_kernel:
+    if is_by_kernel(protocol, way):
         # Only here: os-brick costs half a second to import, and a machine without a kernel initiator never needs it.
         connect: Callable[..., LocalConnector] = import_module("penstock.volume.data_path.brick").brick_connector
         return connect(

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from penstock.config.backend import BackendConfiguration
 from penstock.errors import Fault, Invalid
-from penstock.volume.data_path.local import connector_for, here
-from penstock.volume.errors import DeviceUnavailable, ExportFailure, RemoveExportException, VolumeBackendAPIException
+from penstock.volume.data_path import attached
+from penstock.volume.data_path.local import KERNEL, LocalConnector, connector_for, here, is_by_kernel
+from penstock.volume.errors import (
+    DeviceUnavailable,
+    ExportFailure,
+    RemoveExportException,
+    VolumeBackendAPIException,
+    VolumeNotFound,
+)
 from penstock.volume.interface.connections import ConnectionInterface
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context
 from penstock.volume.models import AttachmentModel, SnapshotModel, VolumeModel
@@ -20,7 +28,8 @@ from penstock.volume.records import Records
 log = structlog.get_logger(__name__)
 
 AttachInfo = Mapping[str, Any]
-"""``conn`` (connection information), ``device`` (its ``path``, its ``node`` where none was made), ``connector``."""
+"""``conn`` (connection information), ``device`` (its ``path``, its ``node`` where none was made), ``connector``; and
+``note``, the file that tells of it where the kernel did it."""
 
 
 class LocalAttachment(ConnectionInterface):
@@ -77,12 +86,44 @@ class LocalAttachment(ConnectionInterface):
         if data.get("encrypted") is None:
             data["encrypted"] = volume.is_encrypted
         conn = {**conn, "data": data}
+        note = None
         try:
-            return self._connect_device(conn), volume
+            if is_by_kernel(str(conn["driver_volume_type"]), self.configuration.volume_data_path):
+                note = attached.note(self.__notes, volume.id, conn)
+            return {**self._connect_device(conn), "note": note}, volume
         except Fault as err:
             attach_info = getattr(err, "attach_info", None)
             self._detach_volume(context, attach_info, volume, properties, force=True, remote=remote, ignore_errors=True)
+            if note is not None:
+                attached.forget(note)
             raise
+
+    @property
+    def __notes(self) -> Path:
+        return Path(self.configuration.conf.state_path, "attached", self.configuration.config_group)
+
+    def detach_left_here(self) -> None:
+        """Detach what a process of this backend that died had attached to this machine. Safe to repeat.
+
+        Called before any operation of the backend runs. What cannot be detached stays noted. An attachment of somebody
+        else here to the same volume keeps it.
+        """
+        for note in attached.left(self.__notes):
+            try:
+                if not self.__is_used_here(note.volume_id):
+                    connector = self.__connector(note.connection, KERNEL)  # whatever way is configured by now
+                    connector.disconnect_volume(note.connection["data"], {}, force=True, ignore_errors=True)
+            except Fault as fault:
+                log.warning("volume.stays_attached_here", volume_id=note.volume_id, fault=fault.message)
+                continue
+            log.info("volume.detached_here", volume_id=note.volume_id)
+            attached.forget(note.path)
+
+    def __is_used_here(self, volume_id: str) -> bool:
+        try:
+            return _is_connected_here(self.db.volume(volume_id), self.local_properties())
+        except VolumeNotFound:
+            return False
 
     def __export_here(
         self, context: Context, volume: VolumeModel, properties: Connector
@@ -119,22 +160,25 @@ class LocalAttachment(ConnectionInterface):
 
     def _connect_device(self, conn: ConnectionInfo) -> AttachInfo:
         """Make the device that `conn` describes. Raises DeviceUnavailable, with what to detach."""
-        settings = self.configuration
-        connector = connector_for(
-            str(conn["driver_volume_type"]),
-            conn,
-            way=settings.volume_data_path,
-            initiator=self.local_properties()["initiator"],
-            use_multipath=settings.use_multipath_for_image_xfer,
-            device_scan_attempts=settings.num_volume_device_scan_tries,
-            lock_path=f"{settings.conf.state_path}/locks",
-        )
+        connector = self.__connector(conn, self.configuration.volume_data_path)
         device = connector.connect_volume(conn["data"])
         attach_info = {"conn": conn, "device": device, "connector": connector}
         # A network file system that is not root's shows root nothing.
         if not connector.check_valid_device(device["path"], not self.secure_file_operations_enabled()):
             raise DeviceUnavailable(f"Nothing can be read at {device['path']}.", attach_info=attach_info)
         return attach_info
+
+    def __connector(self, conn: ConnectionInfo, way: str) -> LocalConnector:
+        settings = self.configuration
+        return connector_for(
+            str(conn["driver_volume_type"]),
+            conn,
+            way=way,
+            initiator=self.local_properties()["initiator"],
+            use_multipath=settings.use_multipath_for_image_xfer,
+            device_scan_attempts=settings.num_volume_device_scan_tries,
+            lock_path=f"{settings.conf.state_path}/locks",
+        )
 
     def _detach_volume(
         self,
@@ -174,6 +218,9 @@ class LocalAttachment(ConnectionInterface):
         attach_info["connector"].disconnect_volume(
             attach_info["conn"]["data"], attach_info["device"], force=force, ignore_errors=ignore_errors
         )
+        note = attach_info.get("note")
+        if note is not None:
+            attached.forget(note)
 
     def __close(self, context: Context, volume: VolumeModel, properties: Connector, *, force: bool) -> None:
         """Let this machine in no longer. The export goes unless somebody else is connected; `force`: also then when

@@ -110,6 +110,7 @@ class BackendInService:
         self.set_up_driver(context, self.driver.check_for_setup_error)
         starting.update_provider_info(self.backend)
         if not self._ready.is_set():
+            self.driver.detach_left_here()
             self._unexported = starting.ensure_exports(self.backend, context)
         else:  # operations run: each volume's turn comes among its own
             starting.queue_exports(self.backend, context)
