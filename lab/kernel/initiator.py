@@ -14,7 +14,27 @@ from lab.network import LabError
 from penstock.host.runner import Completed
 from penstock.images.nodes import described
 
-PROGRAM = Path(__file__).resolve().with_name("brick_program.py")
+SERVER = Path(__file__).resolve().with_name("brick_server.py")
+SOCKET = "/run/brick.sock"
+NOBODY_LISTENS = 3
+START = """
+rm -f "$1"
+setsid "$2" -W ignore "$3" "$1" >/run/brick.log 2>&1 </dev/null &
+n=0
+while [ ! -S "$1" ] && [ $n -lt 2000 ]; do n=$((n + 1)); sleep 0.1; done
+[ -S "$1" ] || { cat /run/brick.log >&2; exit 1; }
+"""
+ASK = f"""
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+try:
+    server.connect(sys.argv[1])
+except OSError:
+    sys.exit({NOBODY_LISTENS})
+server.sendall(sys.stdin.buffer.read())
+server.shutdown(socket.SHUT_WR)
+sys.stdout.buffer.write(server.makefile("rb").read())
+"""
 TIMEOUT_S = 240.0
 UMOUNT = 'for each in /run/brick-mounts/*; do [ ! -d "$each" ] || umount "$each"; done'
 
@@ -81,9 +101,18 @@ class KernelInitiator(Initiator):
 
     def _brick(self, verb: str, info: Mapping[str, Any], device: Mapping[str, Any] | None = None) -> Any:
         asked = json.dumps({"verb": verb, "info": info, "device": device})
-        done = self.host.run([sys.executable, "-W", "ignore", str(PROGRAM)], timeout_s=TIMEOUT_S, stdin=asked)
+        done = self._ask(asked)
+        if done.exit_code == NOBODY_LISTENS:
+            self._ran("sh", "-c", START, "sh", SOCKET, sys.executable, str(SERVER))
+            done = self._ask(asked)
         _check(done.exit_code == 0, done)
-        return json.loads(done.stdout)
+        told = json.loads(done.stdout)
+        if "error" in told:
+            raise LabError(f"os-brick: {verb}: {told['error'][-2000:]}")
+        return told["answer"]
+
+    def _ask(self, asked: str) -> Completed:
+        return self.host.run(["python3", "-I", "-S", "-c", ASK, SOCKET], timeout_s=TIMEOUT_S, stdin=asked)
 
     def _ran(self, *argv: str) -> Completed:
         done = self.host.run(argv, timeout_s=TIMEOUT_S)

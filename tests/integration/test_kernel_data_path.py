@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openstack
@@ -13,6 +13,7 @@ from keystoneauth1.identity import v3
 from lab.initiator import Initiator
 from lab.kernel.daemon import MachineDaemon
 from lab.kernel.machines import KernelLab
+from lab.network import await_true
 from penstock.host.runner import Host
 from penstock.images.sidecar import id_of
 from tests.integration import test_volumes, test_volumes_on_nfs
@@ -25,6 +26,8 @@ from tests.product.volume_sites import VolumeSite
 pytestmark = pytest.mark.kernel
 ROOT = "tank/attached"
 SECRET = "by-the-accounts-file"
+LARGE_IMAGE = "import sys; file = open(sys.argv[1], 'wb'); [file.write(b'\\xa8' * 2**20) for _ in range(128)]"
+SLOWLY = "volume_copy_bps_limit = 8388608"  # so that a daemon can be killed in the middle of a copy
 IMAGE = "import sys; open(sys.argv[1], 'wb').write(b'\\xa7' * 2**20 + bytes(3 * 2**20))"
 
 
@@ -43,7 +46,7 @@ def daemon(
     shares = over_ssh(site.address, site.key_path, site.known_hosts_path, f"{ROOT}/shares")
     blocks = (test_volumes.DRIVER, f"zfs_zpool_list = {ROOT}/blocks", *site.zfs_lines, "use_chap_auth = True")
     files = (test_volumes_on_nfs.DRIVER, "nas_user = admin", f"nas_password = {SECRET}", "nas_timeout = 240")
-    own = ("volume_data_path = kernel",)
+    own = ("volume_data_path = kernel", SLOWLY)
     address = kernel_machines.address("k2")
     options = (f"my_ip = {address}", *QUICKLY, "[identity]", f"admin_password = {SECRET}")
     work = place.directory / "in-a-machine"
@@ -82,7 +85,7 @@ def test_images_and_backups_by_the_kernel(
     machine.run(["mkdir", "-p", f"{state}/images"], timeout_s=60)
     made = machine.run(["python3", "-c", IMAGE, f"{state}/images/system.raw"], timeout_s=60)
     assert made.exit_code == 0, made
-    api.create_type(name=backend, extra_specs={"volume_backend_name": backend})
+    have_type(api, backend)
 
     volume = api.create_volume(size=1, image_id=id_of("system.raw"), volume_type=backend).id
     until(lambda: asker.show(volume))
@@ -107,6 +110,53 @@ def test_images_and_backups_by_the_kernel(
     assert nothing_is_attached(machine)
     left: Any = kernel_volume_site.datasets(ROOT)
     assert left == [ROOT, f"{ROOT}/blocks", f"{ROOT}/shares"]
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["image-there", "image-gone"])
+@pytest.mark.parametrize("backend", ["blocks", "nfs"])
+def test_a_daemon_killed_while_it_has_a_volume_attached(
+    backend: str,
+    is_gone: bool,
+    machine: Host,
+    daemon: MachineDaemon,
+    login: session.Session,
+    kernel_volume_site: VolumeSite,
+) -> None:
+    """The next one takes up what it was about, or ends it; in both ways nothing stays attached."""
+    api = openstack.connection.Connection(session=login, region_name="RegionOne").block_storage
+    asker, user = BySdk(login), kernel_volume_site.stranger
+    folder = f"{daemon.config.parent}/state/images"
+    path = f"{folder}/large.raw"
+    machine.run(["mkdir", "-p", folder], timeout_s=60)
+    made = machine.run(["python3", "-c", LARGE_IMAGE, path], timeout_s=600)
+    assert made.exit_code == 0, made
+    have_type(api, backend)
+    volume = api.create_volume(size=1, image_id=id_of("large.raw"), volume_type=backend).id
+    await_true("an attached volume", lambda: not nothing_is_attached(machine), timeout_s=300)
+    daemon.kill()
+    assert not nothing_is_attached(machine)
+    if is_gone:
+        machine.run(["rm", path], timeout_s=60)
+    daemon.up()
+    if is_gone:
+        until_status(lambda: asker.show(volume), "error")
+    else:
+        until(lambda: asker.show(volume))
+        assert held(asker, user, volume, (0xA8, 0), (0xA8, 127 * MIB), (0, 128 * MIB))
+    await_true("the end of what was attached", lambda: nothing_is_attached(machine), timeout_s=120)
+    asker.delete(volume)
+    until(lambda: asker.show(volume), "deleted")
+    assert kernel_volume_site.datasets(ROOT) == [ROOT, f"{ROOT}/blocks", f"{ROOT}/shares"]
+
+
+def until_status(look: Callable[[], Any], status: str) -> None:
+    """An error is what is waited for."""
+    await_true(status, lambda: look().status == status, timeout_s=300)
+
+
+def have_type(api: Any, backend: str) -> None:
+    if not any(found.name == backend for found in api.types()):
+        api.create_type(name=backend, extra_specs={"volume_backend_name": backend})
 
 
 def nothing_is_attached(machine: Host) -> bool:

@@ -21,7 +21,8 @@ from keystoneauth1.identity import v3
 
 from lab.daemon import LabDaemon
 from lab.network import await_true
-from tests.integration.test_volumes import GIB, MIB, Asker, ByCinder, BySdk, until
+from penstock.volume.data_path.local import here
+from tests.integration.test_volumes import GIB, MIB, Asker, ByCinder, BySdk, revert, until
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
 from tests.product.volume_sites import VolumeSite
@@ -98,7 +99,8 @@ def appliance(volume_site: VolumeSite) -> Iterator[LabAppliance]:
 @pytest.fixture(scope="module")
 def daemon(volume_site: VolumeSite, appliance: LabAppliance, place: Place) -> Iterator[LabDaemon]:
     address = volume_site.address
-    groups = {"users": [{"iqn": volume_site.user.name}]}
+    # this machine, too, which puts volumes back to their snapshots by copying
+    groups = {"users": [{"iqn": volume_site.user.name}], "copies": [{"iqn": here(volume_site.here).initiator}]}
     section = (
         "volume_driver = cinder.volume.drivers.zfssa.zfssaiscsi.ZFSSAISCSIDriver",
         f"san_ip = {address}",
@@ -180,7 +182,12 @@ def test_the_life_of_a_volume_on_an_appliance(volume_site: VolumeSite, appliance
     asker.detach(attachment)
     until(lambda: asker.show(volume))
     assert not user.is_let_in(info)
-    for made in (copy, clone):
+    left = [copy, clone]
+    if volume_site.zeroes_quickly:
+        left.append(asker.volume(1, snapshot_id=snapshot))
+        until(lambda: asker.show(left[-1]))
+        revert(asker, user, left[-1], 0xA1)
+    for made in left:
         asker.delete(made)
         until(lambda made=made: asker.show(made), "deleted")
     asker.delete_snapshot(snapshot)

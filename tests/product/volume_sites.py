@@ -27,7 +27,8 @@ class VolumeSite:
     """A storage host with a pool ``tank``. `user` and `stranger` are machines beside it, `here` is this one there.
 
     `programs` is the storage host with this machine's programs, which see `folder`; `target_lines` are options of
-    backends.
+    backends. `zeroes_quickly`: its target server makes a GiB of zeros in less than hours (tgt writes what WRITE SAME
+    asks for in blocks of 512 bytes, 200 a second on zfs-fuse).
     """
 
     name: str
@@ -43,6 +44,7 @@ class VolumeSite:
     stranger: Initiator
     targets: Callable[[], str]
     lose_targets: Callable[[], None]
+    zeroes_quickly: bool
 
     @property
     def zfs_lines(self) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ def namespace_volumes(lab: Lab) -> VolumeSite:
         stranger=_stranger(lab),
         targets=lambda: host.run(SHOW_TGT, timeout_s=60).stdout,
         lose_targets=lose_targets,
+        zeroes_quickly=False,
     )
 
 
@@ -100,8 +103,7 @@ def kernel_volumes(machines: KernelLab, clients: Lab) -> VolumeSite:
     """zvols and LIO on k1; the kernel's own initiator and NFS client on k2, through os-brick; qemu's on c2."""
     clients.up(0, 2)
     machines.up("k1", "k2")
-    host = with_pool(machines.host("k1"))
-    assert host.run(["sh", "-c", LOAD_LIO], timeout_s=60).exit_code == 0
+    host = with_lio(with_pool(machines.host("k1")))
     return VolumeSite(
         name="kernel",
         storage=host,
@@ -116,7 +118,14 @@ def kernel_volumes(machines: KernelLab, clients: Lab) -> VolumeSite:
         stranger=_stranger(clients),
         targets=lambda: host.run(["sh", "-c", SHOW_LIO], timeout_s=60).stdout,
         lose_targets=lambda: host.run(["targetctl", "clear"], timeout_s=60) and None,
+        zeroes_quickly=True,
     )
+
+
+def with_lio(machine: Host) -> Host:
+    """A kernel machine with its target server, which serves nothing yet."""
+    assert machine.run(["sh", "-c", LOAD_LIO], timeout_s=60).exit_code == 0
+    return machine
 
 
 def _stranger(lab: Lab) -> Initiator:
