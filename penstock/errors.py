@@ -80,6 +80,16 @@ class UnknownResult(Unavailable):
     """A command ran past its deadline: it may or may not have taken effect. Look again before acting."""
 
 
+class Unsure(Fault):
+    """Nobody can say now whether this process may still act, and so it did not; the same call may work later.
+
+    Not an Unavailable: who takes that for a storage host that is gone would promote another copy because of a database
+    that did not answer.
+    """
+
+    retryable = True
+
+
 class Cancelled(Fault):
     """Asked to stop, and did; what was begun can be begun again."""
 

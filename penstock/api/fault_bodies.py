@@ -25,6 +25,7 @@ from penstock.errors import (
     Unavailable,
     Unprocessable,
     Unsupported,
+    Unsure,
 )
 from penstock.identity.lockout import TooManyFailedLogins
 
@@ -62,6 +63,7 @@ STATUS: dict[type[Fault], int] = {
     RequestTooLarge: 413,
     TooManyFailedLogins: 429,
     Unavailable: 503,
+    Unsure: 503,
     BackendFault: 500,
     Fault: 500,
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from penstock.clock import Clock, SystemClock
-from penstock.errors import Conflict, Displaced, Unavailable
+from penstock.errors import Conflict, Displaced, Unavailable, Unsure
 from penstock.store import claims
 from penstock.store.claims import SessionLock
 from penstock.store.database import Database, Transaction
@@ -84,12 +84,15 @@ class Claim:
             return Standing.HELD if self._session is None else self._look(self._session)
 
     def require(self) -> None:
-        """Raise Displaced when another process has begun to serve the backend, Unavailable when nobody can say.
+        """Raise Displaced when another process has begun to serve the backend, Unsure when nobody can say.
 
         For what is done on storage hosts: one short reading, without waiting for whoever else asks.
         """
-        with self._plain.read() as tx:
-            present = claims.epoch(tx, self.backend)
+        try:
+            with self._plain.read() as tx:
+                present = claims.epoch(tx, self.backend)
+        except Unavailable as fault:
+            raise Unsure(f"Whether this process still serves {self.backend} is not known: {fault.message}") from fault
         if present != self._epoch:
             raise Displaced(f"Another process has begun to serve backend {self.backend}.")
 

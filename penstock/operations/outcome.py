@@ -17,6 +17,7 @@ from penstock.errors import (
     QuotaExceeded,
     Unavailable,
     Unsupported,
+    Unsure,
 )
 
 FIRST_DELAY_S = 1.0
@@ -30,6 +31,7 @@ KINDS: tuple[type[Fault], ...] = (
     Conflict,
     Forbidden,
     Unavailable,
+    Unsure,
     Invalid,
     BackendFault,
 )

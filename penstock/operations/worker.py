@@ -83,10 +83,24 @@ class Worker:
     def start(self) -> None:
         """Begin to work, first on what a former process left unfinished."""
         self.resume_interrupted()
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"work-{self.backend}")
+        self._pool = self._with_all_threads()
         self._dispatcher = threading.Thread(target=self._dispatch, name=f"dispatch-{self.backend}", daemon=True)
         self._dispatcher.start()
         self._queue.served_by(self.backend, self)
+
+    def _with_all_threads(self) -> ThreadPoolExecutor:
+        """A pool that never has to start a thread: one that cannot keeps what it was given, and runs it later."""
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"work-{self.backend}")
+        gathered = threading.Barrier(self._threads + 1)
+        try:
+            for _ in range(self._threads):
+                pool.submit(gathered.wait)
+        except RuntimeError as error:
+            gathered.abort()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise Unavailable(f"No {self._threads} threads for backend {self.backend}: {error}.") from error
+        gathered.wait()
+        return pool
 
     def reserve(self, resource_key: str) -> bool:
         """See Taker."""
@@ -114,13 +128,7 @@ class Worker:
         pool = self._pool
         assert pool is not None  # noqa: S101 - start() made it
         self._queue.tell_begun(operation.id)
-        try:
-            pool.submit(self._run, operation, ahead)
-        except RuntimeError:  # no thread could be started: the dispatcher puts the row back
-            log.exception("operation.not_begun", operation=operation.id)
-            self._queue.tell_left(operation.id)
-            self.release(operation.call.resource_key)
-            return
+        pool.submit(self._run, operation, ahead)
         with self._lock:
             self._reserved -= 1
             self._lock.notify_all()
@@ -136,11 +144,12 @@ class Worker:
 
     def resume_interrupted(self) -> None:
         """Put back what is marked running but is not running here. Only one worker may serve a backend."""
-        with self._lock:  # what strands from now on is for the next look
-            busy = set(self._busy)
-            self._stranded.clear()
         try:
             with self._database.begin() as tx:
+                # Only now: no request can reserve and commit any more before this is over. What strands is for the next
+                with self._lock:
+                    busy = set(self._busy)
+                    self._stranded.clear()
                 count = rows.requeue_interrupted(tx, self.backend, busy_keys=busy)
         except Fault:
             self._stranded.set()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import structlog
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from structlog.testing import capture_logs
 
 from penstock import backend_service
@@ -17,7 +18,7 @@ from penstock.clock import ManualClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.domain.shares import ShareStatus
-from penstock.errors import Conflict, Displaced, Fault
+from penstock.errors import Conflict, Displaced, Fault, Unavailable, Unsure
 from penstock.host.audit import AuditedHost
 from penstock.host.local import LocalHost
 from penstock.operations.exclusive import Claim, Standing
@@ -247,3 +248,38 @@ def test_a_look_that_fails_oddly_is_not_the_last(
         until(site.available(share.id))
     finally:
         site.service.stop()
+
+
+@contextmanager
+def away(database: Database) -> Iterator[None]:
+    """The server lets nobody into this database during the block, and has thrown out who was in."""
+    name = database.engine.url.database
+    elsewhere = create_engine(database.engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with elsewhere.connect() as server:
+        server.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'))
+        server.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :of"), {"of": name})
+        try:
+            yield
+        finally:
+            server.execute(text(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'))
+    elsewhere.dispose()
+
+
+def test_a_database_that_does_not_answer_is_not_taken_for_a_host_that_does_not(
+    database: Database, tmp_path: Path
+) -> None:
+    """A driver goes by Unavailable when it takes a copy's host for dead, and promotes another one."""
+    claim = Claim(database, tmp_path, BACKEND)
+    claim.take()
+    try:
+        host = AuditedHost(LocalHost("here"), claim.require)
+        made = tmp_path / "made"
+        with away(database), pytest.raises(Unsure) as told:
+            host.run(["touch", str(made)], timeout_s=10)
+        assert told.value.retryable
+        assert not isinstance(told.value, Unavailable)
+        assert not made.exists()
+        host.run(["touch", str(made)], timeout_s=10)
+        assert made.exists()
+    finally:
+        claim.let_go()

@@ -11,7 +11,7 @@ import pytest
 from penstock.clock import SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
-from penstock.errors import Invalid
+from penstock.errors import Invalid, Unavailable
 from penstock.operations.attempt import looked
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
@@ -255,3 +255,47 @@ def test_a_look_that_fails_is_the_handler_s_to_judge(counting) -> None:
         assert met.wait(20)
     finally:
         worker.stop()
+
+
+def test_what_a_worker_was_just_given_is_not_put_back(counting) -> None:
+    """Who puts back what was interrupted waits for its turn to write; a request has that turn, and hands over."""
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with at_work(counting, queue, handler) as worker:
+        looking = threading.Thread(target=worker.resume_interrupted)
+        with counting.begin() as tx:
+            looking.start()
+            looking.join(0.3)  # as far as it gets
+            one = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "create", {}))
+        looking.join()
+        assert handler.begun.acquire(timeout=20)
+        assert state(counting, one).state is OperationState.RUNNING
+
+
+def test_a_worker_has_all_its_threads_from_the_start(counting, monkeypatch) -> None:
+    """A pool that cannot start a thread keeps what it was given, and would run it beside whoever takes it up again."""
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with at_work(counting, queue, handler, threads=2):
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread was wanted"))
+            enqueue(counting, queue, "first", key="share:1")
+            enqueue(counting, queue, "second", key="share:2")
+        assert handler.begun.acquire(timeout=20)
+        assert handler.begun.acquire(timeout=20)
+        assert sorted(handler.seen) == ["first", "second"]
+
+
+def test_a_worker_without_its_threads_does_not_start(counting, monkeypatch) -> None:
+    start = threading.Thread.start
+
+    def start_one_only(thread: threading.Thread) -> None:
+        if thread.name.endswith("_1"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one_only)
+    queue = OperationQueue(SystemClock())
+    worker = Worker(counting, queue, SystemClock(), BACKEND, Handling(), threads=2)
+    with pytest.raises(Unavailable, match="start new thread"):
+        worker.start()
+    waiting = enqueue(counting, queue, "first")
+    assert state(counting, waiting).state is OperationState.QUEUED  # nobody has taken it
