@@ -55,4 +55,5 @@ class Operation:
     started_at: datetime | None
     finished_at: datetime | None
     answer: Any = None
+    told: Any = field(default=None, compare=False, repr=False)  # its result, for who waits in this process; not stored
     is_handed_over: bool = field(default=False, compare=False)  # begun by the transaction that asked; not stored

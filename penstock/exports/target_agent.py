@@ -20,14 +20,13 @@ import pathlib
 import signal
 import stat
 import sys
-import threading
 import time
 import typing
 
 MARK = "# penstock: "
 LOCK, LOCK_TIMEOUT_S = ".penstock.lock", 20
 IDLE_S = 900  # nobody asks: who lost the connection to us may never have told
-MOST_BESIDE = 8  # new files that are brought to the disk while the server is told
+MOST_OPEN = 8  # new files that are brought to the disk after the server was told
 DEVICE_TIMEOUT_S = 10.0  # udev makes the name of a new zvol some time after zfs has ended
 
 if typing.TYPE_CHECKING:
@@ -66,27 +65,25 @@ class Files:
 
     @contextlib.contextmanager
     def saved(self, texts):  # type: (dict[str, str]) -> typing.Iterator[None]
-        """These files are there when the block begins, and on the disk when it has ended.
+        """These files are there when the block begins, and on the disk when it has ended well.
 
         A power cut in between takes what a target server was told meanwhile as well, and nobody was answered. It may
         leave an empty file, so one that replaces another is on the disk before it does.
         """
         new = [path for path in texts if self.read(path) is None]
-        if len(new) > MOST_BESIDE:
+        if len(new) > MOST_OPEN:
             new = []
         for path in texts.keys() - set(new):
             self.replace(path, texts[path])
-        troubles = []  # type: list[OSError]
         with contextlib.ExitStack() as stack:
+            files = []  # type: list[typing.TextIO]
             for path in new:
                 file, beside = stack.enter_context(self._written(pathlib.Path(path), texts[path]))
                 beside.replace(path)
-                thread = threading.Thread(target=sync, args=(file, troubles))
-                stack.callback(thread.join)
-                thread.start()
+                files.append(file)
             yield
-        if troubles:
-            raise troubles[0]
+            for file in files:
+                os.fsync(file.fileno())
 
     @contextlib.contextmanager
     def _written(self, place, text):  # type: (pathlib.Path, str) -> typing.Iterator[tuple[typing.TextIO, pathlib.Path]]
@@ -146,13 +143,6 @@ class Files:
                 time.sleep(0.002)
             else:
                 return
-
-
-def sync(file, troubles):  # type: (typing.TextIO, list[OSError]) -> None
-    try:
-        os.fsync(file.fileno())
-    except OSError as trouble:
-        troubles.append(trouble)
 
 
 class Server:

@@ -28,7 +28,7 @@ from penstock.host.streaming import Launch, LoginFrom
 ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
 )
-PROGRAMS_KEPT = 2
+PROGRAMS_KEPT = 4  # two kinds, for two threads
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

@@ -16,9 +16,11 @@ from typing import Any
 from penstock.domain.operations import Operation
 from penstock.store.database import Transaction
 
+Done = Callable[[Transaction, Any], None]
+
 _OPERATION: ContextVar[Operation | None] = ContextVar("penstock_operation", default=None)
 _LAST: ContextVar[bool] = ContextVar("penstock_last_attempt", default=True)
-_DONE: ContextVar[Callable[[Transaction], None] | None] = ContextVar("penstock_done", default=None)
+_DONE: ContextVar[Done | None] = ContextVar("penstock_done", default=None)
 _LOOKED: ContextVar[Future[Any] | None] = ContextVar("penstock_looked", default=None)
 
 
@@ -37,15 +39,16 @@ def looked() -> Future[Any] | None:
     return _LOOKED.get()
 
 
-def done_with(tx: Transaction, *methods: str) -> None:
+def done_with(tx: Transaction, *methods: str, told: Any = None) -> None:
     """In the transaction that stores the result of one of these `methods`, and is its last: the operation is done.
 
+    `told` is that result, for who waits for it in this process and so need not read it.
     Does nothing when the operation is another method's, of which this is a part, nor outside a worker. Whoever does not
     call it has the end written after the handler returned.
     """
     operation, done = _OPERATION.get(), _DONE.get()
     if operation is not None and done is not None and operation.call.method in methods:
-        done(tx)
+        done(tx, told)
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def attempt(
     *,
     last: bool,
     operation: Operation | None = None,
-    done: Callable[[Transaction], None] | None = None,
+    done: Done | None = None,
     looked: Future[Any] | None = None,
 ) -> Iterator[None]:
     """Run the block as an attempt of `operation` that is, or is not, the last one; `done` writes that it is done.

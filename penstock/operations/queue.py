@@ -10,6 +10,7 @@ says so: it is put back, and run again.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from penstock.store.database import Database, Transaction, after_commit, unless_
 
 LOOK_AGAIN_S = 0.5  # the end of an operation in another process is found by looking
 MOST_WAITERS = 16  # requests are answered by a few dozen threads: some must be left for those that need not wait
+AFTER_YOU_S = 0.00005  # who told an end has only its log line to write, and would hold up who waited as long
 ENDS_REMEMBERED = 64  # for who begins to wait after the end
 
 
@@ -60,8 +62,9 @@ class OperationQueue:
         self._looks: dict[str, threading.Event] = {}
         self._takers: dict[str, Taker] = {}
         self._lock = threading.Lock()
-        self._ended = threading.Condition()  # guards the next two
+        self._ended = threading.Condition()  # guards the next three
         self._running: set[OperationId] = set()
+        self._awaited: set[OperationId] = set()
         self._ends: dict[OperationId, Operation] = {}
         self._waiters = threading.BoundedSemaphore(MOST_WAITERS)
 
@@ -116,12 +119,15 @@ class OperationQueue:
             self._running.add(operation_id)
 
     def tell_ended(self, operation: Operation) -> None:
-        """It ended in this process, as `operation` says: whoever waits for it is told."""
+        """It ended in this process, as `operation` says: whoever waits for it is told, and goes on first."""
         with self._ended:
             self._ends[operation.id] = operation
             if len(self._ends) > ENDS_REMEMBERED:
                 del self._ends[next(iter(self._ends))]
             self._ended.notify_all()
+            is_awaited = operation.id in self._awaited
+        if is_awaited:
+            time.sleep(AFTER_YOU_S)
 
     def tell_left(self, operation_id: OperationId) -> None:
         """It does not run in this process any more, whatever became of it."""
@@ -139,11 +145,14 @@ class OperationQueue:
         try:
             return self._wait(database, operation_id, self._clock.monotonic_s() + timeout_s)
         finally:
+            with self._ended:
+                self._awaited.discard(operation_id)
             self._waiters.release()
 
     def _wait(self, database: Database, operation_id: OperationId, until_s: float) -> Operation | None:
         while True:
             with self._ended:
+                self._awaited.add(operation_id)
                 operation = self._ends.get(operation_id)
                 if operation is None and operation_id not in self._running:
                     with database.read() as tx:

@@ -8,6 +8,7 @@ path.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -30,6 +31,7 @@ from penstock.store.database import Database, Transaction, after_commit
 
 log = structlog.get_logger(__name__)
 
+AFTER_YOU_S = 0.00002  # a look is asked for in less time than the interpreter is else kept from its thread
 POLL_S = 2.0  # other processes' work is found by polling; this process's own work wakes us at once
 
 
@@ -121,7 +123,13 @@ class Worker:
             with structlog.contextvars.bound_contextvars(request_id=operation.request_id, operation=operation.id):
                 return look(operation, about)
 
-        return self._lookers.submit(within)
+        try:
+            looking = self._lookers.submit(within)
+        except RuntimeError:  # no thread could be started: the handler looks for itself
+            log.warning("operation.not_looked_ahead", operation=operation.id)
+            return None
+        time.sleep(AFTER_YOU_S)
+        return looking
 
     def begin(self, operation: Operation, ahead: Future[Any] | None = None) -> None:
         """See Taker."""
@@ -270,11 +278,11 @@ class Worker:
         )
         written = threading.Event()
 
-        def write(tx: Transaction) -> None:
+        def write(tx: Transaction, told: Any) -> None:
             now = self._clock.utc()
             rows.finish(tx, operation.id, state=OperationState.DONE, now=now)
             after_commit(tx, written.set)
-            self._tell_at_commit(tx, replace(operation, state=OperationState.DONE, finished_at=now))
+            self._tell_at_commit(tx, replace(operation, state=OperationState.DONE, finished_at=now, told=told))
 
         try:
             with attempt(last=last, operation=operation, done=write, looked=ahead):

@@ -14,7 +14,10 @@ from penstock.volume.models import VolumeModel
 
 @runtime_checkable
 class LooksAhead(Protocol):
-    """Its `initialize_connection` takes ``looked``: a `Future` of what `look_ahead` found, or None."""
+    """Its `initialize_connection` takes ``looked``: a `Future` of what `look_ahead` found, or None.
+
+    Asked for the same connection again it answers the same, unless the volume's CHAP secret was made anew.
+    """
 
     def look_ahead(self, volume: VolumeModel) -> Any:
         """Look at what a connection of the volume will want to know; None when that is to be seen then.

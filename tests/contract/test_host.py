@@ -17,11 +17,12 @@ import structlog
 from lab.hosts import Lab
 from penstock.errors import BackendFault, Invalid, Unavailable, UnknownResult
 from penstock.host.audit import AuditedHost
+from penstock.host.kept_commands import KeptCommands
 from penstock.host.kept_program import ask
 from penstock.host.local import LocalHost
 from penstock.host.runner import Host
 from penstock.host.ssh import SshHost
-from tests.contract.host_contract import KeepingContract, SmallHostContract, echo
+from tests.contract.host_contract import HostContract, KeepingContract, SmallHostContract, echo
 from tests.simulation.zfs_host import SimulatedHost
 from tests.waiting import until
 
@@ -51,6 +52,24 @@ class TestSimulated(SmallHostContract):
     @pytest.fixture
     def host(self) -> Host:
         return SimulatedHost()
+
+
+class TestKeptCommands(HostContract):
+    @pytest.fixture
+    def host(self, tmp_path: Path) -> Host:
+        self.directory = str(tmp_path)
+        return KeptCommands(LocalHost("here"))
+
+    def test_what_takes_too_long_is_ended_where_it_runs(self, host: Host, tmp_path: Path) -> None:
+        file = tmp_path / "pid"
+        with pytest.raises(UnknownResult):
+            host.run(["sh", "-c", 'echo $$ > "$1"; exec sleep 300', "sh", str(file)], timeout_s=0.2)
+        await_end(int(file.read_text()))
+
+    def test_one_program_runs_them_all(self, host: Host) -> None:
+        seen = {host.run(["sh", "-c", "echo $PPID"], timeout_s=20).stdout for _ in range(3)}
+        assert len(seen) == 1
+        assert seen != {f"{os.getpid()}\n"}
 
 
 class TestLocal(KeepingContract):

@@ -274,6 +274,5 @@ def _forget_refused(plane: ControlPlane, attachment_id: AttachmentId, volume_id:
 def _answered(
     plane: ControlPlane, context: RequestContext, attachment_id: str, operation_id: OperationId | None
 ) -> Attachment:
-    if operation_id is not None:
-        await_end(plane, operation_id)
-    return get(plane, context, attachment_id)
+    told = None if operation_id is None else await_end(plane, operation_id)
+    return told if isinstance(told, Attachment) else get(plane, context, attachment_id)

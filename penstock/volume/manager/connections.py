@@ -10,6 +10,7 @@ An attachment that is ending is not connected any more, so that nobody waits for
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -165,17 +166,24 @@ def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attach
     connector = dict(attachment.connector or {})
     with driver_call("export volumes"):
         exported = checked(backend.driver.create_export(context, model, connector))
-    if not model.says(exported):
+    is_new = not model.says(exported)
+    model = model.updated(exported)
+    # lost before it is on the disk, it is done once more; but nobody may be told one secret, and let in by another
+    is_told_again = isinstance(backend.driver, LooksAhead) and model.provider_auth is None
+    if is_new and not is_told_again:
         with backend.database.begin(durable=False) as tx:
             store_of_volume(tx, model.id, exported, now=backend.now())
-    model = model.updated(exported)
     with driver_call("connect volumes"):
         looks = {"looked": looked()} if isinstance(backend.driver, LooksAhead) else {}
         answer = backend.driver.initialize_connection(model, connector, **looks)
     info = connection_info(backend, attachment, model, answer)
-    with backend.database.begin() as tx:
-        attachments.update_attachment(tx, attachment.id, now=backend.now(), connection_info=info)
-        done_with(tx, "attachment_update")
+    now = backend.now()
+    connected = replace(attachment, connection_info=info, updated_at=now)
+    with backend.database.begin(durable=not is_told_again) as tx:
+        if is_new and is_told_again:
+            store_of_volume(tx, model.id, exported, now=now)
+        attachments.update_attachment(tx, attachment.id, now=now, connection_info=info)
+        done_with(tx, "attachment_update", told=connected)
 
 
 def connection_info(backend: VolumeBackend, attachment: Attachment, model: VolumeModel, answer: Any) -> dict[str, Any]:
@@ -245,7 +253,7 @@ def remove_export(backend: VolumeBackend, context: RequestContext, model: Volume
 
 
 def _forget(backend: VolumeBackend, volume_id: str, attachment_id: str) -> None:
-    with backend.database.begin() as tx:
+    with backend.database.begin(durable=False) as tx:  # that it is to end is on the disk: it ends once more
         done_with(tx, "attachment_delete")
         attachments.delete_attachment(tx, attachment_id)
         if not attachments.of_volume(tx, volume_id):

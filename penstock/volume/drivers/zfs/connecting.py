@@ -99,7 +99,7 @@ class ConnectionMethods(ISCSIDriver):
         if self.sides.targets:
             return None
         place = self.finder.place(volume)
-        return Looked(place, self.finder.is_at(place, volume))
+        return Looked(place, Finder(self.storage.looks, self.settings).is_at(place, volume))
 
     def initialize_connection(
         self, volume: VolumeModel, connector: Connector, looked: Future[Looked | None] | None = None, **kwargs: Any

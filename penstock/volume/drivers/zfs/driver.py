@@ -149,7 +149,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         replication, want = self.replication_of_new(volume), self._spec(volume)
         if self._clone_at_once(want, snapshot):
             self._settle_clone(volume, want, snapshot.volume_size)
-            return {**self._lies(volume, want.dataset), **replication}
+            return {"provider_id": str(want.dataset), **replication}
         taken = self.finder.existing_snapshot(snapshot)
         return self._cloned(volume, taken, snapshot.volume_size)
 
@@ -224,17 +224,13 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         try:
             if make is not None:
                 make()
-                return self._lies(volume, want.dataset)
+                return {"provider_id": str(want.dataset)}
         except Conflict:
             if self.finder.volume(volume) is None:
                 unmarked.complete(self.storage.zfs, volume, want, origin)
         dataset, _ = self.finder.existing(volume)
         self.storage.medium.settle(dataset, want.size_bytes, is_thin=want.is_thin)
-        return self._lies(volume, dataset)
-
-    def _lies(self, volume: VolumeModel, dataset: Dataset) -> dict[str, Any]:
-        """Where the volume lies, and where its target will be: known now, that need not be written at the attach."""
-        return {"provider_id": str(dataset), "provider_location": self._location(volume)}
+        return {"provider_id": str(dataset)}
 
     def delete_volume(self, volume: VolumeModel) -> None:
         self.refuse_unreachable(volume)

@@ -11,6 +11,7 @@ from penstock.exports.iscsi import IscsiExports
 from penstock.exports.iscsi_lio import LioIscsi
 from penstock.exports.iscsi_tgt import TgtIscsi
 from penstock.host.audit import AuditedHost
+from penstock.host.kept_commands import KeptCommands
 from penstock.host.runner import Host
 from penstock.volume.drivers.zfs import media
 from penstock.volume.drivers.zfs.options import Settings
@@ -24,11 +25,12 @@ LOOKS_BESIDE = 4  # at once; as many as a backend has workers by default
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A host with what runs on it."""
+    """A host with what runs on it. `looks` is its ZFS for looks alone, which are begun while others work."""
 
     host: Host
     flavour: Flavour
     zfs: Zfs
+    looks: Zfs
     medium: media.Medium
     exports: IscsiExports
 
@@ -62,6 +64,9 @@ def open_storage(
     missing = [str(root) for root in roots if str(root) not in found]
     if missing and not may_lack:
         raise Unavailable(f"{host.name} has no {', '.join(missing)}: import the pool, or create it.")
+    looks = zfs
+    if isinstance(host, AuditedHost) and not settings.remote:  # over ssh nothing is started by us anyway
+        looks = Zfs(KeptCommands(host), flavour, timeout_s=settings.timeout_s, clock=clock or SystemClock())
     medium = media.choose(settings.kind, zfs, host, flavour, found)
     server = LioIscsi(host) if settings.server == "lio" else TgtIscsi(host)
-    return Storage(host, flavour, zfs, medium, exports or server)
+    return Storage(host, flavour, zfs, looks, medium, exports or server)
