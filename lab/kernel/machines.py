@@ -106,7 +106,7 @@ class KernelLab:
             # all machines come from one image with one host key, made on this machine
             is_new_host_accepted=True,
             control_dir=self.directory / "ssh",
-            connect_timeout_s=5,
+            connect_timeout_s=30,  # it may be busy
             prefix=prefix,
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from penstock.errors import Unavailable
 from penstock.host.runner import Host
 from penstock.share.drivers.zfsonlinux.identity import HOSTS, KIND, ROLE
 from penstock.zfs.properties import Property, parse_get
@@ -204,12 +205,16 @@ class Share:
     def until(self, fetch: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
         """As `User.until`, with the patience of who waits for a host to be back."""
         deadline = time.monotonic() + self.place.settled_s
-        while not is_so(found := fetch()):
+        while True:
+            try:
+                if is_so(found := fetch()):
+                    return found
+            except Unavailable as fault:  # of a host that we look at ourselves
+                found = fault.message
             assert time.monotonic() < deadline, (
                 f"not after {self.place.settled_s:g} s: {json.dumps(found, default=str)}"
             )
             time.sleep(POLL_S)
-        return found
 
     def check(self) -> str:
         """Wait for the end, and see that nothing is lost that must not be. How it ended, in a word."""

@@ -24,12 +24,12 @@ QUICK = (ANYWHERE, "periodic_interval = 3", "replica_state_update_interval = 3",
 # a command on a machine of user-mode Linux takes up to a second
 PATIENT = (
     ANYWHERE,
-    "periodic_interval = 20",
-    "replica_state_update_interval = 40",
+    "periodic_interval = 60",
+    "replica_state_update_interval = 120",
     "[operations]",
     "max_retry_delay = 5",
 )
-PATIENCE_S = 300.0
+PATIENCE_S = 900.0
 HASTY = "zfs_command_timeout = 10"
 SPECS = {
     "driver_handles_share_servers": "false",

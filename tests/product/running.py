@@ -17,7 +17,7 @@ from tests.product.user import User
 
 QUICKLY = ("periodic_interval = 5", "[operations]", "max_retry_delay = 2")
 PORTS = 18000
-OPENSTACK_S = 300.0  # it may be told to wait for slow machines
+OPENSTACK_S = 900.0  # it may be told to wait for slow machines
 
 
 @dataclass
