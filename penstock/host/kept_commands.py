@@ -14,7 +14,7 @@ from penstock.host import command_agent
 from penstock.host.kept_program import Program, ask
 from penstock.host.runner import Completed, Host
 
-LOADER = "import json,sys;exec(compile(json.loads(sys.stdin.readline()),'command_agent','exec'));main()"
+LOADER = "import json,sys;text=sys.stdin.readline();exec(compile(json.loads(text),'command_agent','exec'));main()"
 SPARE_S = 5.0
 """We give up later than the program does, whose command ends with it."""
 

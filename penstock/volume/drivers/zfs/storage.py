@@ -20,7 +20,7 @@ from penstock.zfs.beside import Beside, InThreads, in_turn
 from penstock.zfs.client import Zfs
 from penstock.zfs.flavour import Flavour, detect
 
-LOOKS_BESIDE = 4  # at once; as many as a backend has workers by default
+LOOKS_BESIDE = 8  # at once; as many as a backend has workers by default
 
 
 @dataclass(frozen=True, slots=True)
