@@ -3,10 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
-from penstock.domain.shares import Share, ShareInstance
+from penstock.domain.pools import PoolRef
+from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareInstance, ShareStatus
 from penstock.domain.types import ShareType
-from penstock.ids import ProjectId, SnapshotId, UserId
+from penstock.ids import InstanceId, ProjectId, ShareId, ShareTypeId, SnapshotId, UserId, new_id
+
+
+def new_instance(
+    share_id: ShareId,
+    share_type_id: ShareTypeId | None,
+    pool: PoolRef | None,
+    zone: str | None,
+    now: datetime,
+    *,
+    status: ShareStatus,
+    replica_state: ReplicaState | None,
+    cast_rules_to_readonly: bool = False,
+    epoch: int = 1,
+) -> ShareInstance:
+    """One copy of a share, to be made or taken over on `pool`. On no pool it is in ``error``, as a replica too."""
+    return ShareInstance(
+        id=InstanceId(new_id()),
+        share_id=share_id,
+        host=None if pool is None else str(pool),
+        status=ShareStatus.ERROR if pool is None else status,
+        access_rules_status=AccessRulesStatus.ACTIVE,
+        replica_state=ReplicaState.ERROR if pool is None and replica_state is not None else replica_state,
+        availability_zone=zone,
+        share_network_id=None,
+        share_server_id=None,
+        share_type_id=share_type_id,
+        cast_rules_to_readonly=cast_rules_to_readonly,
+        progress=None,
+        provider_location=None,
+        scheduled_at=None if pool is None else now,
+        launched_at=None,
+        terminated_at=None,
+        created_at=now,
+        updated_at=None,
+        epoch=epoch,
+    )
 
 
 def share_with(

@@ -70,7 +70,7 @@ def manage_share(plane: ControlPlane, context: RequestContext, existing: Existin
             more[QuotaResource.SHARE_REPLICAS] = 1
         quotas.check(tx, plane, context, project_id, user_id, share_type.id, more)
         share = share_with(
-            share_creation.new_instance(ShareId(new_id()), share_type, now, pool, zone, ShareStatus.MANAGING),
+            share_creation.first_instance(ShareId(new_id()), share_type, now, pool, zone, ShareStatus.MANAGING),
             share_type,
             name=existing.name,
             description=existing.description,

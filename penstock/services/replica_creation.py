@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from penstock.context import RequestContext
+from penstock.domain.new_shares import new_instance
 from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.replication import ReplicationType, parse_replication_type
@@ -13,7 +14,6 @@ from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, Share
 from penstock.domain.snapshots import SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, InvalidShare, NotFound
-from penstock.ids import InstanceId, new_id
 from penstock.scheduler.requirements import ReplicaOf, Requirements
 from penstock.services import no_room, placement, quotas, replica_views, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
@@ -142,25 +142,15 @@ def _zone(tx: Transaction, wanted: NewReplica, pool: PoolRef | None) -> str | No
 
 
 def _instance(share: Share, pool: PoolRef | None, zone: str | None, now: datetime) -> ShareInstance:
-    return ShareInstance(
-        id=InstanceId(new_id()),
-        share_id=share.id,
-        host=None if pool is None else str(pool),
-        status=ShareStatus.ERROR if pool is None else ShareStatus.CREATING,
-        access_rules_status=AccessRulesStatus.ACTIVE,
-        replica_state=ReplicaState.ERROR if pool is None else ReplicaState.OUT_OF_SYNC,
-        availability_zone=zone,
-        share_network_id=None,
-        share_server_id=None,
-        share_type_id=share.share_type_id,
+    return new_instance(
+        share.id,
+        share.share_type_id,
+        pool,
+        zone,
+        now,
+        status=ShareStatus.CREATING,
+        replica_state=ReplicaState.OUT_OF_SYNC,
         cast_rules_to_readonly=share.replication_type == ReplicationType.READABLE,
-        progress=None,
-        provider_location=None,
-        scheduled_at=None if pool is None else now,
-        launched_at=None,
-        terminated_at=None,
-        created_at=now,
-        updated_at=None,
         epoch=share.instance.epoch,
     )
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.message_codes import MessageAction
-from penstock.domain.new_shares import share_with
+from penstock.domain.new_shares import new_instance, share_with
 from penstock.domain.pools import PoolRef, service_host
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.replication import TYPE_SPEC, parse_replication_type
-from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareInstance, ShareProtocol, ShareStatus
+from penstock.domain.shares import ReplicaState, Share, ShareInstance, ShareProtocol, ShareStatus
 from penstock.domain.snapshots import Snapshot, SnapshotStatus
 from penstock.domain.types import ShareType
 from penstock.errors import InsufficientCapacity, Invalid, NotFound
-from penstock.ids import InstanceId, ShareId, new_id
+from penstock.ids import ShareId, new_id
 from penstock.scheduler.requirements import Requirements, SourceOf
 from penstock.services import hints, no_room, placement, quotas, share_calls, type_choice
 from penstock.services.control_plane import ControlPlane
@@ -232,7 +232,7 @@ def _share(
 ) -> Share:
     share_type = decided.share_type
     return share_with(
-        new_instance(ShareId(new_id()), share_type, now, pool, zone, ShareStatus.CREATING),
+        first_instance(ShareId(new_id()), share_type, now, pool, zone, ShareStatus.CREATING),
         share_type,
         name=wanted.name,
         description=wanted.description,
@@ -253,7 +253,7 @@ def replication_type(share_type: ShareType) -> str | None:
     return None if text is None else parse_replication_type(text).value
 
 
-def new_instance(
+def first_instance(
     share_id: ShareId,
     share_type: ShareType,
     now: datetime,
@@ -261,34 +261,9 @@ def new_instance(
     zone: str | None,
     status: ShareStatus,
 ) -> ShareInstance:
-    """The first instance of a new share, in `status` on `pool`; without a pool in ``error``."""
-    return ShareInstance(
-        id=InstanceId(new_id()),
-        share_id=share_id,
-        host=None if pool is None else str(pool),
-        status=ShareStatus.ERROR if pool is None else status,
-        access_rules_status=AccessRulesStatus.ACTIVE,
-        replica_state=_first_state(share_type, pool),
-        availability_zone=zone,
-        share_network_id=None,
-        share_server_id=None,
-        share_type_id=share_type.id,
-        cast_rules_to_readonly=False,
-        progress=None,
-        provider_location=None,
-        scheduled_at=None if pool is None else now,
-        launched_at=None,
-        terminated_at=None,
-        created_at=now,
-        updated_at=None,
-    )
-
-
-def _first_state(share_type: ShareType, pool: PoolRef | None) -> ReplicaState | None:
-    """The first instance of a share that can be replicated is its active replica, from the start."""
-    if replication_type(share_type) is None:
-        return None
-    return ReplicaState.ERROR if pool is None else ReplicaState.ACTIVE
+    """The first instance of a new share. Where the share can be replicated, it is its active replica from the start."""
+    state = None if replication_type(share_type) is None else ReplicaState.ACTIVE
+    return new_instance(share_id, share_type.id, pool, zone, now, status=status, replica_state=state)
 
 
 def _enqueue(

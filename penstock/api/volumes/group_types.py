@@ -9,10 +9,10 @@ from penstock.api.http import ACCEPTED, Answer
 from penstock.api.paging import marked_page_of
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
+from penstock.api.volumes.type_fields import SORT_KEYS, change_of, name_of
 from penstock.domain.volume_groups import VolumeGroupType
 from penstock.errors import Invalid, NotFound
 from penstock.services.paging import part_of
-from penstock.services.type_catalog import TypeChange
 from penstock.services.volume_types import group_types
 from penstock.services.volume_types.group_types import NewGroupType
 
@@ -20,7 +20,6 @@ routes = Routes()
 
 ALL, ONE = "group_types", "group_types/{type_id}"
 SPECS, SPEC = "group_types/{type_id}/group_specs", "group_types/{type_id}/group_specs/{key}"
-SORT_KEYS = ("id", "name", "description", "created_at", "updated_at", "is_public")
 SPEC_RULE = "group:group_types_specs"
 
 
@@ -73,7 +72,7 @@ def create(request: ApiRequest) -> Answer:
     request.enforce("group:group_types:create")
     asked = request.body_as(TypeBody).group_type
     wanted = NewGroupType(
-        name=_name(asked.name),
+        name=name_of("group type", asked.name),
         description=asked.description or None,
         is_public=asked.is_public is None or parse_flag("is_public", asked.is_public),
         group_specs=check_pairs("group_specs", asked.group_specs or {}, value_length=255),
@@ -88,13 +87,7 @@ def update(request: ApiRequest) -> Answer:
     asked = request.body_as(TypeBody).group_type
     if asked.group_specs is not None:
         raise Invalid("Group specs are changed under 'group_specs' of the type.")
-    change = TypeChange(
-        name=None if asked.name is None else _name(asked.name),
-        description=asked.description,
-        is_public=None if asked.is_public is None else parse_flag("is_public", asked.is_public),
-    )
-    if change == TypeChange():
-        raise Invalid("Give a 'name', a 'description' or 'is_public' to change.")
+    change = change_of("group type", asked)
     changed = group_types.update(request.plane, request.params["type_id"], change)
     return Answer({"group_type": _view(request, changed)})
 
@@ -169,9 +162,3 @@ def _view(request: ApiRequest, found: VolumeGroupType) -> dict[str, Any]:
     if request.allows("group:access_group_types_specs"):
         view["group_specs"] = found.group_specs
     return view
-
-
-def _name(name: str | None) -> str:
-    if name is None or not name.strip():
-        raise Invalid("A group type needs a 'name' of 1 to 255 characters.")
-    return name.strip()

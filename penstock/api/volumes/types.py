@@ -12,16 +12,16 @@ from penstock.api.paging import marked_page_of
 from penstock.api.pairs import parse_pairs
 from penstock.api.request import ApiRequest
 from penstock.api.routing import Routes
+from penstock.api.volumes.type_fields import SORT_KEYS, change_of, name_of
 from penstock.domain.volume_types import VISIBLE_SPECS, VolumeType
 from penstock.errors import Invalid
 from penstock.services.paging import part_of
-from penstock.services.type_catalog import NewType, TypeChange
+from penstock.services.type_catalog import NewType
 from penstock.services.volume_types import choice, types
 from penstock.services.volume_types.types import TypeFilter
 
 routes = Routes()
 
-SORT_KEYS = ("id", "name", "description", "created_at", "updated_at", "is_public")
 IS_PUBLIC = "os-volume-type-access:is_public"
 ACCESS_RULE = "volume_extension:volume_type_access"
 
@@ -93,7 +93,7 @@ def create(request: ApiRequest) -> Answer:
     asked = request.body_as(CreateBody).volume_type
     given = asked.access_is_public if asked.access_is_public is not None else asked.is_public
     wanted = NewType(
-        name=_name(asked.name),
+        name=name_of("volume type", asked.name),
         description=asked.description or None,
         is_public=given is None or parse_flag(IS_PUBLIC, given),
         extra_specs=check_pairs("extra_specs", asked.extra_specs or {}, value_length=255),
@@ -108,13 +108,7 @@ def update(request: ApiRequest) -> Answer:
     """Rename, describe, open or close."""
     request.enforce("volume_extension:type_update")
     asked = request.body_as(UpdateBody).volume_type
-    change = TypeChange(
-        name=None if asked.name is None else _name(asked.name),
-        description=asked.description,
-        is_public=None if asked.is_public is None else parse_flag("is_public", asked.is_public),
-    )
-    if change == TypeChange():
-        raise Invalid("Give a 'name', a 'description' or 'is_public' to change.")
+    change = change_of("volume type", asked)
     view = _view(request, types.update(request.plane, request.params["type_id"], change))
     shown = {key: value for key, value in view.items() if key not in ("qos_specs_id", IS_PUBLIC)}
     return Answer({"volume_type": shown})
@@ -183,12 +177,6 @@ def _filter(request: ApiRequest) -> TypeFilter:
     if wish is not None:
         is_public = None if wish.lower() in ("all", "none", "") else parse_flag("is_public", wish)
     return TypeFilter(is_public, request.query.get("name"), request.query.get("description"), specs)
-
-
-def _name(name: str) -> str:
-    if not name.strip():
-        raise Invalid("A volume type needs a 'name' of 1 to 255 characters.")
-    return name.strip()
 
 
 def _project(request: ApiRequest) -> str:
