@@ -149,3 +149,11 @@ def _checked(name: str, value: Any, kind: str) -> Any:
     elif isinstance(value, str):
         return value
     raise InvalidArgument(f"{WIRE_CUSTOM}{name}: {value!r:.60} is not a {kind}")
+
+
+def groups_property(groups: tuple[str, ...]) -> Mapping[str, str]:
+    """Who sees it, as it is kept. Raises InvalidArgument for more than a property holds."""
+    text = msgspec.json.encode(list(groups)).decode()
+    if len(text.encode()) > 1000 or not text.isprintable():
+        raise InvalidArgument("initiatorgroup: more groups than can be kept for one LUN")
+    return {GROUPS: text}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from penstock.appliance import lun_values, presenting, san
-from penstock.appliance.faults import Denied, Exists, InvalidArgument, Missing
+from penstock.appliance import lun_values, presenting
+from penstock.appliance.faults import Denied, Exists, InvalidArgument
+from penstock.appliance.finding import below, find
 from penstock.appliance.lineage import Lineage
 from penstock.appliance.lun_values import (
     BLOCK,
     DEFAULT_GROUP,
-    GROUPS,
     GUID,
     MASK_ALL,
     PROTECTED,
@@ -25,6 +22,7 @@ from penstock.appliance.media import UNFINISHED
 from penstock.appliance.names import KIND, WIRE_CUSTOM, object_name
 from penstock.appliance.projects import custom_kinds, find_project, native_properties
 from penstock.appliance.requests import Arguments
+from penstock.appliance.san_records import group_names
 from penstock.appliance.site import LUN, Site
 from penstock.appliance.sizes import block_size, volume_size
 from penstock.zfs.names import Dataset
@@ -36,28 +34,6 @@ GUID_PREFIX = "600144F0"  # NAA 6, as appliances number theirs
 def new_guid() -> str:
     """A number for a LUN that no other has."""
     return GUID_PREFIX + secrets.token_hex(12).upper()
-
-
-def find(site: Site, dataset: Dataset) -> Lun:
-    """Raises Missing for a dataset that is no LUN, too."""
-    kinds = custom_kinds(site)
-    names = lun_values.names_of(kinds, site.medium)
-    found = site.zfs.get_many([dataset], names).get(str(dataset))
-    if found is None or local_value(found, KIND) != LUN:
-        raise Missing(f"there is no LUN {dataset.name}")
-    return lun_values.read(dataset, found, kinds, site.medium)
-
-
-def below(site: Site, root: Dataset, *, depth: int | None) -> list[Lun]:
-    """All LUNs below a pool's or project's dataset, by name: one command."""
-    kinds = custom_kinds(site)
-    names = lun_values.names_of(kinds, site.medium)
-    found = site.zfs.tree(root, names, kinds=("filesystem", "volume"), depth=depth)
-    return [
-        lun_values.read(Dataset(name), each, kinds, site.medium)
-        for name, each in sorted(found.items())
-        if local_value(each, KIND) == LUN
-    ]
 
 
 def view(site: Site, pool: str, lun: Lun) -> dict[str, Any]:
@@ -124,7 +100,7 @@ def presented_groups(site: Site, arguments: Arguments) -> tuple[str, ...] | None
     wanted = arguments.texts("initiatorgroup")
     if site.scalar_presentation and len(wanted) > 1:
         raise InvalidArgument("initiatorgroup: this firmware shows a LUN to one group only")
-    known = san.group_names(site)
+    known = group_names(site)
     for name in wanted:
         if name not in known:
             raise InvalidArgument(f"initiatorgroup: there is no group {name!r:.80}")
@@ -216,11 +192,3 @@ def destroy_all(site: Site, pool: str, project: Dataset) -> None:
     for lun in below(site, project, depth=1):
         if site.zfs.exists(lun.dataset):  # it may have gone with the one it was cloned of
             cascade(site, pool, Lineage.below(site.zfs, site.root(pool)).of_dataset(lun.dataset))
-
-
-def groups_property(groups: tuple[str, ...]) -> Mapping[str, str]:
-    """Who sees it, as it is kept. Raises InvalidArgument for more than a property holds."""
-    text = msgspec.json.encode(list(groups)).decode()
-    if len(text.encode()) > 1000 or not text.isprintable():
-        raise InvalidArgument("initiatorgroup: more groups than can be kept for one LUN")
-    return {GROUPS: text}

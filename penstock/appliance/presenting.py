@@ -7,9 +7,10 @@ from typing import Any
 
 import structlog
 
-from penstock.appliance import luns, san
+from penstock.appliance import san_records
 from penstock.appliance.faults import Denied, InvalidArgument, OverLimit
-from penstock.appliance.lun_values import DEFAULT_GROUP, NUMBER, Lun
+from penstock.appliance.finding import below
+from penstock.appliance.lun_values import DEFAULT_GROUP, NUMBER, Lun, groups_property
 from penstock.appliance.site import Site
 from penstock.errors import Invalid, Unsupported
 from penstock.exports import iscsi
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 def shown(site: Site) -> list[Lun]:
     """Every LUN that somebody sees, in all pools."""
-    return [lun for root in site.pools.values() for lun in luns.below(site, root, depth=None) if lun.groups]
+    return [lun for root in site.pools.values() for lun in below(site, root, depth=None) if lun.groups]
 
 
 def present(site: Site, lun: Lun, groups: tuple[str, ...]) -> None:
@@ -33,7 +34,7 @@ def present(site: Site, lun: Lun, groups: tuple[str, ...]) -> None:
     """
     number = {} if lun.number is not None or not groups else {NUMBER: str(_free_number(site))}
     if groups != lun.groups or number:
-        site.zfs.set(lun.dataset, {**number, **luns.groups_property(groups)})
+        site.zfs.set(lun.dataset, {**number, **groups_property(groups)})
     if not groups and lun.number is not None:
         site.zfs.inherit(lun.dataset, NUMBER)
     refresh(site)
@@ -44,16 +45,16 @@ def check_masks(site: Site, dataset: Dataset, target_group: str, groups: tuple[s
 
     A server that cannot show an initiator some LUNs of a target only would show it all of them.
     """
-    row = site.records.get(san.TARGET_GROUP, target_group)
+    row = site.records.get(san_records.TARGET_GROUP, target_group)
     if row is not None and groups and not site.may_mix:
         others = [(lun.target_group, lun.groups) for lun in shown(site) if lun.dataset != dataset]
-        _check_alike(site.records.all(san.TARGET_GROUP), row["targets"], [*others, (target_group, groups)])
+        _check_alike(site.records.all(san_records.TARGET_GROUP), row["targets"], [*others, (target_group, groups)])
 
 
 def check_target_group(site: Site, name: str, targets: list[str]) -> None:
     """The same for the LUNs of the group `name`, should it have these targets."""
     if not site.may_mix:
-        rows = {**site.records.all(san.TARGET_GROUP), name: {"targets": targets}}
+        rows = {**site.records.all(san_records.TARGET_GROUP), name: {"targets": targets}}
         _check_alike(rows, targets, [(lun.target_group, lun.groups) for lun in shown(site)])
 
 
@@ -87,7 +88,7 @@ def refresh(site: Site, *, without: frozenset[Dataset] = frozenset()) -> None:
     if site.exports is None:
         return
     visible = [lun for lun in shown(site) if lun.dataset not in without]
-    rows = site.records.all(san.TARGET)
+    rows = site.records.all(san_records.TARGET)
     try:
         site.exports.apply([_target(site, iqn, row, visible) for iqn, row in rows.items() if _can_be_served(site, iqn)])
     except iscsi.OtherSecret as fault:  # kept so by another server: new ones are refused (san.py)
@@ -104,7 +105,7 @@ def _can_be_served(site: Site, iqn: str) -> bool:
 
 
 def _target(site: Site, iqn: str, row: Mapping[str, Any], visible: Iterable[Lun]) -> iscsi.IscsiTarget:
-    groups = [name for name, group in site.records.all(san.TARGET_GROUP).items() if iqn in group["targets"]]
+    groups = [name for name, group in site.records.all(san_records.TARGET_GROUP).items() if iqn in group["targets"]]
     here = [lun for lun in visible if lun.target_group in groups and lun.number is not None and _lun(lun) is not None]
     if here and not site.may_mix:
         first = min(here, key=lambda lun: lun.number or 0)
@@ -141,8 +142,8 @@ def _initiators_of(site: Site, lun: Lun, *, is_open: bool) -> set[str]:
         return {iscsi.ANYBODY}
     found: set[str] = set()
     for group in lun.groups:
-        names = san.members(site, group)
-        found.update(site.records.all(san.INITIATOR) if names is None else names)
+        names = san_records.members(site, group)
+        found.update(site.records.all(san_records.INITIATOR) if names is None else names)
     return found
 
 
@@ -182,7 +183,7 @@ def _with_secret(site: Site, target: Mapping[str, Any], name: str, numbers: set[
     luns_seen = tuple(sorted(numbers)) if site.shows_some else None
     if target["auth"] != "chap":
         return iscsi.Initiator(name, None, luns_seen)
-    own = site.records.get(san.INITIATOR, name) or {}
+    own = site.records.get(san_records.INITIATOR, name) or {}
     pair = target if target["chapuser"] else own
     if not pair.get("chapuser"):
         raise Invalid("the target asks for CHAP, and neither has a secret")

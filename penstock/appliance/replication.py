@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from penstock.appliance import lun_values, luns
+from penstock.appliance import finding, lun_values, luns
 from penstock.appliance.faults import Exists, InvalidArgument, Missing, StateChanged
 from penstock.appliance.lun_values import (
     ALONE,
@@ -83,7 +83,7 @@ class Replication:
         arguments.end()
         if inherited is None:
             raise InvalidArgument("inherited: neither true nor false")
-        found = luns.find(self._site, self._site.lun(pool, project, lun))
+        found = finding.find(self._site, self._site.lun(pool, project, lun))
         if inherited:
             self._site.zfs.inherit(found.dataset, ALONE)
         else:
@@ -109,7 +109,7 @@ class Replication:
         row = {name: arguments.text(name) for name in names}
         arguments.end()
         site = self._site
-        luns.find(site, site.lun(row["pool"], row["project"], row["share"]))
+        finding.find(site, site.lun(row["pool"], row["project"], row["share"]))
         destination = self._destinations.get(row["target"])
         if destination is None:
             raise InvalidArgument(f"target: there is no replication target {row['target']!r:.80}")
@@ -178,7 +178,7 @@ class Replication:
     def _transfer(self, action: str, row: Mapping[str, Any]) -> None:
         site = self._site
         destination = self._destinations[row["target"]]
-        lun = luns.find(site, site.lun(row["pool"], row["project"], row["share"]))
+        lun = finding.find(site, site.lun(row["pool"], row["project"], row["share"]))
         remote, route = destination.reach()
         package = destination.pools[row["target_pool"]].child(PACKAGES).child(action)
         self._ensure_package(remote, package)
@@ -276,7 +276,7 @@ def sever(site: Site, source: str, package: str, arguments: Arguments) -> None:
             raise Exists(f"there is a project {name} already")
         site.zfs.set(dataset, {KIND: PROJECT})  # first: after a crash it is still a package, and severed again
         site.zfs.rename(dataset, target)
-        for lun in luns.below(site, target, depth=1):
+        for lun in finding.below(site, target, depth=1):
             _make_ours(site, lun.dataset)
 
 

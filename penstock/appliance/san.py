@@ -11,12 +11,11 @@ from penstock.appliance.faults import Denied, Exists, InvalidArgument, Missing
 from penstock.appliance.lun_values import DEFAULT_GROUP, MASK_ALL
 from penstock.appliance.names import label
 from penstock.appliance.requests import Arguments
+from penstock.appliance.san_records import INITIATOR, INITIATOR_GROUP, TARGET, TARGET_GROUP, groups_of
 from penstock.appliance.site import Site
 from penstock.errors import Invalid
 from penstock.exports.iscsi import Chap, check_name
 
-INITIATOR, TARGET = "initiator", "target"
-INITIATOR_GROUP, TARGET_GROUP = "initiator-group", "target-group"
 IQN_PREFIX = "iqn.2026-11.org.penstock:appliance"
 ALIAS = "alias="
 ALWAYS = (DEFAULT_GROUP, MASK_ALL)
@@ -117,29 +116,13 @@ def delete_initiator(site: Site, key: str) -> None:
 # --- groups of initiators -------------------------------------------------------------------------------------------
 
 
-def _groups(site: Site) -> dict[str, list[str]]:
-    """Every group with its initiators; the two that always exist among them."""
-    kept = {name: list(row["initiators"]) for name, row in site.records.all(INITIATOR_GROUP).items()}
-    return {DEFAULT_GROUP: [], MASK_ALL: [], **kept}
-
-
-def group_names(site: Site) -> frozenset[str]:
-    """What a LUN may be shown to."""
-    return frozenset(_groups(site))
-
-
-def members(site: Site, group: str) -> list[str] | None:
-    """The initiators of a group; None for everybody that is known."""
-    return None if group == DEFAULT_GROUP else _groups(site).get(group, [])
-
-
 def _group_view(name: str, found: list[str]) -> Row:
     return {"name": name, "initiators": found, "href": f"/api/san/v1/iscsi/initiator-groups/{name}"}
 
 
 def initiator_group(site: Site, name: str) -> Row:
     """``group``. Raises Missing."""
-    found = _groups(site).get(name)
+    found = groups_of(site).get(name)
     if found is None:
         raise Missing(f"there is no initiator group {name!r:.240}")
     return _group_view(name, found)
@@ -147,7 +130,7 @@ def initiator_group(site: Site, name: str) -> Row:
 
 def initiator_groups(site: Site) -> list[Row]:
     """``groups``."""
-    return [_group_view(name, found) for name, found in _groups(site).items()]
+    return [_group_view(name, found) for name, found in groups_of(site).items()]
 
 
 def create_initiator_group(site: Site, arguments: Arguments) -> Row:
@@ -156,7 +139,7 @@ def create_initiator_group(site: Site, arguments: Arguments) -> Row:
     wanted = _known_initiators(site, arguments)
     arguments.end()
     with site.changing:
-        if name in _groups(site):
+        if name in groups_of(site):
             raise Exists(f"there is an initiator group {name} already")
         site.records.put(INITIATOR_GROUP, name, {"initiators": wanted})
         presenting.refresh(site)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from penstock.appliance import luns, projects, replication, san, snapshots
+from penstock.appliance import finding, luns, projects, replication, san, snapshots
 from penstock.appliance.faults import Missing, NoSession, Refusal, refusal_of
 from penstock.appliance.replication import Replication
 from penstock.appliance.requests import Arguments
@@ -175,7 +175,7 @@ class Service:
                 "GET",
                 one,
                 lambda pool, project, lun, arguments: Reply(
-                    200, {"lun": luns.view(site, pool, luns.find(site, site.lun(pool, project, lun)))}
+                    200, {"lun": luns.view(site, pool, finding.find(site, site.lun(pool, project, lun)))}
                 ),
             ),
             ("PUT", one, changed),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.appliance import luns, presenting
+from penstock.appliance import finding, luns, presenting
 from penstock.appliance.faults import Exists, Missing, UnknownArgument
 from penstock.appliance.lineage import Lineage
 from penstock.appliance.lun_values import BLOCK, GUID, PROTECTED, TARGET_GROUP
@@ -38,7 +38,7 @@ def view(site: Site, pool: str, dataset: Dataset, name: str) -> dict[str, Any]:
 
 def listing(site: Site, pool: str, dataset: Dataset) -> list[dict[str, Any]]:
     """``snapshots``. Raises Missing (the LUN)."""
-    luns.find(site, dataset)
+    finding.find(site, dataset)
     lineage = Lineage.below(site.zfs, site.root(pool))
     found = site.zfs.tree(dataset, ["creation"], kinds=("snapshot",), depth=1)
     names = {dataset.snapshot(path.partition("@")[2]): each["creation"].value for path, each in found.items()}
@@ -54,7 +54,7 @@ def create(site: Site, pool: str, dataset: Dataset, arguments: Arguments) -> dic
     name = object_name(arguments.text("name"), "snapshot")
     arguments.end()
     with site.changing:
-        lun = luns.find(site, dataset)
+        lun = finding.find(site, dataset)
         snapshot = dataset.snapshot(name)
         if site.zfs.exists(snapshot):
             raise Exists(f"there is a snapshot {name} of {dataset.name} already")
@@ -90,7 +90,7 @@ def clone(site: Site, pool: str, dataset: Dataset, name: str, arguments: Argumen
     groups = luns.presented_groups(site, arguments)
     arguments.end()
     with site.changing:
-        lun = luns.find(site, dataset)
+        lun = finding.find(site, dataset)
         snapshot = _find(site, dataset, name)
         if site.zfs.exists(target):
             raise Exists(f"there is {target.name} in {project} already")
@@ -100,5 +100,5 @@ def clone(site: Site, pool: str, dataset: Dataset, name: str, arguments: Argumen
         inherited = {BLOCK: str(lun.block_bytes), TARGET_GROUP: lun.target_group}
         site.medium.clone(snapshot, target, {**inherited, **own}, reserved=reserved)
         if groups:
-            presenting.present(site, luns.find(site, target), groups)
-    return luns.view(site, pool, luns.find(site, target))
+            presenting.present(site, finding.find(site, target), groups)
+    return luns.view(site, pool, finding.find(site, target))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.appliance import luns
+from penstock.appliance import finding, luns
 from penstock.appliance.lun_values import PROTECTED
 from penstock.appliance.trouble import Rule, Wire
 from penstock.errors import Fault, Unavailable, UnknownResult
@@ -51,7 +51,7 @@ class Site:
         self.box.trouble.clear()
         self.box.exports.fault = None
         here = self.box.site
-        found = luns.below(here, here.root("tank"), depth=None)
+        found = finding.below(here, here.root("tank"), depth=None)
         for lun in found:
             here.zfs.set(lun.dataset, {PROTECTED: "false"})
         for lun in found:
