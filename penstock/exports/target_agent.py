@@ -108,7 +108,7 @@ class Files:
         if self._deadline is None:
             self._deadline = time.monotonic() + DEVICE_TIMEOUT_S
         while path.startswith("/dev/") and not pathlib.Path(path).exists() and time.monotonic() < self._deadline:
-            time.sleep(0.05)
+            time.sleep(0.05)  # inotify is not in Python's library, and this runs with nothing else
         try:
             found = pathlib.Path(path).stat()
             if stat.S_ISREG(found.st_mode):
@@ -140,7 +140,7 @@ class Files:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise Fault("unavailable", path + " is locked all the time")  # noqa: B904 - that says it all
-                time.sleep(0.002)
+                time.sleep(0.002)  # flock knows no deadline, and the one alarm is the request's
             else:
                 return
 

@@ -111,7 +111,7 @@ def await_idle(daemon, tid, lun):  # type: (Daemon, int, int) -> None
     while not tgt_shown.is_idle(daemon.call(TARGET, STAT, tid)[1], lun):
         if time.monotonic() > deadline:
             raise Fault("unavailable", f"LUN {lun} is written to all the time, so tgtd cannot be shown its new size")
-        time.sleep(0.001)
+        time.sleep(0.001)  # tgtd tells nobody when a LUN falls idle
 
 
 class Tgt(target_agent.Server):

@@ -239,6 +239,6 @@ def _hold(lock: int) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.002)
+            time.sleep(0.002)  # flock knows no deadline, and a signal would be the main thread's
         else:
             return
