@@ -85,6 +85,6 @@ class Dispatch:
         call = operation.call
         if call.method not in self._operations:
             raise Unsupported(f"There is no operation '{call.method}'.")
-        if not operation.is_handed_over:  # else it was sent to where things are a moment ago
+        if not operation.is_sent_there:
             self._manager.refuse_moved(call)
         return getattr(self._manager, call.method)(context, **call.arguments)

@@ -56,4 +56,5 @@ class Operation:
     finished_at: datetime | None
     answer: Any = None
     told: Any = field(default=None, compare=False, repr=False)  # its result, for who waits in this process; not stored
-    is_handed_over: bool = field(default=False, compare=False)  # begun by the transaction that asked; not stored
+    # begun by the transaction that asked, which read where the thing it is about is; not stored
+    is_sent_there: bool = field(default=False, compare=False)

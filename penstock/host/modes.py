@@ -30,7 +30,8 @@ class ModesHost(Protocol):
 
 
 def set_mode(path: Path, mode: int, *, timeout_s: float) -> None:
-    """chmod(2) with a deadline. Raises OSError, DeadlinePassed (also when too many hang already)."""
+    """chmod(2) with a deadline. Raises OSError, DeadlinePassed (also when too many hang already, or no thread can be
+    started)."""
     if not _FREE.acquire(blocking=False):
         raise DeadlinePassed
     answers: SimpleQueue[OSError | None] = SimpleQueue()
@@ -45,7 +46,11 @@ def set_mode(path: Path, mode: int, *, timeout_s: float) -> None:
         finally:
             _FREE.release()
 
-    threading.Thread(target=call, name="set-mode", daemon=True).start()
+    try:
+        threading.Thread(target=call, name="set-mode", daemon=True).start()
+    except RuntimeError as err:
+        _FREE.release()
+        raise DeadlinePassed from err
     try:
         error = answers.get(timeout=timeout_s)
     except Empty:

@@ -71,7 +71,8 @@ class OperationQueue:
     def enqueue(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any = None) -> OperationId:
         """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards.
 
-        Where a look at the storage is what it waits for, `about` is what to look at: see `Taker.look_ahead`.
+        Where a look at the storage is what it waits for, `about` is what to look at, which this transaction has read
+        with its place: see `Taker.look_ahead`.
         """
         taker = self._taker_of(tx, call)
         operation = rows.add(
@@ -82,6 +83,7 @@ class OperationQueue:
             project_id=context.project_id,
             now=self._clock.utc(),
             is_running=taker is not None,
+            is_sent_there=taker is not None and about is not None,
         )
         if taker is not None:
             begin, ahead = taker.begin, None if about is None else taker.look_ahead(operation, about)

@@ -99,9 +99,10 @@ def add(
     project_id: str | None,
     now: datetime,
     is_running: bool = False,
+    is_sent_there: bool = False,
 ) -> Operation:
     """Append `call` to its backend's queue, in the caller's transaction; when it `is_running`, as one that is attempted
-    for the first time from now on."""
+    for the first time from now on. `is_sent_there`: see Operation; the row does not keep it."""
     operation = Operation(
         id=OperationId(new_id()),
         call=replace(call, arguments=json.loads(json.dumps(call.arguments))),  # as whoever reads the row finds them
@@ -118,7 +119,7 @@ def add(
         created_at=now,
         started_at=now if is_running else None,
         finished_at=None,
-        is_handed_over=is_running,
+        is_sent_there=is_sent_there,
     )
     row = {
         "id": operation.id,

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from penstock.backend_work import Dispatch
 from penstock.clock import SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Invalid, Unavailable
 from penstock.operations.attempt import looked
+from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.store import operations as rows
@@ -299,3 +301,64 @@ def test_a_worker_without_its_threads_does_not_start(counting, monkeypatch) -> N
         worker.start()
     waiting = enqueue(counting, queue, "first")
     assert state(counting, waiting).state is OperationState.QUEUED  # nobody has taken it
+
+
+def test_who_cannot_look_ahead_does_not_hinder_the_request(counting, monkeypatch) -> None:
+    queue, told = OperationQueue(SystemClock()), threading.Event()
+
+    def look(operation: Operation, about: object) -> None:
+        """Nothing to see."""
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        if looked() is None:
+            told.set()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker(counting, queue, SystemClock(), BACKEND, handle, look_ahead=look)
+    worker.start()
+    try:
+        with counting.begin() as tx, monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about="a volume")
+        assert told.wait(20)
+    finally:
+        worker.stop()
+
+
+class Manager:
+    """Of a backend that the thing moved away from, after somebody read where it is."""
+
+    def __init__(self) -> None:
+        self.attached = threading.Event()
+        self.refused = threading.Event()
+
+    def init_host(self) -> None:
+        """Nothing."""
+
+    def refuse_moved(self, call: Call) -> None:
+        self.refused.set()
+        raise Elsewhere("host@else")
+
+    def attach(self, context: RequestContext) -> None:
+        self.attached.set()
+
+
+def test_only_who_read_in_the_same_transaction_where_it_is_need_not_look_whether_it_moved(counting) -> None:
+    queue, manager = OperationQueue(SystemClock()), Manager()
+    worker = Worker(counting, queue, SystemClock(), BACKEND, Dispatch(manager, frozenset({"attach"})))
+    worker.start()
+    try:
+        with counting.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "volume:1", "attach", {}), about="a volume")
+        assert manager.attached.wait(20)
+        assert not manager.refused.is_set()
+        manager.attached.clear()
+        moved = enqueue(counting, queue, "attach", key="volume:2")
+        assert manager.refused.wait(20)
+        assert queue.wait(counting, moved, timeout_s=0.01) is None
+    finally:
+        worker.stop()
+    assert not manager.attached.is_set()
+    assert state(counting, moved).call.backend == "host@else"

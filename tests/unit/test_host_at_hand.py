@@ -69,3 +69,16 @@ def test_a_filesystem_that_hangs_costs_the_deadline_and_a_bounded_number_of_thre
             thread.join(30)
     modes.set_mode(tmp_path, 0o711, timeout_s=30)
     assert tmp_path.stat().st_mode & 0o777 == 0o711
+
+
+def test_a_thread_that_cannot_be_started_takes_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        for _ in range(modes.MOST_LEFT_BEHIND + 1):
+            with pytest.raises(DeadlinePassed):
+                modes.set_mode(tmp_path, 0o711, timeout_s=30)
+    modes.set_mode(tmp_path, 0o711, timeout_s=30)
+    assert tmp_path.stat().st_mode & 0o777 == 0o711
