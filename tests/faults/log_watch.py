@@ -39,5 +39,5 @@ class LogWatch:
         while len(self.lines(*ACTIONS)) < count:
             if time.monotonic() > deadline or (ends and self.lines(*ends)):
                 return False
-            time.sleep(0.002)
+            time.sleep(0.002)  # the moment matters: a fault is to come right after the action
         return not (ends and self.lines(*ends))

@@ -214,7 +214,7 @@ class Share:
             assert time.monotonic() < deadline, (
                 f"not after {self.place.settled_s:g} s: {json.dumps(found, default=str)}"
             )
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # not `tests.waiting`: a look that is refused is one of those that found nothing
 
     def check(self) -> str:
         """Wait for the end, and see that nothing is lost that must not be. How it ended, in a word."""

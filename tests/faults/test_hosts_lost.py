@@ -17,7 +17,7 @@ from tests.product.running import Product
 from tests.product.user import Row
 
 pytestmark = pytest.mark.lab
-LONG_S = COMMAND_TIMEOUT_S + 3.0
+LONG_S = COMMAND_TIMEOUT_S + 3.0  # how long a fault lasts: until commands are past their deadline
 
 
 def disturb(product: Product, trouble: Callable[[], None], *, after_actions: int) -> LogWatch:

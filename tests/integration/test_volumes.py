@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
-import cinderclient.exceptions
 import openstack
 import pytest
 from cinderclient import client as cinder
@@ -19,6 +18,7 @@ from penstock.ids import new_id
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
 from tests.product.volume_sites import VolumeSite
+from tests.volume_states import until
 
 DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
 ROOT = "tank/blocks"
@@ -163,22 +163,6 @@ def asker(request: Any, login: session.Session) -> Asker:
         api.create_type(name="plain")
     asker: Asker = request.param(login)
     return asker
-
-
-def until(look: Callable[[], Any], status: str = "available", *, wait_s: float = WAIT_S) -> Any:
-    """What `look` finds, once it has that status; it may be gone when that is ``deleted``."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            found = look()
-        except (cinderclient.exceptions.NotFound, openstack.exceptions.NotFoundException):
-            assert status == "deleted"
-            return None
-        if found.status == status:
-            return found
-        assert "error" not in found.status, found
-        assert time.monotonic() < deadline, found.status
-        time.sleep(0.1)
 
 
 def live(asker: Asker, user: Initiator, stranger: Initiator) -> None:

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from penstock.domain.volume_types import VolumeType
 from penstock.ids import VolumeTypeId, new_id
 from penstock.store import volume_types
 from tests.api.live import PASSWORD, running_server
+from tests.volume_states import until
 
 CONFIGURATION = """
 [DEFAULT]
@@ -99,22 +99,6 @@ def user(url: str) -> Any:
 @pytest.fixture(scope="module")
 def admin(url: str) -> Any:
     return cinder.Client("3.71", session=login(url))
-
-
-def until(look: Callable[[], Any], status: str = "available") -> Any:
-    """What `look` finds, once it has that status; it may be gone when that is ``deleted``."""
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        try:
-            found = look()
-        except (cinderclient.exceptions.NotFound, openstack.exceptions.NotFoundException):
-            assert status == "deleted"
-            return None
-        if found.status == status:
-            return found
-        assert "error" not in found.status, found
-        assert time.monotonic() < deadline, found.status
-        time.sleep(0.02)
 
 
 def test_discovery(url: str, cloud: Any) -> None:
