@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import Fault, SnapshotResourceNotFound, Unavailable
+from penstock.errors import Conflict, Fault, SnapshotResourceNotFound, Unavailable
 from penstock.ids import new_id
 from penstock.share.drivers.zfsonlinux.copying import Copies
 from penstock.share.models import ShareModel
 from penstock.zfs.names import Dataset
 from tests.contract.share_backends import CONTEXT
+from tests.contract.test_unmarked import PowerCut
 from tests.contract.test_zfs_migrations import FLAVOURS, Died, Hosts, Moving, Trouble
 from tests.driver_values import a_share
 from tests.simulation.replica_sites import hook_all
@@ -118,6 +119,41 @@ def test_interrupted_at_each_command(flavour: Any, is_after: bool) -> None:
         if hooks.count < at:
             return
     pytest.fail("there is no end to it")
+
+
+@FLAVOURS
+@pytest.mark.parametrize("is_wanted", [True, False], ids=["goes on", "deleted"])
+def test_a_placeholder_whose_marks_a_power_cut_took_is_completed_or_goes(flavour: Any, is_wanted: bool) -> None:
+    copying = Copying(flavour)
+    hook_all(copying.hosts, PowerCut(0))
+    with pytest.raises(Unavailable):
+        copying.create()
+    hook_all(copying.hosts, None)
+    assert copying.all_names("b") == [f"{copying.place}_receiving"]
+    copying.restart()
+    if is_wanted:
+        copying.create()
+        copying.work()
+        assert copying.status()["status"] == "available"
+        assert copying.all_names("b") == [str(copying.place)]
+    else:
+        for _ in range(2):
+            copying.there.delete_share(CONTEXT, copying.child)
+            assert copying.all_names("b") == []
+
+
+@FLAVOURS
+def test_a_placeholder_that_somebody_wrote_to_is_theirs(flavour: Any) -> None:
+    copying = Copying(flavour)
+    hook_all(copying.hosts, PowerCut(0))
+    with pytest.raises(Unavailable):
+        copying.create()
+    hook_all(copying.hosts, None)
+    copying.hosts.host("b").write(f"{copying.place}_receiving", 1)
+    with pytest.raises(Conflict, match="belongs to somebody else"):
+        copying.create()
+    copying.there.delete_share(CONTEXT, copying.child)
+    assert copying.all_names("b") == [f"{copying.place}_receiving"]
 
 
 @FLAVOURS

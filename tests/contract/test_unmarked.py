@@ -20,6 +20,7 @@ from tests.contract.share_backends import CONTEXT, Backend, make_backend
 from tests.contract.test_zfs_volume_steps import World
 from tests.contract.zfs_machines import SimulatedMachine
 from tests.driver_values import a_share, a_snapshot
+from tests.simulation.replica_sites import SimulatedShare, SimulatedSites
 from tests.simulation.zfs_cli import Answer
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 
@@ -263,6 +264,49 @@ def test_the_driver_names_it_to_the_doctor_and_discards_it_unwritten_only(shares
         driver.discard(left.location)
     assert driver.inventory().leftovers == ()
     assert not shares.backend.zfs.exists(dataset)
+
+
+# --- replicas ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "ended"])
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+def test_a_rehearsal_whose_marks_a_power_cut_took_goes_on_or_goes(flavour: Flavour, goes_on: bool) -> None:
+    share = SimulatedShare(SimulatedSites(flavour))
+    share.create("a")
+    share.write("a")
+    share.add("b")
+    share.sync("b")
+    share.sites.hook(PowerCut(0))
+    with pytest.raises(Unavailable):
+        share.driver("b").rehearse_replica(share.models["b"], "10.0.0.9")
+    share.sites.hook(None)
+    (left,) = share.others("b")
+    if goes_on:
+        share.driver("b").rehearse_replica(share.models["b"], "10.0.0.9")
+        assert share.site("b").filesystem(str(left)).local["penstock:kind"] == "rehearsal"
+    share.driver("b").end_rehearsal(share.models["b"])
+    assert share.others("b") == []
+
+
+@pytest.mark.parametrize("is_wanted", [True, False], ids=["goes on", "deleted"])
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+def test_a_replica_whose_place_lost_its_marks_is_made_or_goes(flavour: Flavour, is_wanted: bool) -> None:
+    share = SimulatedShare(SimulatedSites(flavour))
+    share.create("a")
+    share.write("a")
+    share.sites.hook(PowerCut(0))
+    with pytest.raises(Unavailable):
+        share.add("b")
+    share.sites.hook(None)
+    share.sites.restart()
+    if is_wanted:
+        share.add("b")
+        assert share.sync("b") == "in_sync"
+        assert share.content("b") == share.content("a")
+    share.delete("b")
+    root = share.sites.all["b"].root
+    assert set(share.site("b").state.filesystems) == {str(root)}
 
 
 # --- volumes ----------------------------------------------------------------------------------------------------------

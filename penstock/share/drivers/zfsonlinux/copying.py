@@ -129,8 +129,8 @@ class Copies:
             running.ended.wait(30.0)
         target = observe(self._own, share)
         origin = self._origin(target)
+        destroy_placeholder(target)  # also one that a creation which was cut off left, and that does not say the origin
         if origin is not None:
-            destroy_placeholder(target)
             self._let_go(target, origin)
 
     # --- the copy -----------------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from penstock.zfs.faults import Diverged, NewerSnapshots
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.lines import observe_line
 from penstock.zfs.reigns import OF
+from penstock.zfs.unmarked import Attempt, in_order, objection
+
+UNMOUNTED = {"canmount": "off", "mountpoint": "none"}
 
 log = structlog.get_logger(__name__)
 
@@ -29,18 +32,30 @@ def make_placeholder(target: Copy) -> None:
     Raises Conflict when something else has its name, NotFound, InsufficientCapacity.
     """
     place = receiving(target.dataset)
-    marks = {
-        "canmount": "off",
-        "mountpoint": "none",
-        SHARE_ID: target.model["share_id"],
-        OF: target.id,
-        KIND: Kind.RECEIVING.value,
-    }
+    marks = {**UNMOUNTED, SHARE_ID: target.model["share_id"], OF: target.id, KIND: Kind.RECEIVING.value}
     try:
         target.zfs.create(place, marks, parents=False)
-    except Conflict:
-        if not is_arriving(target, place):
-            raise
+    except Conflict as err:
+        if is_arriving(target, place):
+            return
+        attempt = _attempt(target)
+        reason = objection(target.zfs, attempt)
+        if reason is not None:
+            raise Conflict(f"{place} exists and belongs to somebody else: {reason}") from err
+        log.warning("replica.placeholder_completed", replica=target.id, dataset=str(place))
+        carry_out((SetProperties(place, tuple(in_order(attempt, marks).items())),), target.zfs)
+
+
+def is_left_unmarked(target: Copy) -> bool:
+    """Is there a placeholder that a creation which was cut off left without its marks?"""
+    place = receiving(target.dataset)
+    found = target.zfs.get_many([place], (KIND,)).get(str(place))
+    return found is not None and not found[KIND].is_local and objection(target.zfs, _attempt(target)) is None
+
+
+def _attempt(target: Copy) -> Attempt:
+    place, asked_at = receiving(target.dataset), target.model["created_at"]
+    return Attempt(place, owner=(OF, target.id), asked=frozenset(UNMOUNTED), origin=None, since=asked_at)
 
 
 def copy_first(source: Copy, target: Copy, to: SnapshotPoint, sending: Sending) -> tuple[Copy, int]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import structlog
+
 from penstock.errors import Conflict
 from penstock.exports.model import ClientRule, Export, normal_client
 from penstock.share.drivers.zfsonlinux.fencing import BOOT_SAFE
 from penstock.share.drivers.zfsonlinux.identity import KIND, Kind
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, rehearsal
-from penstock.share.drivers.zfsonlinux.steps import Clone, Mount, carry_out
+from penstock.share.drivers.zfsonlinux.steps import Clone, Mount, SetProperties, carry_out
 from penstock.zfs.faults import Busy
 from penstock.zfs.lines import observe_line
 from penstock.zfs.reigns import OF
+from penstock.zfs.unmarked import Attempt, in_order, objection
+
+log = structlog.get_logger(__name__)
 
 
 def begin(copy: Copy, client: str) -> str:
@@ -35,12 +40,17 @@ def begin(copy: Copy, client: str) -> str:
 def _clone(copy: Copy) -> SeenShare:
     place = rehearsal(copy.dataset)
     seen = observe_share(copy.zfs, place)
+    marks = (BOOT_SAFE, ("readonly", "off"), (OF, copy.id), (KIND, Kind.REHEARSAL.value))
+    attempt = _left_unmarked(copy, seen)
+    if attempt is not None:
+        log.warning("replica.rehearsal_completed", replica=copy.id, dataset=str(place))
+        carry_out((SetProperties(place, tuple(in_order(attempt, dict(marks)).items())),), copy.zfs)
+        seen = observe_share(copy.zfs, place)
     if seen is None:
         line = observe_line(copy.zfs, copy.dataset, ())
         newest = line.newest
         if newest is None:
             raise Conflict(f"{copy.dataset} has no snapshot")
-        marks = (BOOT_SAFE, ("readonly", "off"), (OF, copy.id), (KIND, Kind.REHEARSAL.value))
         carry_out((Clone(line.name(newest), place, marks),), copy.zfs)
         seen = observe_share(copy.zfs, place)
     if seen is None or seen.kind is not Kind.REHEARSAL or seen.of != copy.id:
@@ -48,11 +58,21 @@ def _clone(copy: Copy) -> SeenShare:
     return seen
 
 
+def _left_unmarked(copy: Copy, seen: SeenShare | None) -> Attempt | None:
+    """The cloning that was cut off before it came to its marks, when that is what left what was `seen`."""
+    if seen is None or seen.kind is not None or seen.origin is None or seen.origin.dataset != copy.dataset:
+        return None
+    asked = frozenset({BOOT_SAFE[0], "readonly"})
+    attempt = Attempt(seen.dataset, owner=(OF, copy.id), asked=asked, origin=seen.origin, since=None)
+    return attempt if objection(copy.zfs, attempt) is None else None
+
+
 def end(copy: Copy) -> None:
     """Destroy the clone and what was written to it; fine when there is none."""
     place = rehearsal(copy.dataset)
     seen = observe_share(copy.zfs, place)
-    if seen is None or seen.kind is not Kind.REHEARSAL or seen.of != copy.id:
+    is_ours = seen is not None and seen.kind is Kind.REHEARSAL and seen.of == copy.id
+    if seen is None or not (is_ours or _left_unmarked(copy, seen)):
         return
     nfs = copy.peer.storage.nfs
     nfs.remove([seen.mountpoint] if seen.mountpoint else [])

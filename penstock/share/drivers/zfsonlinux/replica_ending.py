@@ -9,6 +9,7 @@ import structlog
 from penstock.errors import Conflict
 from penstock.share.drivers.zfsonlinux import lineage, rehearsing
 from penstock.share.drivers.zfsonlinux.fencing import fence_copy, serve_seen
+from penstock.share.drivers.zfsonlinux.first_copy import is_left_unmarked
 from penstock.share.drivers.zfsonlinux.identity import HOSTS, ROLE
 from penstock.share.drivers.zfsonlinux.observe import observe_share
 from penstock.share.drivers.zfsonlinux.peers import Peers
@@ -100,6 +101,8 @@ def destroy_placeholder(copy: Copy) -> None:
         if copy.zfs.flavour.can_resume:
             abort(copy.zfs, place.child("data"))
         copy.zfs.destroy(place, recursive=True)
+    elif is_left_unmarked(copy):
+        copy.zfs.destroy(place, recursive=False)
     if is_arriving(copy, copy.dataset):
         copy.zfs.destroy(copy.dataset, recursive=True)
 
