@@ -61,3 +61,12 @@ class ChoosesTarget(Protocol):
     def failover_target(self, volumes: Sequence[VolumeModel]) -> str:
         """The id that their `failover_host` would answer now. Raises InvalidReplicationTarget: there is none."""
         ...
+
+
+@runtime_checkable
+class TellsBoots(Protocol):
+    """Exports by what the machine that serves forgets when it starts, so that they are to be made again then."""
+
+    def boot_id(self) -> str:
+        """Another one after each start of that machine; empty when it cannot be told. Raises Unavailable."""
+        ...

@@ -209,6 +209,19 @@ def test_a_dead_primary(site: Site) -> None:
     assert [one.subject for one in site.findings(Finding.SET_ASIDE)] == [aside]
 
 
+def test_a_machine_that_was_restarted_serves_again(site: Site) -> None:
+    """The daemon went on elsewhere; of itself the machine serves nothing that might be another's by now."""
+    volume = site.made()
+    attached(site, volume)
+    site.machines.cut_power(HOME)
+    site.manager.export_again(ADMIN)
+    site.machines.boot(HOME)
+    assert not site.machines.is_served(volume, HOME, site.seen(volume).provider_auth)
+    site.manager.export_again(ADMIN)
+    site.settle()
+    assert site.machines.is_served(volume, HOME, site.seen(volume).provider_auth)
+
+
 def test_an_away_target_leaves_it_in_service(site: Site) -> None:
     volume = site.made()
     site.machines.cut_off(FAR)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from penstock.clock import ManualClock
 from penstock.context import admin_context
+from penstock.host.boots import BOOT_ID
 from penstock.ids import new_id
 from penstock.units import GIB
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
@@ -59,6 +60,7 @@ class Machines:
         """`more_pools`: other pools of a side's machine; `more_targets`: where other targets have their replicas."""
         self.roots = {**ROOTS, **more_targets}
         self.clock = ManualClock()
+        self.boots = 0
         self.network = SimulatedNetwork()
         self.hosts: dict[str, SimulatedHost] = {}
         self.tgts: dict[str, SimulatedTgt] = {}
@@ -69,6 +71,7 @@ class Machines:
             host = SimulatedHost(f"host-{side}", flavour=flavour, clock=self.clock, pools=pools)
             for one in (root, *(f"{other}/volumes" for other in more_pools.get(side, ()))):
                 assert host.run(["zfs", "create", one], timeout_s=10).exit_code == 0
+            host.state.files[BOOT_ID] = "boot-0"
             self.hosts[side] = host
             self.tgts[side] = SimulatedTgt(host, lambda _: None)
             self.files[side] = VolumeFiles(host)
@@ -88,6 +91,8 @@ class Machines:
         """The machine is back, with what it does by itself when it starts."""
         self.hosts[side].is_cut_off = False
         self.hosts[side].reboot()
+        self.boots += 1
+        self.hosts[side].state.files[BOOT_ID] = f"boot-{self.boots}"
         self.files[side].boot()
         self.tgts[side].boot()
 

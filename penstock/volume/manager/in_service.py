@@ -32,7 +32,7 @@ from penstock.volume.manager.backend import Placer, VolumeBackend
 from penstock.volume.manager.moved import place_of
 from penstock.volume.manager.records import StoredRecords
 from penstock.volume.manager.turns import Turns
-from penstock.volume.replication import HasReplicas
+from penstock.volume.replication import HasReplicas, TellsBoots
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +69,7 @@ class BackendInService:
         self.host = host or f"{conf.host}@{name}"
         self._ready = threading.Event()
         self._unexported: list[str] = []
+        self._boot: str | None = None  # of the machine that serves, when its exports were last made
         self._turns = Turns()
         self._book = replicas.Book()
         # What the functions of this package take; public for tools that work on its rows themselves.
@@ -109,6 +110,7 @@ class BackendInService:
         self._fail_over_first(context)
         self.set_up_driver(context, self.driver.check_for_setup_error)
         starting.update_provider_info(self.backend)
+        self._boot = self._boot_now()
         if not self._ready.is_set():
             self.driver.detach_left_here()
             self._unexported = starting.ensure_exports(self.backend, context)
@@ -189,12 +191,29 @@ class BackendInService:
             self.driver.stop_replicating()
 
     def export_again(self, context: RequestContext) -> None:
-        """Have exported, in each volume's turn, what could not be; every ``periodic_interval`` seconds once ready."""
+        """Have exported, in each volume's turn, what could not be, and all when the machine that serves was started
+        since; every ``periodic_interval`` seconds once ready."""
+        boot = self._boot_now()
+        if boot is not None and boot != self._boot:
+            log.warning("backend.booted", backend=self.host)
+            starting.queue_exports(self.backend, context)
+            self._boot = boot
         left: list[str] = []
         while self._unexported:
             left.append(self._unexported.pop())
         if left:
             starting.queue_exports(self.backend, context, left)
+
+    def _boot_now(self) -> str | None:
+        """None when it cannot be told, or does not matter."""
+        if not isinstance(self.driver, TellsBoots):
+            return None
+        try:
+            with driver_call("tell whether its machine was restarted"):
+                return self.driver.boot_id() or None
+        except Fault as fault:  # it is asked again
+            log.info("backend.not_asked", backend=self.host, fault=str(fault))
+            return None
 
     def ensure_export(self, context: RequestContext, volume_id: str) -> None:
         """Make the volume's export anew; what cannot be done now is asked for again by `export_again`."""

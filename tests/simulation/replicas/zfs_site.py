@@ -10,12 +10,12 @@ from penstock.clock import Clock, ManualClock
 from penstock.config.backend import BackendConfiguration
 from penstock.domain.pools import PoolRef
 from penstock.domain.shares import Share, ShareStatus
+from penstock.host.boots import BOOT_ID
 from penstock.share.driver import ShareDriver
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.drivers.zfsonlinux.identity import ID, KIND, PREFIX, ROLE, Kind
 from penstock.share.drivers.zfsonlinux.options import read_settings, zfsonlinux_opts
 from penstock.share.drivers.zfsonlinux.peers import Peer
-from penstock.share.drivers.zfsonlinux.reporting import BOOT_ID
 from penstock.share.drivers.zfsonlinux.storage import open_storage
 from penstock.share.replication import Role
 from penstock.units import GIB, MIB

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from penstock.errors import NotFound, Unavailable
+from penstock.host.boots import boot_of
 from penstock.share.drivers.zfsonlinux.identity import ID, KIND, Kind, kind_of, owner_id
 from penstock.share.drivers.zfsonlinux.options import Settings
 from penstock.share.drivers.zfsonlinux.storage import Storage
@@ -25,7 +26,6 @@ BACKEND: Mapping[str, Any] = {
     "driver_version": VERSION,
     "driver_name": "ZFS",
 }
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def replication(domain: str | None) -> dict[str, Any]:
@@ -96,5 +96,5 @@ def backend_info(settings: Settings, storage: Storage) -> dict[str, Any]:
         "service_ip": settings.service_ip or "",
         "datasets": ",".join(map(str, settings.roots.values())),
         "nfs_server": type(storage.nfs).__name__,
-        "boot": (storage.host.read_file(BOOT_ID) or "").strip(),
+        "boot": boot_of(storage.host),
     }

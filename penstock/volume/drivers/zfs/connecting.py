@@ -14,6 +14,7 @@ import structlog
 
 from penstock.errors import Unavailable
 from penstock.exports.iscsi import Chap, Initiator, IscsiTarget, Lun
+from penstock.host.boots import boot_of
 from penstock.volume.driver import ISCSIDriver
 from penstock.volume.drivers.zfs.finding import Finder
 from penstock.volume.drivers.zfs.links import make_link
@@ -63,6 +64,10 @@ class ConnectionMethods(ISCSIDriver):
     def create_export(self, context: Context, volume: VolumeModel, connector: Connector) -> Updates | None:
         """Only says where the target will be: `initialize_connection` makes it, in one command with who may log in."""
         return {"provider_location": self._location(volume), "provider_auth": self._auth(volume)}
+
+    def boot_id(self) -> str:
+        """See `TellsBoots`: links are gone after a boot, and a target server that knows of no link serves nothing."""
+        return boot_of(self.storage.host)
 
     def ensure_export(self, context: Context, volume: VolumeModel) -> Updates | None:
         """Put the target back in force as it is configured; made from the attachments where that was lost, too."""
