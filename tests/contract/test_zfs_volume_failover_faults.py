@@ -112,6 +112,48 @@ class AtTheSecondActivation:
         return None
 
 
+def test_a_copy_of_an_older_reign_is_not_served_by_a_way_back_that_cannot_be(sides: Sides) -> None:
+    """The primary is back, and the side that served since is away: nobody may write to what is not the volume now."""
+    volumes = _prepared(sides)
+    sides.cut_off(HOME)
+    sides.fail_over(FAR)
+    sides.hosts[HOME].is_cut_off = False
+    sides.cut_off(FAR)
+    sides.fail_over(HOME)
+    assert "not in line" in sides.told[volumes[0].id]["reason"]
+    assert sides.kind(volumes[0], HOME) is Kind.REPLICA
+    assert not sides.is_served(volumes[0], HOME)
+    sides.hosts[FAR].is_cut_off = False
+    sides.fail_over(FAR)
+    sides.fail_over(HOME)
+    assert sides.kind(volumes[0], HOME) is Kind.VOLUME
+    assert "recovery_point" not in sides.told[volumes[0].id]
+
+
+def test_what_half_a_failover_without_the_primary_lost_is_told_by_the_way_back(sides: Sides) -> None:
+    """The process died before anybody was told; also when the first way back breaks off."""
+    volumes = _prepared(sides)
+    sides.write(volumes[0], HOME)
+    lost = sides.content(volumes[0], HOME)
+    sides.cut_off(HOME)
+    sides.hosts[FAR].hooks = AtTheSecondActivation()
+    with pytest.raises(Died):
+        sides.fail_over(FAR)
+    sides.hosts[FAR].hooks = None
+    sides.hosts[HOME].is_cut_off = False
+    sides.restart(None)
+    sides.hosts[FAR].hooks = AfterTheFences(1, lambda: sides.cut_off(HOME))
+    with pytest.raises(Fault):
+        sides.fail_over(HOME)
+    sides.hosts[FAR].hooks = None
+    sides.hosts[HOME].is_cut_off = False
+    sides.fail_over(HOME)
+    assert sides.told[volumes[0].id]["recovery_point"] is not None
+    assert "recovery_point" not in sides.told[volumes[1].id]
+    (aside,) = sides.aside(HOME)
+    assert sides.hosts[HOME].content(aside) == lost
+
+
 def test_going_back_from_half_a_failover_brings_what_was_written_there(sides: Sides) -> None:
     volumes = _prepared(sides)
     sides.hosts[FAR].hooks = AtTheSecondActivation()

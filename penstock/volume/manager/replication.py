@@ -140,7 +140,10 @@ def _serve_from(
             "disabled_reason": None if is_back else FAILED_OVER,
         }
         backends.update_service(tx, service.id, **values)
-        _connect_again(tx, backend, context, replicated)
+        unserved = {
+            item["volume_id"] for item in of_volumes or () if item["updates"].get("status") == VolumeStatus.ERROR
+        }
+        _connect_again(tx, backend, context, [volume for volume in replicated if volume.id not in unserved])
     backend.driver.active_backend_id = None if is_back else str(active_id)
     log.warning("backend.failed_over", backend=backend.host, to=active_id, volumes=len(replicated))
 

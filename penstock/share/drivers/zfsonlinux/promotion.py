@@ -115,7 +115,8 @@ def _lift(head: Copy, fence: Fence, own: Copy) -> None:
     """Make the old one active again, under a reign of its own: who still believes in the promotion finds it over.
 
     Only before the replica was activated: then nobody else can have accepted a write. A process that took this
-    operation over from us may have done that.
+    operation over from us may have done that. What it lost when it became active, and no row knows yet, is still to be
+    told.
     """
 
     if is_seen_active(own):
@@ -125,7 +126,8 @@ def _lift(head: Copy, fence: Fence, own: Copy) -> None:
     def lift() -> None:
         seen = observe_share(head.zfs, head.dataset)
         if seen is not None and seen.marks.fence == fence:
-            activate(head, fence.epoch + 1, PromotionKind.PLANNED)
+            is_untold = seen.marks.promoted is PromotionKind.UNPLANNED and head.model["replica_state"] != Role.ACTIVE
+            activate(head, fence.epoch + 1, PromotionKind.UNPLANNED if is_untold else PromotionKind.PLANNED)
         serve_stored(head)
 
     fault = if_it_answers(lift)

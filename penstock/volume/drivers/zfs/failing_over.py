@@ -33,6 +33,7 @@ from penstock.zfs.names import Dataset
 from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
 
 CATCH_UPS = 3
+UNTOLD = "an earlier failover went on without the side that served it"
 
 log = structlog.get_logger(__name__)
 
@@ -72,10 +73,22 @@ class Pair:
         return max(known) + 1
 
     @property
+    def lost_since(self) -> datetime | None:
+        """From when on writes are lost that nobody was told of: the old one became the volume without the one before,
+        by a call that ended too early for any row to know of its reign."""
+        return _lost_since(self.old, self.row_epoch) if self.old is not None else None
+
+    @property
     def is_done(self) -> bool:
         """Did an earlier call get as far as making the new one active?"""
         is_older = self.old is None or not self.old.is_active or self.old.epoch < self.new.epoch
         return self.new.is_active and self.new.epoch >= self.row_epoch and is_older
+
+
+def _lost_since(copy: VolumeCopy, row_epoch: int) -> datetime | None:
+    seen = copy.seen
+    is_untold = seen is not None and seen.promoted == UNPLANNED and copy.epoch > row_epoch
+    return seen.synced_at if seen is not None and is_untold else None
 
 
 def fail_over(
@@ -221,7 +234,7 @@ def _hand_over(one: _Handed, sending_of: SendingOf) -> Outcome:
         _reverse(old, new, one.base, sending_of(new.volume))
     except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
         log.warning("volume.reversed_later", volume=new.volume.id, side=old.side.id, reason=fault.message)
-    return _outcome(one.pair, new)
+    return _outcome(one.pair, new, one.pair.lost_since, UNTOLD if one.pair.lost_since is not None else "")
 
 
 def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sending) -> None:
@@ -261,7 +274,7 @@ def _lift(pair: Pair) -> None:
             return
         now = old.again()
         if now.fence is not None and now.fence.successor == pair.new.id and now.fence.epoch <= pair.next_epoch:
-            activate(now, pair.next_epoch + 1, PLANNED)
+            activate(now, pair.next_epoch + 1, PLANNED if pair.lost_since is None else UNPLANNED)
             log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=pair.next_epoch + 1)
     except Fault as fault:  # the others' are lifted all the same; this one is asked for by the next call
         log.warning("volume.fence_not_lifted", volume=old.volume.id, side=old.side.id, reason=fault.message)
@@ -282,8 +295,12 @@ def _unplanned(pair: Pair, why: str) -> Outcome:
     new, seen = pair.new, pair.new.seen
     if new.fence is not None and new.epoch >= pair.row_epoch and new.epoch > 0:
         # it made way for a reign that never began: nobody has later data
-        return _outcome(pair, activate(new, pair.next_epoch, PLANNED))
+        lost_since = _lost_since(new, pair.row_epoch)
+        active = activate(new, pair.next_epoch, PLANNED)
+        return _outcome(pair, active, lost_since, UNTOLD if lost_since is not None else "")
     if seen is None or seen.kind is not Kind.REPLICA or seen.fence is not None or seen.synced_at is None:
+        if new.is_active:  # of an older reign than the row's: what it holds is not the volume any more
+            fence_copy(new, Fence(pair.row_epoch, ""))
         is_absent = seen is None
         reason = "its first copy has not ended" if is_absent else f"it is not in line with reign {pair.row_epoch}"
         return Outcome(new.volume, None, Reign.of(new.volume), reason=f"{new.side.id} cannot serve it: {reason}")
