@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from tests.product.nfs_clients import NfsClient
 from tests.product.running import Product
@@ -79,9 +80,9 @@ class Replicating:
 
     def sync(self, replica: str) -> None:
         """Ask for everything written up to now, and wait until it is there."""
-        before = self.show(replica)["synced_at"]
+        asked_at = datetime.now(UTC).replace(tzinfo=None).isoformat()  # a sync that began before may lack the last write
         self.product.openstack("share", "replica", "resync", replica)
-        self.user.until(lambda: self.show(replica), lambda row: row["synced_at"] != before)
+        self.user.until(lambda: self.show(replica), lambda row: (row["synced_at"] or "") > asked_at)
         self.until(replica, "in_sync")
 
     def promote(self, replica: str) -> None:
