@@ -80,7 +80,8 @@ class Replicating:
 
     def sync(self, replica: str) -> None:
         """Ask for everything written up to now, and wait until it is there."""
-        asked_at = datetime.now(UTC).replace(tzinfo=None).isoformat()  # a sync that began before may lack the last write
+        # what a sync that began before then brings may lack the last write
+        asked_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
         self.product.openstack("share", "replica", "resync", replica)
         self.user.until(lambda: self.show(replica), lambda row: (row["synced_at"] or "") > asked_at)
         self.until(replica, "in_sync")
