@@ -222,6 +222,17 @@ def test_a_machine_that_was_restarted_serves_again(site: Site) -> None:
     assert site.machines.is_served(volume, HOME, site.seen(volume).provider_auth)
 
 
+def test_an_extension_after_a_restart_of_the_machine_does_not_wait_for_what_waits_for_it(site: Site) -> None:
+    volume = site.made()
+    attached(site, volume)
+    site.machines.cut_power(HOME)
+    site.machines.boot(HOME)
+    lifecycle.extend(site.plane, OWNER, volume.id, 2, attached=True)
+    site.work()
+    assert (site.seen(volume).status, site.seen(volume).size_gib) == (VolumeStatus.IN_USE, 2)
+    assert site.machines.is_served(volume, HOME, site.seen(volume).provider_auth)
+
+
 def test_an_away_target_leaves_it_in_service(site: Site) -> None:
     volume = site.made()
     site.machines.cut_off(FAR)

@@ -217,9 +217,11 @@ class ConnectionMethods(ISCSIDriver):
         return self.storage.exports.discard(self._target_for(volume, self.finder.place(volume), [name]))
 
     def resize_export(self, volume: VolumeModel) -> None:
-        """Have who is connected see the volume's new size."""
+        """Have who is connected see the volume's new size; also when its machine was restarted since."""
         target = self.storage.exports.get(self._iqn(volume))
         if target is not None:
+            dataset, _ = self.finder.existing(volume)
+            self._lun(volume, self.storage.medium.path(dataset))
             self.storage.exports.apply([target])
 
     # --- how ----------------------------------------------------------------------------------------------------------
