@@ -259,6 +259,22 @@ def test_a_volume_whose_first_copy_never_ended_is_in_error_and_comes_back(site: 
     assert site.machines.kind(late, HOME) is Kind.VOLUME
 
 
+def test_who_was_detached_while_nobody_served_it_is_shut_out_when_it_is_back(site: Site) -> None:
+    volume = site.made()
+    use = attached(site, volume)
+    secret = site.seen(volume).provider_auth
+    site.machines.cut_off(HOME)
+    site.fail_over(FAR)
+    assert site.seen(volume).status is VolumeStatus.ERROR
+    attachments.delete(site.plane, OWNER, use)
+    site.work()
+    site.machines.hosts[HOME].is_cut_off = False
+    site.fail_over("default")
+    site.settle()
+    assert site.seen(volume).status is VolumeStatus.AVAILABLE
+    assert not site.machines.is_served(volume, HOME, secret)
+
+
 def test_what_is_asked_for_meanwhile_waits(site: Site) -> None:
     volume = site.made()
     with site.manager.turn("failover_host"):

@@ -143,7 +143,11 @@ def _serve_from(
         unserved = {
             item["volume_id"] for item in of_volumes or () if item["updates"].get("status") == VolumeStatus.ERROR
         }
-        _connect_again(tx, backend, context, [volume for volume in replicated if volume.id not in unserved])
+        served = [volume for volume in replicated if volume.id not in unserved]
+        _connect_again(tx, backend, context, served)
+        for volume in served:
+            if _was_unserved(volume):  # who was let in where it lay may have gone since
+                _settle_export(tx, backend, context, volume)
     backend.driver.active_backend_id = None if is_back else str(active_id)
     log.warning("backend.failed_over", backend=backend.host, to=active_id, volumes=len(replicated))
 
@@ -250,14 +254,19 @@ def _set_aside(
         if volume.status is VolumeStatus.ERROR and volume.previous_status is not None:
             values |= {"status": _rests(volume), "previous_status": None}
         volumes.reset(tx, volume.id, now=now, **values)
-        if isinstance(backend.driver, HasVolumeInventory):
-            call = Call(backend.host, f"volume:{volume.id}", "settle_export", {"volume_id": volume.id})
-            backend.queue.enqueue(tx, context, call)
+        _settle_export(tx, backend, context, volume)
     elif not is_back and volume.replication_status is not ReplicationStatus.NOT_CAPABLE:
         values = {"replication_status": ReplicationStatus.NOT_CAPABLE}
         if volume.status not in VOLUME_TRANSITIONAL:
             values |= {"status": VolumeStatus.ERROR, "previous_status": volume.status}
         volumes.reset(tx, volume.id, now=now, **values)
+
+
+def _settle_export(tx: Transaction, backend: VolumeBackend, context: RequestContext, volume: Volume) -> None:
+    """Have its export follow its attachments, where the driver can tell who is let in."""
+    if isinstance(backend.driver, HasVolumeInventory):
+        call = Call(backend.host, f"volume:{volume.id}", "settle_export", {"volume_id": volume.id})
+        backend.queue.enqueue(tx, context, call)
 
 
 def _rests(volume: Volume) -> VolumeStatus | None:
