@@ -237,6 +237,38 @@ def test_what_started_from_something_else_is_not_completed(shares: Shares, is_cl
         shares.make(share)
 
 
+class LateMarks:
+    """The command that was taken for cut off comes to its marks while it is looked at what it left."""
+
+    def __init__(self, dataset: str, marks: dict[str, str]) -> None:
+        self.dataset = dataset
+        self.marks = marks
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        if words[:2] == ("zfs", "get") and "all" in words:
+            host.filesystem(self.dataset).local.update(self.marks)
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        return None
+
+
+@pytest.mark.parametrize("is_wanted", [True, False], ids=["goes on", "deleted"])
+@pytest.mark.parametrize("is_clone", [False, True], ids=["empty", "clone"])
+def test_a_command_that_was_only_late_is_none_of_somebody_else(shares: Shares, is_clone: bool, is_wanted: bool) -> None:
+    whole, late = shares.new(is_clone=is_clone), shares.new(is_clone=is_clone)
+    shares.make(whole)
+    dataset = shares.cut(late)
+    marks = dict(shares.host.filesystem(str(shares.backend.dataset(whole))).local)
+    shares.host.hooks = LateMarks(str(dataset), {**marks, "penstock:id": late.id})
+    if is_wanted:
+        shares.make(late)
+        assert shares.state(late) == shares.state(whole)
+    else:
+        shares.backend.restarted().delete_share(CONTEXT, late)
+        assert not shares.backend.zfs.exists(dataset)
+
+
 def test_a_share_that_was_whole_once_is_not_destroyed_without_its_marks(shares: Shares) -> None:
     share = a_share(path="10.0.0.5:/somewhere")
     shares.make(share)

@@ -226,7 +226,11 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
             if seen is not None and seen.kind is None and not is_half_copied:
                 origin = want.source.snapshot if want.source is not None else None
                 making = dict(plan.properties_of(want))
-                return unmarked.completion(zfs, self.settings, share, seen, making, origin=origin)
+                steps = unmarked.completion(zfs, self.settings, share, seen, making, origin=origin)
+                if steps:
+                    return steps
+                seen, is_half_copied = self.finder.new(want)
+                last.append(seen)
             return plan.plan_share(want, seen, is_half_copied=is_half_copied)
 
         def is_mounted() -> bool:

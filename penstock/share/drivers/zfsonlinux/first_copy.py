@@ -41,6 +41,8 @@ def make_placeholder(target: Copy) -> None:
         attempt = _attempt(target)
         reason = objection(target.zfs, attempt)
         if reason is not None:
+            if is_arriving(target, place):  # the command was late, not cut off
+                return
             raise Conflict(f"{place} exists and belongs to somebody else: {reason}") from err
         log.warning("replica.placeholder_completed", replica=target.id, dataset=str(place))
         carry_out((SetProperties(place, tuple(in_order(attempt, marks).items())),), target.zfs)

@@ -40,13 +40,17 @@ def completion(
     *,
     origin: SnapshotName | None,
 ) -> tuple[Step, ...]:
-    """The step that makes what stands unmarked in a new share's place the share, as `making` would have.
+    """The step that makes what stands unmarked in a new share's place the share, as `making` would have; none when it
+    came to its marks meanwhile: the command was late, not cut off.
 
     Raises Conflict when it cannot be shown that an earlier attempt left it.
     """
     attempt = _attempt(settings, share, seen.dataset, origin)
     reason = objection(zfs, attempt)
     if reason is not None:
+        again = observe_share(zfs, seen.dataset)
+        if again is not None and again.belongs_to(share["id"]):
+            return ()
         raise Conflict(f"{seen.dataset} exists and belongs to somebody else: {reason}")
     log.warning("share.marks_completed", share=share["share_id"], dataset=str(seen.dataset))
     return (SetProperties(seen.dataset, tuple(in_order(attempt, making).items())),)
@@ -63,6 +67,9 @@ def left_of(zfs: Zfs, settings: Settings, share: ShareModel) -> SeenShare | None
     attempt = _attempt(settings, share, seen.dataset, (SNAPSHOT_ID, share["snapshot_id"]) if is_clone else None)
     reason = objection(zfs, attempt)
     if reason is not None:
+        again = observe_share(zfs, seen.dataset)
+        if again is not None and again.belongs_to(share["id"]):
+            return again
         log.warning("share.unmarked_dataset_kept", share=share["share_id"], dataset=str(seen.dataset), reason=reason)
         return None
     log.warning("share.unmarked_dataset_taken", share=share["share_id"], dataset=str(seen.dataset))

@@ -227,10 +227,18 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
                 return {"provider_id": str(want.dataset)}
         except Conflict:
             if self.finder.volume(volume) is None:
-                unmarked.complete(self.storage.zfs, volume, want, origin)
+                self._complete(volume, want, origin)
         dataset, _ = self.finder.existing(volume)
         self.storage.medium.settle(dataset, want.size_bytes, is_thin=want.is_thin)
         return {"provider_id": str(dataset)}
+
+    def _complete(self, volume: VolumeModel, want: spec.VolumeSpec, origin: SnapshotName | None) -> None:
+        """Unless it came to its marks meanwhile: the command was late, not cut off."""
+        try:
+            unmarked.complete(self.storage.zfs, volume, want, origin)
+        except Conflict:
+            if self.finder.volume(volume) is None:
+                raise
 
     def delete_volume(self, volume: VolumeModel) -> None:
         self.refuse_unreachable(volume)

@@ -13,7 +13,7 @@ import structlog
 from penstock.errors import Conflict
 from penstock.ids import VolumeId
 from penstock.volume.drivers.zfs import lineage, spec
-from penstock.volume.drivers.zfs.identity import id_of, kind_of
+from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.models import VolumeModel
 from penstock.zfs.client import Zfs
@@ -53,6 +53,9 @@ def left_of(zfs: Zfs, settings: Settings, volume: VolumeModel) -> tuple[Dataset,
     attempt = Attempt(dataset, (ID, volume.name_id), NATIVE, _origin_mark(volume, found), volume.created_at)
     reason = objection(zfs, attempt)
     if reason is not None:
+        again = zfs.get_many([dataset], (KIND, ID, "origin")).get(str(dataset))
+        if again is not None and kind_of(again) is Kind.VOLUME and id_of(again) == volume.name_id:
+            return dataset, again  # the command was late, not cut off
         log.warning("volume.unmarked_dataset_kept", volume=volume.id, dataset=str(dataset), reason=reason)
         return None
     log.warning("volume.unmarked_dataset_taken", volume=volume.id, dataset=str(dataset))
