@@ -64,8 +64,9 @@ class Files:
             beside.replace(place)
 
     @contextlib.contextmanager
-    def saved(self, texts):  # type: (dict[str, str]) -> typing.Iterator[None]
-        """These files are there when the block begins, and on the disk when it has ended well.
+    def saved(self, texts, same):  # type: (dict[str, str], list[str]) -> typing.Iterator[None]
+        """These files are there when the block begins, and on the disk when it has ended well; so are the `same`, which
+        hold already what they should: who wrote them may have ended before they were on the disk.
 
         A power cut in between takes what a target server was told meanwhile as well, and nobody was answered. It may
         leave an empty file, so one that replaces another is on the disk before it does.
@@ -82,6 +83,7 @@ class Files:
                 beside.replace(path)
                 files.append(file)
             yield
+            files.extend(stack.enter_context(open(path, encoding="utf-8")) for path in same)  # noqa: PTH123 - 3.6
             for file in files:
                 os.fsync(file.fileno())
 
@@ -201,7 +203,8 @@ def change(request, server, files):  # type: (dict[str, typing.Any], Server, Fil
         begun = beginning(text) if target_of(text)["iqn"] in left_out else text
         if files.read(file) != begun:
             saved[file] = begun
-    with files.saved(saved):
+    same = [file for file in request["write"] if file in texts and file not in saved]
+    with files.saved(saved, same):
         changed = server.enforce(wanted)
     for file, (_, text) in request["write"].items():
         if text is None:  # only now, or a crash would leave a target that nobody knows to be ours

@@ -201,7 +201,7 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
             self._host.state.files[path] = text
 
     @contextlib.contextmanager
-    def saved(self, texts: dict[str, str]) -> Iterator[None]:
+    def saved(self, texts: dict[str, str], same: list[str]) -> Iterator[None]:
         self._host.state.files.update(texts)
         yield
 

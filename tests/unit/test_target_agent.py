@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -68,13 +69,48 @@ def test_new_files_are_there_while_the_server_is_told_and_an_old_one_is_replaced
     Path(empty).touch()
     assert files.read(empty) is None  # as a power cut leaves what was not on the disk
     texts = {old: "after\n", new: "one\n", empty: "two\n"}
-    with files.saved(texts):
+    with files.saved(texts, []):
         assert {path: files.read(path) for path in texts} == texts
     assert {path: files.read(path) for path in texts} == texts
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new", "old"]
-    with pytest.raises(KeyError), files.saved({str(tmp_path / "more"): "three\n"}):
+    with pytest.raises(KeyError), files.saved({str(tmp_path / "more"): "three\n"}, []):
         raise KeyError
     many = {str(tmp_path / f"many{number}"): "x\n" for number in range(2 * target_agent.MOST_OPEN)}
-    with files.saved(many):
+    with files.saved(many, []):
         assert all(files.read(path) == "x\n" for path in many)
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.glob("many*"))
+
+
+class Refusing(target_agent.Server):
+    """A server that refuses what it is told, once."""
+
+    has_refused = False
+
+    def enforce(self, wanted: Any) -> list[str]:
+        if not self.has_refused:
+            self.has_refused = True
+            raise target_agent.Fault("backend", "no")
+        return list(wanted)
+
+
+def test_what_an_earlier_request_left_unsynced_is_on_the_disk_before_the_next_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "penstock-x.conf"
+    text = f"{target_agent.MARK}{json.dumps({'iqn': 'iqn.x', 'luns': []})}\n<target iqn.x>\n"
+    wanted = json.loads(request(tmp_path, write={str(file): [None, text]}))
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    server = Refusing()
+    with pytest.raises(target_agent.Fault):
+        target_agent.answer(wanted, server, target_agent.Files())
+    assert file.read_text() == text
+    synced.clear()
+    assert target_agent.answer(wanted, server, target_agent.Files())["changed"] == ["iqn.x"]
+    assert synced == [file.stat().st_ino]
