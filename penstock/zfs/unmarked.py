@@ -9,12 +9,14 @@ may be taken for such a dataset, and why only that: docs/decisions/0005-a-datase
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from penstock.errors import Fault, NotFound, Unavailable
 from penstock.zfs.changes import flush
 from penstock.zfs.client import Zfs
-from penstock.zfs.faults import fault_of
+from penstock.zfs.faults import KeyNotLoaded, fault_of
 from penstock.zfs.marks import KIND
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import UNSET, Properties, bytes_of, is_user_property, local_value
@@ -58,6 +60,27 @@ def objection(zfs: Zfs, attempt: Attempt) -> str | None:
         _setting(found, attempt) or _origin(zfs, found, attempt) or _age(found, attempt) or _below(zfs, attempt.dataset)
     )
     return reason or _contents(zfs, found, attempt)
+
+
+def doubt(zfs: Zfs, attempt: Attempt) -> str | None:
+    """As `objection`; that it cannot be told counts as one, but for what passes by itself."""
+    try:
+        return objection(zfs, attempt)
+    except KeyNotLoaded as fault:
+        return fault.message
+    except Unavailable:
+        raise
+    except Fault as fault:
+        return fault.message
+
+
+def destroy(zfs: Zfs, dataset: Dataset) -> None:
+    """Destroy what nothing spoke against; gone is fine.
+
+    There was nothing below it: raises HasChildren when by now there is, which is somebody's. Raises Busy.
+    """
+    with suppress(NotFound):
+        zfs.destroy(dataset, recursive=False)
 
 
 def in_order(attempt: Attempt, properties: Mapping[str, str]) -> dict[str, str]:

@@ -51,6 +51,7 @@ from penstock.share.drivers.zfsonlinux.storage import open_storage
 from penstock.share.drivers.zfsonlinux.upkeep import UpkeepMethods
 from penstock.share.drivers.zfsonlinux.utils import ExecuteMixin, host_executor
 from penstock.share.models import AccessModel, ShareModel, SnapshotModel
+from penstock.zfs.client import Zfs
 from penstock.zfs.faults import Busy, NewerSnapshots, TooSmall
 from penstock.zfs.lines import release_all
 from penstock.zfs.names import Dataset
@@ -251,7 +252,9 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     @ensure_share_server_not_provided
     def delete_share(self, context: object, share: ShareModel, share_server: Any = None) -> None:
         zfs = self.storage.zfs
-        seen = self.finder.share(share) or self.finder.half_copy(share) or unmarked.left_of(zfs, self.settings, share)
+        seen = self.finder.share(share) or self.finder.half_copy(share)
+        destroy = lineage.destroy_share if seen is not None else unmarked.destroy
+        seen = seen or unmarked.left_of(zfs, self.settings, share)
         if seen is None or seen.dataset.name == "data":  # a copy that has not arrived, or is not in its place yet
             self.copies.end(share)
             self.helper.remove_of(share["id"])
@@ -262,20 +265,20 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
             raise Conflict(f"{seen.dataset} holds datasets that are not ours: move or destroy {names}")
         if seen.marks.is_replicated:
             release_all(zfs, seen.dataset)
-        self._destroy(seen)
+        self._destroy(seen, destroy)
         self.finder.forget(share)
         if seen.origin is not None:
             lineage.sweep(zfs, self.finder.tombstones(seen.origin.dataset))
 
-    def _destroy(self, seen: SeenShare) -> None:
+    def _destroy(self, seen: SeenShare, destroy: Callable[[Zfs, SeenShare], None]) -> None:
         """Destroy the dataset, which clients may still have mounted and in use."""
         paths = [seen.mountpoint] if seen.mountpoint else []
         self.helper.remove(paths)
         try:
-            lineage.destroy_share(self.storage.zfs, seen)
+            destroy(self.storage.zfs, seen)
         except Busy:  # only then: clients made to let go feel it on their other shares, too
             self.helper.let_go(paths)
-            lineage.destroy_share(self.storage.zfs, seen)
+            destroy(self.storage.zfs, seen)
 
     @ensure_share_server_not_provided
     def extend_share(self, share: ShareModel, new_size: int, share_server: Any = None) -> None:

@@ -12,7 +12,7 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.ids import InstanceId
-from penstock.share.drivers.zfsonlinux import lineage, spec
+from penstock.share.drivers.zfsonlinux import spec
 from penstock.share.drivers.zfsonlinux.identity import ID, KIND, PREFIX, kind_of, owner_id
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
 from penstock.share.drivers.zfsonlinux.options import Settings
@@ -22,7 +22,8 @@ from penstock.share.models import ShareModel
 from penstock.zfs.client import Zfs
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, bytes_of
-from penstock.zfs.unmarked import Attempt, in_order, objection
+from penstock.zfs.unmarked import Attempt, doubt, in_order, objection
+from penstock.zfs.unmarked import destroy as destroy_unmarked
 
 SNAPSHOT_ID = f"{PREFIX}snapshot_id"
 NATIVE = frozenset({"refquota", "refreservation", "canmount", "compression", "dedup"})
@@ -65,7 +66,7 @@ def left_of(zfs: Zfs, settings: Settings, share: ShareModel) -> SeenShare | None
         return None
     is_clone = seen.origin is not None and share.get("snapshot_id")
     attempt = _attempt(settings, share, seen.dataset, (SNAPSHOT_ID, share["snapshot_id"]) if is_clone else None)
-    reason = objection(zfs, attempt)
+    reason = doubt(zfs, attempt)
     if reason is not None:
         again = observe_share(zfs, seen.dataset)
         if again is not None and again.belongs_to(share["id"]):
@@ -74,6 +75,11 @@ def left_of(zfs: Zfs, settings: Settings, share: ShareModel) -> SeenShare | None
         return None
     log.warning("share.unmarked_dataset_taken", share=share["share_id"], dataset=str(seen.dataset))
     return seen
+
+
+def destroy(zfs: Zfs, seen: SeenShare) -> None:
+    """Destroy what `left_of` found; see `penstock.zfs.unmarked.destroy`."""
+    destroy_unmarked(zfs, seen.dataset)
 
 
 def _attempt(
@@ -114,4 +120,4 @@ def discard(zfs: Zfs, settings: Settings, location: str) -> None:
     reason = objection(zfs, attempt)
     if reason is not None:
         raise Conflict(f"{location} is not what a creation left: {reason}")
-    lineage.destroy_share(zfs, SeenShare(dataset))
+    destroy_unmarked(zfs, dataset)

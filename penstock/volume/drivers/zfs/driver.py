@@ -38,6 +38,7 @@ from penstock.zfs.faults import Busy, HasClones
 from penstock.zfs.lines import release_all
 from penstock.zfs.marks import ID, KIND, PREFIX
 from penstock.zfs.names import Dataset, SnapshotName
+from penstock.zfs.unmarked import destroy as destroy_unmarked
 
 SYNC_THREADS = 4  # copies that are brought up to date at once
 
@@ -255,6 +256,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         found = self.finder.volume(volume, ("origin",))
         # a creation that was refused here may have gone on at another backend, whose target of the same name is in use
         self._unexport_ours(volume, is_link_ours=found is not None and volume.launched_at is not None)
+        destroy = lineage.destroy_volume if found is not None else destroy_unmarked
         found = found or unmarked.left_of(self.storage.zfs, self.settings, volume)
         if found is None:
             return
@@ -262,7 +264,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if self.is_replicated(volume):
             release_all(self.storage.zfs, dataset)
         try:
-            lineage.destroy_volume(self.storage.zfs, dataset)
+            destroy(self.storage.zfs, dataset)
         except Busy as err:
             raise VolumeIsBusy(f"Volume {volume.id} is still in use on {self.storage.host.name}: {err}") from err
         self._sweep(dataset, properties["origin"].value)

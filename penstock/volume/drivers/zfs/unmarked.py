@@ -12,7 +12,7 @@ import structlog
 
 from penstock.errors import Conflict
 from penstock.ids import VolumeId
-from penstock.volume.drivers.zfs import lineage, spec
+from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.models import VolumeModel
@@ -20,7 +20,7 @@ from penstock.zfs.client import Zfs
 from penstock.zfs.marks import ID, KIND
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties
-from penstock.zfs.unmarked import Attempt, in_order, objection
+from penstock.zfs.unmarked import Attempt, destroy, doubt, in_order, objection
 
 NATIVE = frozenset({"refreservation", "compression", "volblocksize", "canmount"})
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -51,7 +51,7 @@ def left_of(zfs: Zfs, settings: Settings, volume: VolumeModel) -> tuple[Dataset,
     if found is None or kind_of(found) is not None:
         return None
     attempt = Attempt(dataset, (ID, volume.name_id), NATIVE, _origin_mark(volume, found), volume.created_at)
-    reason = objection(zfs, attempt)
+    reason = doubt(zfs, attempt)
     if reason is not None:
         again = zfs.get_many([dataset], (KIND, ID, "origin")).get(str(dataset))
         if again is not None and kind_of(again) is Kind.VOLUME and id_of(again) == volume.name_id:
@@ -94,4 +94,4 @@ def discard(zfs: Zfs, dataset: Dataset) -> None:
     reason = objection(zfs, attempt)
     if reason is not None:
         raise Conflict(f"{dataset} is not what a creation left: {reason}")
-    lineage.destroy_volume(zfs, dataset)
+    destroy(zfs, dataset)
