@@ -109,16 +109,26 @@ def drop(zfs: Zfs, line: Line, taken: Taken, unless_held_by: Set[str] = frozense
         return
     if tags & unless_held_by:
         return
-    for tag in tags:
-        if tag.startswith(hold_tag("")):
-            release(zfs, [name], tag)
+    for tag in _ours(tags):
+        release(zfs, [name], tag)
     zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
+
+
+def release_ours(zfs: Zfs, name: SnapshotName) -> frozenset[str]:
+    """Let go of a snapshot that replication holds; the holds of others, which stay. Raises NotFound."""
+    tags = holds(zfs, [name]).get(name, frozenset())
+    for tag in _ours(tags):
+        release(zfs, [name], tag)
+    return tags - _ours(tags)
+
+
+def _ours(tags: Set[str]) -> frozenset[str]:
+    return frozenset(tag for tag in tags if tag.startswith(hold_tag("")))
 
 
 def release_all(zfs: Zfs, dataset: Dataset) -> None:
     """Let go of the dataset's snapshots that replication holds; other people's holds stay."""
     line = observe_line(zfs, dataset, ())
     for name, tags in holds(zfs, [line.name(taken) for taken in line.taken]).items():
-        for tag in tags:
-            if tag.startswith(hold_tag("")):
-                release(zfs, [name], tag)
+        for tag in _ours(tags):
+            release(zfs, [name], tag)

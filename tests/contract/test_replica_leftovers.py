@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from penstock.errors import UnknownResult
+from penstock.errors import Unavailable, UnknownResult
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.replication import Role
 from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.holds import hold, release
 from penstock.zfs.lines import observe_line
 from tests.contract.share_backends import CONTEXT
-from tests.simulation.replica_sites import Crash, DiesAt, SimulatedShare, SimulatedSites
+from tests.simulation.replica_sites import Crash, DiesAt, SimulatedShare, SimulatedSites, Watching
+from tests.simulation.zfs_cli import Answer
 from tests.simulation.zfs_host import OPENZFS
 from tests.simulation.zfs_network import SimulatedNetwork
 
@@ -307,3 +309,87 @@ def test_a_first_copy_goes_back_no_further_than_it_has_to(share: SimulatedShare)
     assert share.content("a") == share.content("b")
     assert len(share.syncs("b")) == 1
     assert share.others("b") == []
+
+
+def left_with_an_unfinished_sync(share: SimulatedShare) -> None:
+    """b has two snapshots beyond its last sync, and only b has the first."""
+    share.add("b")
+    share.sync("b")
+    for before in (True, False):
+        share.write("a")
+        share.sites.hook(DiesAtStream(1) if before else DiesAt("b", "zfs set penstock:", after="zfs receive"))
+        with pytest.raises(Crash):
+            share.sync("b")
+        share.sites.hook(None)
+    share.write("a")
+
+
+def test_going_back_that_broke_off_anywhere_is_gone_on_with(share: SimulatedShare) -> None:
+    left_with_an_unfinished_sync(share)
+    before = share.sites.saved()
+    models = dict(share.models)
+    is_over = False
+    for at in range(200):
+        share.sites.back_to(before)
+        share.models = dict(models)
+        watching = Watching(share, at, "crash before")
+        share.sites.hook(watching)
+        with contextlib.suppress(Crash):
+            share.sync("b")
+        is_over = not watching.struck
+        share.sites.hook(None)
+        share.sites.restart()
+        assert share.sync("b") == "in_sync"
+        in_line(share, "a", "b")
+        if is_over:
+            break
+    assert is_over
+
+
+@pytest.mark.parametrize("keep", ["hold", "clone"])
+def test_what_somebody_keeps_of_an_unfinished_sync_is_set_aside_with_it(share: SimulatedShare, keep: str) -> None:
+    zfs = share.sites.all["b"].zfs
+    if keep == "hold" and zfs.flavour == ZFS_FUSE:
+        pytest.skip("it knows no holds that we would see")
+    left_with_an_unfinished_sync(share)
+    newest = share.dataset("b").snapshot(names_of_snapshots(share, "b")[-1])
+    if keep == "hold":
+        hold(zfs, [newest], "theirs")
+    else:
+        zfs.clone(newest, share.sites.all["b"].root.child("theirs"), {})
+    assert share.sync("b") == "in_sync"
+    assert share.content("b") == share.content("a")
+    assert any(name.endswith("_diverged_1") for name in share.others("b"))
+
+
+class PromotedMeanwhile:
+    """Before the first stream another replica is promoted, and what it starts from is tidied away."""
+
+    def __init__(self, share: SimulatedShare, name: str) -> None:
+        self.share = share
+        self.name = name
+
+    def before(self, host: Any, words: tuple[str, ...]) -> Answer | None:
+        if words[:2] != ("zfs", "send") or "-nvP" in words:
+            return None
+        self.share.sites.hook(None)
+        self.share.promote(self.name)
+        return Answer(1, "", f"cannot open '{words[-1]}': dataset does not exist\n")
+
+    def after(self, host: Any, words: tuple[str, ...], answer: Any) -> None:
+        """Nothing."""
+
+
+def test_a_sync_that_looks_again_does_not_go_on_from_what_is_not_active_any_more(share: SimulatedShare) -> None:
+    for name in ("b", "c"):
+        share.add(name)
+        share.sync(name)
+    share.write("a")
+    synced_at = share.seen("b").marks.synced_at
+    share.sites.hook(PromotedMeanwhile(share, "c"))
+    with pytest.raises(Unavailable):
+        share.sync("b")
+    assert share.active == "c"
+    assert share.seen("b").marks.synced_at == synced_at
+    assert share.sync("b") == "in_sync"
+    assert share.content("b") == share.content("c")

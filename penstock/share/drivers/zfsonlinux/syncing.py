@@ -52,6 +52,7 @@ def bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sendin
 
     Another replica's sync beside this one may tidy away what this one has just seen: then it looks again.
     """
+    role = source.role
     for rounds_left in reversed(range(ROUNDS)):
         try:
             return _bring(source, target, replica_list, sending)
@@ -60,6 +61,8 @@ def bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sendin
                 raise
             log.info("replica.looked_at_again", replica=target.id, fault=fault.message)
         source, target = source.again(), target.again()
+        if source.role is not role:  # another is promoted: what this one holds is not as new as this sync would say
+            raise Unavailable(f"{source.dataset} on {source.peer.section} is not what it was when this sync began")
     raise AssertionError("the last round returns or raises")
 
 
