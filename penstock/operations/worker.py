@@ -230,10 +230,14 @@ class Worker:
         with self._lock:
             busy = set(self._busy)
         now = self._clock.utc()
-        with self._database.begin(durable=False) as tx:
-            taken = rows.claim(
-                tx, self.backend, limit=limit, busy_keys=busy, now=now, down_since=now - self._service_down
-            )
+        try:
+            with self._database.begin(durable=False) as tx:
+                taken = rows.claim(
+                    tx, self.backend, limit=limit, busy_keys=busy, now=now, down_since=now - self._service_down
+                )
+        except Fault:
+            self._stranded.set()  # nobody knows what became of a commit that was not answered
+            raise
         with self._lock:
             self._busy.update(operation.call.resource_key for operation in taken)
         for operation in taken:
