@@ -63,6 +63,7 @@ class ShareModel(Record):
     updated_at: datetime | None = None
     export_locations: tuple[ExportLocationModel, ...] = ()
     share_type_name: str | None = None
+    is_only_begun: bool = False  # made elsewhere since: what is deleted is no more than stands in a new share's place
 
     @property
     def export_location(self) -> str | None:

@@ -30,6 +30,7 @@ from penstock.services.share_creation import NewShare
 from penstock.services.snapshots import NewSnapshot
 from penstock.share.drivers.dummy import DummyDriver
 from penstock.share.drivers.dummy_records import DummyStorage
+from penstock.share.drivers.zfsonlinux.identity import ID, KIND, Kind
 from penstock.share.manager import ShareManager
 from penstock.share_backend import Dispatch
 from penstock.store import messages, operations, quotas, shares, types
@@ -337,3 +338,24 @@ def test_what_another_backend_of_the_same_host_serves_is_not_taken_away() -> Non
     backend.nfs.put([theirs, ours])
     backend.driver.delete_share(CONTEXT, share)
     assert set(backend.nfs.all()) == {theirs.path}
+
+
+def test_what_another_backend_made_below_our_root_is_not_taken_away() -> None:
+    """What is cleaned up after a refusal is found in the place it would have had, never by a search."""
+    backend = make_backend(SimulatedMachine(SimulatedHost("both", pools={"tank": 8 * GIB})))
+    share = a_share()
+    inner = backend.root.child("inner")
+    theirs = inner.child(backend.dataset(share).name)
+    backend.zfs.create(inner, {}, parents=False)
+    backend.zfs.create(theirs, {ID: share.id, KIND: Kind.SHARE.value}, parents=False)
+    export = Export(f"/{theirs}", share.id, (ClientRule("10.0.0.1", True),))
+    backend.nfs.put([export])
+    begun = replace(share, is_only_begun=True)
+    backend.driver.delete_share(CONTEXT, begun)
+    assert backend.zfs.exists(theirs)
+    assert set(backend.nfs.all()) == {export.path}
+    backend.zfs.create(backend.dataset(share), {ID: share.id, KIND: Kind.SHARE.value}, parents=False)
+    backend.driver.delete_share(CONTEXT, begun)
+    assert not backend.zfs.exists(backend.dataset(share))
+    assert backend.zfs.exists(theirs)
+    assert set(backend.nfs.all()) == {export.path}

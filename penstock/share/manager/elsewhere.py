@@ -155,4 +155,5 @@ def _model(tx: Transaction, backend: Backend, instance_id: str, host: str, about
         share_type_id=about["share_type_id"],
         extra_specs={} if share_type is None else dict(share_type.extra_specs),
         share_type_name=None if share_type is None else share_type.name,
+        is_only_begun=True,
     )

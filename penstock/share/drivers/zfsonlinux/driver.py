@@ -252,12 +252,15 @@ class ZFSonLinuxShareDriver(ReplicationMethods, MigrationMethods, UpkeepMethods,
     @ensure_share_server_not_provided
     def delete_share(self, context: object, share: ShareModel, share_server: Any = None) -> None:
         zfs = self.storage.zfs
-        seen = self.finder.share(share) or self.finder.half_copy(share)
+        seen = self.finder.share(share) or self.finder.half_copy(share)  # by its mark, wherever it is below our root
+        if share.get("is_only_begun") and seen is not None and seen.dataset != spec.new_dataset(share, self.settings):
+            self.finder.forget(share)
+            seen = None  # another backend's, whose root is below ours: there it is the share
         destroy = lineage.destroy_share if seen is not None else unmarked.destroy
         seen = seen or unmarked.left_of(zfs, self.settings, share)
         if seen is None or seen.dataset.name == "data":  # a copy that has not arrived, or is not in its place yet
             self.copies.end(share)
-            self.helper.remove_of(share["id"])
+            self.helper.remove_of(share["id"], is_only_begun=bool(share.get("is_only_begun")))
             return
         below = set(observe_tree(zfs, seen.dataset, ("filesystem", "volume"))) - {seen.dataset}
         if below:

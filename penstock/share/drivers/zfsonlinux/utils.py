@@ -7,6 +7,7 @@ import functools
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from penstock.clock import Clock, SystemClock
@@ -295,15 +296,17 @@ class NFSviaZFSHelper(ExecuteMixin, NASHelperBase):
         for path in paths:
             self.storage.nfs.let_go(path)
 
-    def remove_of(self, instance_id: str) -> None:
+    def remove_of(self, instance_id: str, *, is_only_begun: bool = False) -> None:
         """Stop serving what is left of a share whose dataset is gone: below our roots, because it may have been made by
-        another backend of the same host since, which serves it under the same id."""
+        another backend of the same host since, which serves it under the same id; directly below them when it
+        `is_only_begun`, because the other's root may be below ours."""
         paths = [path for path, export in self.storage.nfs.all().items() if export.instance_id == instance_id]
         if not paths:
             return
         found = self.storage.zfs.get_many(list(self.settings.roots.values()), ("mountpoint",))
         ours = tuple(f"{root['mountpoint'].value.rstrip('/')}/" for root in found.values())
-        self.storage.nfs.remove([path for path in paths if path.startswith(ours)])
+        above = {path: f"{PurePosixPath(path).parent}/" for path in paths}
+        self.storage.nfs.remove([p for p in paths if (above[p] in ours if is_only_begun else p.startswith(ours))])
 
     def _mountpoint(self, dataset_name: str) -> str:
         seen = observe_share(self.storage.zfs, Dataset(dataset_name))
