@@ -222,6 +222,38 @@ def test_a_machine_that_was_restarted_serves_again(site: Site) -> None:
     assert site.machines.is_served(volume, HOME, site.seen(volume).provider_auth)
 
 
+def test_a_restarted_machine_that_has_not_imported_its_pool_yet_loses_no_volume(site: Site) -> None:
+    """It answers before its pools are there: what cannot be seen is not gone, and is served once they are."""
+    volume = site.made()
+    attached(site, volume)
+    site.machines.cut_power(HOME)
+    site.manager.export_again(ADMIN)
+    site.machines.boot(HOME)
+    import_again = site.machines.lose_pool(HOME, "tank")
+    for _ in range(2):
+        site.manager.export_again(ADMIN)
+        site.settle()
+    assert site.seen(volume).status is VolumeStatus.IN_USE
+    assert not site.told(volume)
+    import_again()
+    site.manager.export_again(ADMIN)
+    site.settle()
+    assert site.machines.is_served(volume, HOME, site.seen(volume).provider_auth)
+
+
+def test_a_deletion_waits_for_a_pool_that_is_not_imported_yet(site: Site) -> None:
+    volume = site.made("default")
+    import_again = site.machines.lose_pool(HOME, "tank")
+    lifecycle.delete(site.plane, OWNER, volume.id)
+    site.settle()
+    assert site.seen(volume).status is VolumeStatus.DELETING
+    import_again()
+    site.settle()
+    with pytest.raises(Fault):
+        site.seen(volume)
+    assert site.machines.kind(volume, HOME) is None
+
+
 def test_an_extension_after_a_restart_of_the_machine_does_not_wait_for_what_waits_for_it(site: Site) -> None:
     volume = site.made()
     attached(site, volume)
