@@ -27,6 +27,7 @@ class Replicating(DummyVolumeDriver):
     """Has one target, ``far``."""
 
     broken = False
+    also: Sequence[dict[str, Any]] = ()  # what else it says of volumes
     started_at: str | None = None
 
     def do_setup(self, context: Any) -> None:
@@ -42,7 +43,7 @@ class Replicating(DummyVolumeDriver):
             raise BackendFault("half way")
         status = ReplicationStatus.ENABLED if secondary_id == "default" else ReplicationStatus.FAILED_OVER
         updates = [{"volume_id": volume.id, "updates": {"replication_status": status}} for volume in volumes]
-        return secondary_id or "far", updates, []
+        return secondary_id or "far", [*updates, *self.also], []
 
     def _update_volume_stats(self) -> None:
         super()._update_volume_stats()
@@ -108,6 +109,15 @@ def test_a_target_that_is_none_changes_nothing(site: ReplicatedPlane) -> None:
     site.work()
     assert service(site).replication_status == ReplicationStatus.ENABLED
     assert state(site, plain) == (VolumeStatus.AVAILABLE, None)
+
+
+def test_a_driver_that_has_nothing_to_say_of_a_volume_has_failed_over(site: ReplicatedPlane) -> None:
+    replicated = made(site, "replicated")
+    site.driver.also = [{"volume_id": replicated.id}, {"updates": None}, {}]  # type: ignore[attr-defined]
+    replication.failover(site.plane, ADMIN, HOST, "far")
+    site.work()
+    assert service(site).active_backend_id == "far"
+    assert state(site, replicated) == (VolumeStatus.AVAILABLE, ReplicationStatus.FAILED_OVER)
 
 
 def test_a_failover_that_breaks_is_told(site: ReplicatedPlane) -> None:

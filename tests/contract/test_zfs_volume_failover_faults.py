@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.marks import KIND
-from penstock.zfs.reigns import FENCED, PROMOTED
+from penstock.zfs.reigns import FENCED, PROMOTED, SYNCED_AT
 from tests.contract.test_volume_failover_on_zfs import HOST, Site, attached
 from tests.contract.test_zfs_volume_steps import Trouble
 from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, PLAIN, ROOTS, Machines, Sides
@@ -152,6 +152,98 @@ def test_what_half_a_failover_without_the_primary_lost_is_told_by_the_way_back(s
     assert "recovery_point" not in sides.told[volumes[1].id]
     (aside,) = sides.aside(HOME)
     assert sides.hosts[HOME].content(aside) == lost
+
+
+class AfterAnActivation:
+    """Dies there, before any row knows of it."""
+
+    def before(self, host: Any, words: tuple[str, ...]) -> None:
+        return None
+
+    def after(self, host: Any, words: tuple[str, ...], answer: Any) -> None:
+        if words[:2] == ("zfs", "set") and f"{KIND}={Kind.VOLUME.value}" in words:
+            _die()
+
+
+def _untold_loss(sides: Sides) -> tuple[VolumeModel, datetime]:
+    """A volume that became active at the target without its last writes, by a process that died before it told; and
+    the time since which they are lost."""
+    volume, _ = _prepared(sides)
+    synced_at = sides.hosts[FAR].state.filesystems[sides.place(volume, FAR)].local[SYNCED_AT]
+    sides.clock.advance(5)
+    sides.write(volume, HOME)
+    sides.cut_off(HOME)
+    sides.hosts[FAR].hooks = AtTheSecondActivation()
+    with pytest.raises(Died):
+        sides.fail_over(FAR)
+    sides.hosts[FAR].hooks = None
+    sides.hosts[HOME].is_cut_off = False
+    sides.restart(None)
+    sides.clock.advance(5)
+    return volume, datetime.fromisoformat(synced_at)
+
+
+def _died_and_called_again(sides: Sides, to: str) -> None:
+    sides.hosts[to].hooks = AfterAnActivation()
+    with pytest.raises(Died):
+        sides.fail_over(to)
+    sides.hosts[to].hooks = None
+    sides.restart(None)
+    sides.clock.advance(5)
+    sides.fail_over(to)
+
+
+def test_a_second_death_on_the_way_back_leaves_the_loss_to_be_told(sides: Sides) -> None:
+    volume, lost_since = _untold_loss(sides)
+    _died_and_called_again(sides, HOME)
+    assert sides.kind(volume, HOME) is Kind.VOLUME
+    assert sides.told[volume.id]["recovery_point"] == lost_since
+
+
+def test_a_second_death_where_it_went_on_leaves_the_loss_to_be_told(sides: Sides) -> None:
+    """It made way for a way back that never began."""
+    volume, lost_since = _untold_loss(sides)
+    sides.hosts[FAR].hooks = AfterTheFences(1, _die)
+    with pytest.raises(Died):
+        sides.fail_over(HOME)
+    sides.hosts[FAR].hooks = None
+    sides.cut_off(HOME)
+    with pytest.raises(Unavailable):
+        sides.restart(None)
+    sides.hosts[FAR].hooks = AfterAnActivation()
+    with pytest.raises(Died):
+        sides.fail_over(FAR)
+    sides.hosts[FAR].hooks = None
+    with pytest.raises(Unavailable):
+        sides.restart(None)
+    sides.fail_over(FAR)
+    assert sides.kind(volume, FAR) is Kind.VOLUME
+    assert sides.told[volume.id]["recovery_point"] == lost_since
+
+
+def test_a_stale_copy_that_is_in_use_ends_no_failover(sides: Sides) -> None:
+    volumes = _prepared(sides)
+    sides.cut_off(HOME)
+    sides.fail_over(FAR)
+    sides.hosts[HOME].is_cut_off = False
+    sides.hosts[HOME].open_file(sides.place(volumes[0], HOME))
+    sides.cut_off(FAR)
+    assert sides.fail_over(HOME) == HOME
+    for volume in volumes:
+        assert sides.told[volume.id]["status"] == "error"
+        assert sides.kind(volume, HOME) is Kind.REPLICA
+        assert not sides.is_served(volume, HOME)
+
+
+def test_a_side_that_goes_away_at_a_stale_copy_has_not_failed_over(sides: Sides) -> None:
+    _prepared(sides)
+    sides.cut_off(HOME)
+    sides.fail_over(FAR)
+    sides.hosts[HOME].is_cut_off = False
+    sides.cut_off(FAR)
+    sides.hosts[HOME].hooks = AfterTheFences(1, lambda: sides.cut_off(HOME))
+    with pytest.raises(Unavailable):
+        sides.fail_over(HOME)
 
 
 def test_going_back_from_half_a_failover_brings_what_was_written_there(sides: Sides) -> None:

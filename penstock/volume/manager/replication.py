@@ -141,7 +141,9 @@ def _serve_from(
         }
         backends.update_service(tx, service.id, **values)
         unserved = {
-            item["volume_id"] for item in of_volumes or () if item["updates"].get("status") == VolumeStatus.ERROR
+            item.get("volume_id")
+            for item in of_volumes or ()
+            if (item.get("updates") or {}).get("status") == VolumeStatus.ERROR
         }
         served = [volume for volume in replicated if volume.id not in unserved]
         _connect_again(tx, backend, context, served)

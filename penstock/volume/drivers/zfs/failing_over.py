@@ -16,7 +16,7 @@ from datetime import datetime
 
 import structlog
 
-from penstock.errors import Conflict, Fault, Unavailable
+from penstock.errors import BackendFault, Conflict, Fault, Unavailable
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy, observe_copy
 from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
@@ -26,6 +26,7 @@ from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.errors import UnableToFailOver
 from penstock.volume.models import VolumeModel
+from penstock.zfs.faults import Busy, KeyNotLoaded, MountFailed
 from penstock.zfs.holds import hold, release
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.lines import observe_line
@@ -229,12 +230,20 @@ def _hand_over(one: _Handed, sending_of: SendingOf) -> Outcome:
     old, epoch = one.pair.old, one.pair.next_epoch
     if old is None or old.again().fence != old.fence:
         raise Conflict(f"another failover of volume {one.new.volume.id} has begun; this one ends here")
-    new = activate(one.new, max(epoch, old.fence.epoch if old.fence is not None else 0), PLANNED)
+    lost_since = one.pair.lost_since
+    if lost_since is not None:  # told again by `_again`, when we end before it is stored: what `old` says is gone then
+        one.new.zfs.set(one.new.dataset, {SYNCED_AT: lost_since.isoformat()})
+    new = activate(one.new, max(epoch, old.fence.epoch if old.fence is not None else 0), _how(lost_since))
     try:
         _reverse(old, new, one.base, sending_of(new.volume))
     except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
         log.warning("volume.reversed_later", volume=new.volume.id, side=old.side.id, reason=fault.message)
-    return _outcome(one.pair, new, one.pair.lost_since, UNTOLD if one.pair.lost_since is not None else "")
+    return _outcome(one.pair, new, lost_since, UNTOLD if lost_since is not None else "")
+
+
+def _how(lost_since: datetime | None) -> str:
+    """The mark of an activation, from which a later call knows whether there is a loss to tell."""
+    return PLANNED if lost_since is None else UNPLANNED
 
 
 def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sending) -> None:
@@ -274,7 +283,7 @@ def _lift(pair: Pair) -> None:
             return
         now = old.again()
         if now.fence is not None and now.fence.successor == pair.new.id and now.fence.epoch <= pair.next_epoch:
-            activate(now, pair.next_epoch + 1, PLANNED if pair.lost_since is None else UNPLANNED)
+            activate(now, pair.next_epoch + 1, _how(pair.lost_since))
             log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=pair.next_epoch + 1)
     except Fault as fault:  # the others' are lifted all the same; this one is asked for by the next call
         log.warning("volume.fence_not_lifted", volume=old.volume.id, side=old.side.id, reason=fault.message)
@@ -296,17 +305,25 @@ def _unplanned(pair: Pair, why: str) -> Outcome:
     if new.fence is not None and new.epoch >= pair.row_epoch and new.epoch > 0:
         # it made way for a reign that never began: nobody has later data
         lost_since = _lost_since(new, pair.row_epoch)
-        active = activate(new, pair.next_epoch, PLANNED)
+        active = activate(new, pair.next_epoch, _how(lost_since))
         return _outcome(pair, active, lost_since, UNTOLD if lost_since is not None else "")
     if seen is None or seen.kind is not Kind.REPLICA or seen.fence is not None or seen.synced_at is None:
         if new.is_active:  # of an older reign than the row's: what it holds is not the volume any more
-            fence_copy(new, Fence(pair.row_epoch, ""))
+            _fence_stale(pair)
         is_absent = seen is None
         reason = "its first copy has not ended" if is_absent else f"it is not in line with reign {pair.row_epoch}"
         return Outcome(new.volume, None, Reign.of(new.volume), reason=f"{new.side.id} cannot serve it: {reason}")
     _drop_old(pair)
     log.warning("volume.failed_over_unplanned", volume=new.volume.id, to=new.side.id, reason=why)
     return _outcome(pair, activate(new, pair.next_epoch, UNPLANNED), seen.synced_at, why)
+
+
+def _fence_stale(pair: Pair) -> None:
+    """Best effort where the host answers: the volume is in error either way, and the others are to be served."""
+    try:
+        fence_copy(pair.new, Fence(pair.row_epoch, ""))
+    except (Busy, MountFailed, KeyNotLoaded, BackendFault) as fault:  # of this one alone; it has no target any more
+        log.warning("volume.not_fenced", volume=pair.new.volume.id, side=pair.new.side.id, reason=fault.message)
 
 
 def _drop_old(pair: Pair) -> None:
