@@ -104,12 +104,11 @@ class LocalHost:
             return False
         files.check_path(path)
         try:
-            set_mode(Path(path), mode, timeout_s=timeout_s)
+            return set_mode(Path(path), mode, timeout_s=timeout_s)
         except DeadlinePassed as late:
             raise UnknownResult(f"{self.name}: the mode of {path} took longer than {timeout_s:g} s") from late
         except OSError as err:
             raise BackendFault(f"{self.name}: {path} could not be given mode {mode:04o}: {err.strerror}") from err
-        return True
 
     @contextlib.contextmanager
     def launching(self, argv: Sequence[str]) -> Iterator[Launch]:

@@ -22,18 +22,19 @@ class ModesHost(Protocol):
     """A `Host` that may be able to set modes without running anything."""
 
     def set_mode(self, path: str, mode: int, *, timeout_s: float) -> bool:
-        """Give what is at the absolute `path` this mode, as chmod(2); False when that needs a command there.
+        """Give what is at the absolute `path` this mode, as chmod(2); False when that needs a command there, or when so
+        many calls hang that no more are made.
 
         Safe to repeat. Raises BackendFault (refused), UnknownResult past the deadline.
         """
         ...
 
 
-def set_mode(path: Path, mode: int, *, timeout_s: float) -> None:
-    """chmod(2) with a deadline. Raises OSError, DeadlinePassed (also when too many hang already, or no thread can be
-    started)."""
+def set_mode(path: Path, mode: int, *, timeout_s: float) -> bool:
+    """chmod(2) with a deadline. False, and nothing was done, when too many hang already or no thread can be started:
+    the filesystem of those that hang need not be this one. Raises OSError, DeadlinePassed."""
     if not _FREE.acquire(blocking=False):
-        raise DeadlinePassed
+        return False
     answers: SimpleQueue[OSError | None] = SimpleQueue()
 
     def call() -> None:
@@ -48,12 +49,13 @@ def set_mode(path: Path, mode: int, *, timeout_s: float) -> None:
 
     try:
         threading.Thread(target=call, name="set-mode", daemon=True).start()
-    except RuntimeError as err:
+    except RuntimeError:
         _FREE.release()
-        raise DeadlinePassed from err
+        return False
     try:
         error = answers.get(timeout=timeout_s)
     except Empty:
         raise DeadlinePassed from None
     if error is not None:
         raise error
+    return True

@@ -16,13 +16,12 @@ _GONE = 3
 _LOOK = f"""
 import errno, os, stat, sys, time
 
-def look(path):
+def look(path, device):
     found = []
     try:
-        device = os.stat(path).st_rdev
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
     except FileNotFoundError:
-        sys.exit({_GONE})
+        pass
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
@@ -44,10 +43,15 @@ def look(path):
     return found
 
 deadline = time.monotonic() + float(sys.argv[2])
-found = look(sys.argv[1])
+try:
+    path = os.path.realpath(sys.argv[1])  # links go for a moment when udev is busy, the device stays
+    device = os.stat(path).st_rdev
+except FileNotFoundError:
+    sys.exit({_GONE})
+found = look(path, device)
 while found and time.monotonic() < deadline:
     time.sleep(0.1)
-    found = look(sys.argv[1])
+    found = look(path, device)
 for each in found:
     print(each)
 """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.errors import Unavailable
 from penstock.volume.data_path import attached
 from penstock.volume.models import AttachmentModel, VolumeModel
 from tests.contract.volume_driver_contract import CONTEXT
@@ -30,6 +31,16 @@ class OnNfs(LocalFiles):
         data = {"export": "10.1.0.11:/tank/one", "name": volume.name, "options": "-o v3"}
         base = f"{self.configuration.conf.state_path}/mounts"
         return {"driver_volume_type": "nfs", "data": data, "mount_point_base": base}
+
+
+class Failing(OnNfs):
+    """Logged in, its device does not show up, and nobody tells what there is to detach."""
+
+    def initialize_connection(self, volume: Any, connector: Any, **kwargs: Any) -> dict[str, Any]:
+        return ISCSI
+
+    def _connect_device(self, conn: Any) -> Any:
+        raise Unavailable("no device")
 
 
 @pytest.fixture
@@ -63,6 +74,11 @@ def a_process(folder: Path, *volumes: VolumeModel) -> OnNfs:
 def logouts(programs: Path) -> list[str]:
     asked = programs / "iscsiadm.asked"
     return [line for line in asked.read_text().splitlines() if "--logout" in line] if asked.exists() else []
+
+
+def refuse_logouts(programs: Path) -> None:
+    with (programs / "iscsiadm").open("a") as script:
+        script.write('case "$*" in *--logout*) exit 1;; esac\n')
 
 
 def test_a_note_is_there_for_as_long_as_a_volume_is_attached(programs: Path, folder: Path) -> None:
@@ -101,3 +117,31 @@ def test_a_note_that_cannot_be_of_a_session_goes(programs: Path, folder: Path, t
     (folder / "one.json").write_text(text)
     a_process(programs).detach_left_here()
     assert list(folder.iterdir()) == []
+
+
+def test_a_note_that_cannot_be_read_stays_and_keeps_nothing_from_the_others(programs: Path, folder: Path) -> None:
+    (folder / "0.json").mkdir(parents=True)
+    attached.note(folder, VOLUME.id, ISCSI)
+    a_process(programs, VOLUME).detach_left_here()
+    assert len(logouts(programs)) == 1
+    assert [path.name for path in folder.iterdir()] == ["0.json"]
+
+
+def test_what_cannot_be_detached_stays_noted(programs: Path, folder: Path) -> None:
+    attached.note(folder, VOLUME.id, ISCSI)
+    refuse_logouts(programs)
+    a_process(programs, VOLUME).detach_left_here()
+    assert len(attached.left(folder)) == 1
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["session-stays", "session-ends"])
+def test_after_a_failed_attach_the_note_goes_with_the_session(programs: Path, folder: Path, stays: bool) -> None:
+    driver = Failing(configuration=a_process(programs).configuration, db=MemoryRecords(VOLUME))
+    driver.check_for_setup_error()
+    driver.create_volume(VOLUME)
+    if stays:
+        refuse_logouts(programs)
+    with pytest.raises(Unavailable, match="no device"):
+        driver.attach_here(CONTEXT, VOLUME, {})
+    assert len(logouts(programs)) >= 1
+    assert [note.volume_id for note in attached.left(folder)] == ([VOLUME.id] if stays else [])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from penstock.exports.iscsi import IscsiExports, IscsiTarget, Lun
 from penstock.exports.iscsi_lio import LioIscsi
 from penstock.exports.iscsi_tgt import TgtIscsi
 from penstock.host.local import LocalHost
-from penstock.host.runner import Host
+from penstock.host.runner import Completed, Host
 from penstock.zfs.device_holders import holders, refuse_open
 from penstock.zfs.faults import Busy
 from penstock.zfs.names import Dataset
@@ -56,6 +57,27 @@ def test_a_device_that_the_kernel_uses_is_told(device: str) -> None:
         assert "the kernel" in holders(HOST, device)
     finally:
         os.close(held)
+
+
+class LosesTheLink(LocalHost):
+    """udev takes the link away after the first look."""
+
+    def run(self, argv: Sequence[str], **settings: Any) -> Completed:
+        python, isolated, command, program, link, patience = argv
+        program = (
+            f"import os, time\ntime.sleep = lambda seconds: os.path.lexists({link!r}) and os.unlink({link!r})\n"
+            + program
+        )
+        return super().run([python, isolated, command, program, link, patience], **settings)
+
+
+def test_a_link_that_goes_while_it_is_looked_at_is_no_device_let_go(device: str, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(device)
+    with link.open("rb"):
+        told = holders(LosesTheLink("here"), str(link), patience_s=0.3)
+    assert not link.is_symlink()
+    assert [one.rpartition(" ")[2] for one in told] == [str(os.getpid())]
 
 
 def test_what_is_not_there_is_held_by_nobody() -> None:

@@ -19,8 +19,9 @@ from penstock.services.volumes.connections import Use
 from penstock.services.volumes.creation import NewVolume, VolumeHints
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store.keyset import KeysetPage
+from penstock.volume.data_path import attached
 from penstock.volume.errors import VolumeIsBusy, VolumeNotFound
-from tests.volume_plane import ADMIN, CONNECTOR, OWNER, VolumePlane
+from tests.volume_plane import ADMIN, CONFIG, CONNECTOR, OWNER, VolumePlane
 
 OTHER = {"initiator": "iqn.1994-05.com.redhat:two", "host": "two", "ip": "10.0.0.2"}
 
@@ -354,6 +355,16 @@ def test_a_connected_volume_that_is_gone_is_an_error_at_start(site: VolumePlane)
     site.storage.volumes.clear()
     site.restart()
     assert shown(site, volume.id).status is VolumeStatus.ERROR
+
+
+def test_what_nothing_can_detach_keeps_no_backend_from_serving(tmp_path: Path) -> None:
+    site = VolumePlane(tmp_path, config=CONFIG.replace("host = host", f"host = host\nstate_path = {tmp_path}"))
+    settings = site.driver.configuration
+    folder = Path(settings.conf.state_path, "attached", settings.config_group)
+    attached.note(folder, "gone", {"driver_volume_type": "unknown to os-brick", "data": {}})
+    site.restart()
+    assert made(site).status is VolumeStatus.AVAILABLE
+    assert len(attached.left(folder)) == 1
 
 
 def test_what_lies_stranded_at_start_ends_in_error(site: VolumePlane) -> None:

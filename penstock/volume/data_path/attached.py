@@ -6,15 +6,18 @@ backend, also where the operation that wanted it is not taken up again.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from penstock.errors import BackendFault
 from penstock.ids import new_id
+
+log = structlog.get_logger(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SECRETS = ("auth_", "discovery_auth_")
@@ -44,23 +47,35 @@ def note(folder: Path, volume_id: str, connection: Mapping[str, Any]) -> Path:
 
 
 def forget(path: Path) -> None:
-    """It is not attached any more. Safe to repeat."""
+    """It is not attached any more. Safe to repeat. Raises OSError."""
     path.unlink(missing_ok=True)
 
 
 def left(folder: Path) -> list[Note]:
     """What earlier processes left. Notes that are cut off, and those of an earlier boot of the machine, go: a note is
-    whole before anything is attached, and no session outlives its kernel."""
+    whole before anything is attached, and no session outlives its kernel. One that we may not read, or not remove,
+    stays, and the log is told."""
     found = []
     for path in sorted(folder.glob("*.json")):
-        told: dict[str, Any] = {}
-        with contextlib.suppress(ValueError):
-            told = json.loads(path.read_text())
-        if told.get("boot") == _boot_id():
-            found.append(Note(path, told["volume_id"], told["connection"]))
-        else:
-            forget(path)
+        try:
+            told = _read(path)
+            if told.get("boot") == _boot_id():
+                found.append(Note(path, told["volume_id"], told["connection"]))
+            else:
+                forget(path)
+        except OSError as err:
+            log.warning("volume.note_stays", path=str(path), error=str(err))
     return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What the note tells: nothing when it is cut off. Raises OSError."""
+    text = path.read_text()
+    try:
+        told: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return {}
+    return told
 
 
 def _boot_id() -> str:

@@ -77,7 +77,7 @@ class _Brick:
             self._inner.disconnect_volume(
                 dict(connection_properties), device_info, force=force, ignore_errors=ignore_errors
             )
-        except (exception.BrickException, exception.ExceptionChainer, processutils.ProcessExecutionError) as err:
+        except (exception.BrickException, processutils.ProcessExecutionError, OSError) as err:
             raise Unavailable(f"The volume could not be detached from this machine: {err}") from err
 
     def check_valid_device(self, path: str, run_as_root: bool = True) -> bool:

@@ -93,9 +93,10 @@ class LocalAttachment(ConnectionInterface):
             return {**self._connect_device(conn), "note": note}, volume
         except Fault as err:
             attach_info = getattr(err, "attach_info", None)
+            if note is not None and (attach_info or not _is_connected_here(volume, properties)):
+                # The kernel may have a session, also where no device of it was told.
+                attach_info = {"device": {}, **(attach_info or {}), "conn": conn, "note": note}
             self._detach_volume(context, attach_info, volume, properties, force=True, remote=remote, ignore_errors=True)
-            if note is not None:
-                attached.forget(note)
             raise
 
     @property
@@ -105,19 +106,19 @@ class LocalAttachment(ConnectionInterface):
     def detach_left_here(self) -> None:
         """Detach what a process of this backend that died had attached to this machine. Safe to repeat.
 
-        Called before any operation of the backend runs. What cannot be detached stays noted. An attachment of somebody
-        else here to the same volume keeps it.
+        Called before any operation of the backend runs. What cannot be detached stays noted, for the next start. An
+        attachment of somebody else here to the same volume keeps it.
         """
         for note in attached.left(self.__notes):
             try:
                 if not self.__is_used_here(note.volume_id):
                     connector = self.__connector(note.connection, KERNEL)  # whatever way is configured by now
-                    connector.disconnect_volume(note.connection["data"], {}, force=True, ignore_errors=True)
-            except Fault as fault:
-                log.warning("volume.stays_attached_here", volume_id=note.volume_id, fault=fault.message)
+                    connector.disconnect_volume(note.connection["data"], {}, force=True)
+                attached.forget(note.path)
+            except (Fault, OSError) as err:
+                log.warning("volume.stays_attached_here", volume_id=note.volume_id, error=str(err))
                 continue
             log.info("volume.detached_here", volume_id=note.volume_id)
-            attached.forget(note.path)
 
     def __is_used_here(self, volume_id: str) -> bool:
         try:
@@ -197,7 +198,7 @@ class LocalAttachment(ConnectionInterface):
         """
         if not remote and _is_connected_here(volume, properties):
             return
-        steps = [partial(self.__disconnect, attach_info, force, ignore_errors)] if attach_info else []
+        steps = [partial(self.__disconnect, attach_info, force)] if attach_info else []
         if remote:
             steps.append(partial(self.db.terminate_connection, context, volume, properties, force=force))
         else:
@@ -214,10 +215,11 @@ class LocalAttachment(ConnectionInterface):
         if failed and not ignore_errors:
             raise failed[0]
 
-    def __disconnect(self, attach_info: AttachInfo, force: bool, ignore_errors: bool) -> None:
-        attach_info["connector"].disconnect_volume(
-            attach_info["conn"]["data"], attach_info["device"], force=force, ignore_errors=ignore_errors
-        )
+    def __disconnect(self, attach_info: AttachInfo, force: bool) -> None:
+        """Errors are raised whoever ignores them later: the note goes only when nothing is attached any more."""
+        conn = attach_info["conn"]
+        connector = attach_info.get("connector") or self.__connector(conn, self.configuration.volume_data_path)
+        connector.disconnect_volume(conn["data"], attach_info["device"], force=force)
         note = attach_info.get("note")
         if note is not None:
             attached.forget(note)

@@ -112,7 +112,7 @@ class BackendInService:
         starting.update_provider_info(self.backend)
         self._boot = self._boot_now()
         if not self._ready.is_set():
-            self.driver.detach_left_here()
+            self._detach_left_here()
             self._unexported = starting.ensure_exports(self.backend, context)
         else:  # operations run: each volume's turn comes among its own
             starting.queue_exports(self.backend, context)
@@ -124,6 +124,14 @@ class BackendInService:
         periodic.publish_capabilities(self.backend)
         self._ready.set()
         periodic.heartbeat(self.backend, is_ready=True)
+
+    def _detach_left_here(self) -> None:
+        """What stays attached to this machine is no reason not to serve."""
+        try:
+            with driver_call("detach what an earlier process left"):
+                self.driver.detach_left_here()
+        except Fault as fault:
+            log.warning("volume.stays_attached_here", host=self.host, fault=fault.message)
 
     def set_up_driver(self, context: RequestContext, check: Callable[[], None] = lambda: None) -> None:
         """Have the driver reach its storage; `check`, which may change something there, comes before it is in use."""
