@@ -182,7 +182,7 @@ class SimulatedHost:
         program, *args = _plain(argv)
         if program in ("zfs", "zpool"):
             return self._cli.run(program, args)
-        if program == "find":
+        if program == "find" and "-mindepth" in args:  # others look for files of the server's
             return self._listed(args[0])
         if program not in self.programs:
             raise Unavailable(f"{self.name}: there is no program {program}")
