@@ -50,7 +50,7 @@ def test_create_is_accepted_placed_and_enqueued(
             "store1@alpha",
             f"share:{share['id']}",
             "create_share_instance",
-            {"share_instance_id": stored.instance.id, "snapshot_id": None},
+            {"share_instance_id": stored.instance.id, "snapshot_id": None, "asked": {}},
         )
     ]
 
