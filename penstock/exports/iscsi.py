@@ -36,7 +36,7 @@ def check_name(name: str) -> None:
         raise Invalid(f"{name!r} is not an iSCSI name like iqn.2026-11.org.example:host1 (lower case)")
 
 
-def _check_initiator(name: str) -> None:
+def check_initiator(name: str) -> None:
     """As `check_name`, but initiators are what their owners wrote, and servers compare it letter by letter."""
     check_name(name.lower())
 
@@ -91,7 +91,7 @@ class Initiator:
 
     def __post_init__(self) -> None:
         if self.name != ANYBODY:
-            _check_initiator(self.name)
+            check_initiator(self.name)
         if self.luns is not None:
             object.__setattr__(self, "luns", tuple(sorted(set(self.luns))))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock.errors import Invalid
 from penstock.host.runner import Host
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
 from penstock.zfs.flavour import ZFS_FUSE
@@ -64,7 +65,13 @@ def driver(request: Any, tmp_path: Path) -> Iterator[ZFSVolumeDriver]:
     yield request.getfixturevalue(request.param)
 
 
-class TestZfsVolumeDriver(VolumeDriverContract): ...
+class TestZfsVolumeDriver(VolumeDriverContract):
+    @pytest.mark.parametrize("name", ["not-an-iqn", "*", "iqn.2026-11.org.x:a b", ""])
+    def test_what_names_no_one_initiator_is_refused_before_anything_is_done(
+        self, driver: ZFSVolumeDriver, name: str
+    ) -> None:
+        with pytest.raises(Invalid):
+            driver.validate_connector({"initiator": name, "ip": "10.0.0.1"})
 
 
 @pytest.fixture(

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from penstock.errors import Unavailable
-from penstock.exports.iscsi import Chap, Initiator, IscsiTarget, Lun
+from penstock.exports.iscsi import Chap, Initiator, IscsiTarget, Lun, check_initiator
 from penstock.host.boots import boot_of
 from penstock.volume.driver import ISCSIDriver
 from penstock.volume.drivers.zfs.finding import Finder
@@ -60,6 +60,11 @@ class ConnectionMethods(ISCSIDriver):
     @abstractmethod
     def refuse_unreachable(self, volume: VolumeModel) -> None:
         """Raises Unavailable for a volume that the side which serves cannot have: it is not to be taken for gone."""
+
+    def validate_connector(self, connector: Connector) -> None:
+        """Raises Invalid also for what is not the name of one initiator: ``*`` would let everybody in."""
+        super().validate_connector(connector)
+        check_initiator(connector["initiator"])
 
     def create_export(self, context: Context, volume: VolumeModel, connector: Connector) -> Updates | None:
         """Only says where the target will be: `initialize_connection` makes it, in one command with who may log in."""
