@@ -20,7 +20,7 @@ from penstock.services.volumes.creation import NewVolume, VolumeHints
 from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store.keyset import KeysetPage
 from penstock.volume.data_path import attached
-from penstock.volume.errors import VolumeIsBusy, VolumeNotFound
+from penstock.volume.errors import InvalidConnectorException, VolumeIsBusy, VolumeNotFound
 from tests.volume_plane import ADMIN, CONFIG, CONNECTOR, OWNER, VolumePlane
 
 OTHER = {"initiator": "iqn.1994-05.com.redhat:two", "host": "two", "ip": "10.0.0.2"}
@@ -208,6 +208,43 @@ def test_a_connector_that_lacks_something_is_the_clients_error(site: VolumePlane
     assert (kept.status, kept.connector, kept.attached_host) == (AttachStatus.RESERVED, None, None)
     attachments.update(site.plane, OWNER, reserved.id, CONNECTOR)
     assert attachments.delete(site.plane, OWNER, reserved.id) == []
+
+
+def test_a_connector_that_is_refused_only_while_it_is_connected_leaves_everything_as_it_was(site: VolumePlane) -> None:
+    volume = made(site)
+    failing(site, "connect", InvalidConnectorException("The initiator is in no group."))
+    with pytest.raises(Invalid, match="no group"):
+        attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm", CONNECTOR))
+    with pytest.raises(Invalid, match="no group"):
+        connections.initialize_connection(site.plane, OWNER, volume.id, CONNECTOR)
+    seen = shown(site, volume.id)
+    assert (seen.status, seen.attachments) == (VolumeStatus.AVAILABLE, ())
+    assert not site.storage.volumes[f"volume-{volume.id}"].is_exported
+    reserved = attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm"))
+    with pytest.raises(Invalid, match="no group"):
+        attachments.update(site.plane, OWNER, reserved.id, CONNECTOR)
+    kept = attachments.get(site.plane, OWNER, reserved.id)
+    assert (kept.status, kept.connector, kept.attached_host) == (AttachStatus.RESERVED, None, None)
+    assert not site.storage.volumes[f"volume-{volume.id}"].is_exported
+
+
+def test_a_refused_connector_whose_traces_cannot_be_taken_away_is_known(site: VolumePlane) -> None:
+    volume = made(site)
+
+    def before(at: str) -> None:
+        if at == "connect":
+            raise InvalidConnectorException("The initiator is in no group.")
+        if at == "disconnect":
+            raise BackendFault("the target daemon said no")
+
+    site.storage.before = before
+    with pytest.raises(Invalid, match="no group"):
+        attachments.create(site.plane, OWNER, NewAttachment(volume.id, "vm", CONNECTOR))
+    (left,) = shown(site, volume.id).attachments
+    assert (left.status, left.connector) == (AttachStatus.ERROR_ATTACHING, CONNECTOR)
+    fair(site)
+    attachments.delete(site.plane, OWNER, left.id)
+    assert not site.storage.volumes[f"volume-{volume.id}"].is_exported
 
 
 @pytest.mark.parametrize("connector", [{"host": "x"}, {"host": CONNECTOR["host"]}, {"host": "one", "initiator": ""}])

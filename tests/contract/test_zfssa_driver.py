@@ -270,10 +270,20 @@ def test_a_host_that_is_gone_twice_or_whose_volume_is_gone(box: Box, driver: ZFS
 
 def test_hosts_nobody_knows_and_connectors_without_a_name(driver: ZFSSAISCSIDriver) -> None:
     driver.create_volume(volume())
-    with pytest.raises(VolumeBackendAPIException, match="no initiator group"):
+    with pytest.raises(InvalidConnectorException, match="no initiator group"):
         driver.initialize_connection(volume(), connector("iqn.2026-11.org.example:stranger"))
     with pytest.raises(InvalidConnectorException):
         driver.initialize_connection(volume(), {"host": "x"})
+
+
+@pytest.mark.parametrize("name", ["not-an-iqn", "*", "iqn.2026-11.org.x:a b", "default", ""])
+def test_what_names_no_one_initiator_is_refused_before_anything_is_asked(
+    box: Box, driver: ZFSSAISCSIDriver, name: str
+) -> None:
+    count(box)
+    with pytest.raises(Invalid):
+        driver.validate_connector({"initiator": name, "ip": "10.0.0.1"})
+    assert count(box) == 0
 
 
 def test_the_default_group_is_open_to_all_where_it_is_configured(box: Box, tmp_path: Path) -> None:

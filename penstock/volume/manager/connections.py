@@ -24,7 +24,7 @@ from penstock.errors import BackendFault, Fault, NotFound
 from penstock.operations.attempt import done_with, looked
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import attachments, volumes
-from penstock.volume.errors import VolumeNotFound
+from penstock.volume.errors import InvalidConnectorException, VolumeNotFound
 from penstock.volume.looking import LooksAhead
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import attachment_model, bare_model, volume_model
@@ -42,6 +42,7 @@ def update(backend: VolumeBackend, context: RequestContext, attachment_id: str) 
     """Connect the initiator of the attachment; when that fails for good the attachment is an error.
 
     With a connector that the driver does not accept it is what it was before: reserved, and connected to nobody.
+    Many drivers of others only find that out while they connect it; what they may have done by then is taken back.
     """
     found = _load(backend, attachment_id)
     if found is None or found[1].connector is None or found[1].status not in CONNECTED:
@@ -56,7 +57,10 @@ def update(backend: VolumeBackend, context: RequestContext, attachment_id: str) 
     try:
         _connect(backend, context, attachment, model)
     except Fault as fault:
-        if is_final(fault):
+        is_refused = isinstance(fault, InvalidConnectorException) and attachment.connection_info is None
+        if is_final(fault) and is_refused and _is_taken_back(backend, context, volume, attachment, model):
+            _refuse(backend, context, volume, attachment, fault)
+        elif is_final(fault):
             _fail(backend, context, volume, attachment, AttachStatus.ERROR_ATTACHING, fault)
         raise
 
@@ -82,8 +86,9 @@ def initialize(backend: VolumeBackend, context: RequestContext, attachment_id: s
     try:
         _connect(backend, context, attachment, model)
     except Fault as fault:
-        if is_final(fault) and attachment.connection_info is None:
-            _undo(backend, context, volume, attachment, model)
+        is_new = attachment.connection_info is None
+        if is_final(fault) and is_new and _is_taken_back(backend, context, volume, attachment, model):
+            _drop_connector(backend, volume, attachment)
         raise
 
 
@@ -261,16 +266,16 @@ def _forget(backend: VolumeBackend, volume_id: str, attachment_id: str) -> None:
         volumes.follow_attachments(tx, volume_id, now=backend.now())
 
 
-def _undo(
+def _is_taken_back(
     backend: VolumeBackend, context: RequestContext, volume: Volume, attachment: Attachment, model: VolumeModel
-) -> None:
-    """Take back what a connection that failed may have left; what cannot be is known by the connector that stays."""
+) -> bool:
+    """Take back what a connection that failed may have left. False: that cannot be, and its connector has to stay."""
     try:
         _disconnect(backend, context, volume, attachment, model, force=True)
     except Fault as fault:
         log.warning("attachment.left_behind", volume=volume.id, attachment=attachment.id, fault=str(fault))
-        return
-    _drop_connector(backend, volume, attachment)
+        return False
+    return True
 
 
 def _drop_connector(backend: VolumeBackend, volume: Volume, attachment: Attachment) -> None:

@@ -14,7 +14,7 @@ from penstock.volume.drivers.zfssa.faults import Absent, Garbled
 from penstock.volume.drivers.zfssa.options import Settings
 from penstock.volume.drivers.zfssa.values import DEFAULT_GROUP, Group
 from penstock.volume.drivers.zfssa.volumes import Volumes
-from penstock.volume.errors import InvalidConnectorException, VolumeBackendAPIException, VolumeNotFound
+from penstock.volume.errors import InvalidConnectorException, VolumeNotFound
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class Presenting:
     def show(self, volume: Any, project: str, connector: Mapping[str, Any]) -> dict[str, Any]:
         """Show it to the connector's initiator, beside whoever sees it already; what os-brick needs. Safe to repeat.
 
-        Raises InvalidConnectorException, VolumeNotFound, VolumeBackendAPIException (an initiator in no group).
+        Raises InvalidConnectorException (also for an initiator in no group), VolumeNotFound.
         """
         initiator = connector.get("initiator")
         if not initiator:
@@ -41,9 +41,9 @@ class Presenting:
         with self._one_at_a_time:
             groups = self._groups_of(initiator, self._appliance.initiator_groups())
             if not groups:
-                raise VolumeBackendAPIException(
-                    f"the initiator {initiator} is in no initiator group of the appliance; put it into "
-                    "zfssa_initiator_config"
+                raise InvalidConnectorException(
+                    f"The initiator {initiator} is in no initiator group of the appliance: its administrator has to "
+                    "put it into zfssa_initiator_config."
                 )
             seen = self._volumes.find(volume["name"], project)
             # also when it says that they see it: an earlier try may have got no further than to be written down

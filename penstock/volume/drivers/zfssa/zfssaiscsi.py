@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from penstock.config.backend import volume_backend
 from penstock.errors import Unavailable
+from penstock.exports.iscsi import check_initiator
 from penstock.volume.driver import ISCSIDriver
 from penstock.volume.drivers.zfssa import setting_up
 from penstock.volume.drivers.zfssa.calls import Appliance
@@ -150,6 +151,11 @@ class ZFSSAISCSIDriver(ISCSIDriver):
         self._volumes.extend(volume["name"], new_size)
 
     # --- reaching ----------------------------------------------------------------------------------------------------
+
+    def validate_connector(self, connector: Any) -> None:
+        """Raises Invalid also for what is not the name of one initiator."""
+        super().validate_connector(connector)
+        check_initiator(connector["initiator"])
 
     def create_export(self, context: Any, volume: Any, connector: Any = None) -> None:
         """Nothing: a LUN is shown when a host connects."""
