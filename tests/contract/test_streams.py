@@ -21,8 +21,9 @@ from penstock.host.joined import Programs
 from penstock.host.local import LocalHost
 from penstock.host.routes import SshRoutes
 from penstock.host.runner import Host
-from penstock.host.streaming import LoginFrom, Route, Watching
+from penstock.host.streaming import Route, Watching
 from tests.contract.host_contract import AWKWARD
+from tests.contract.remote_host import Remote
 from tests.waiting import until
 
 # counts what it gets and says so at the end
@@ -235,21 +236,6 @@ def test_a_limit_that_nothing_keeps_is_unsupported():
     assert programs.between(Bare("bare"), Watching(counts=False)) == ()
     with pytest.raises(Unsupported, match="apt-get install pv"):
         programs.between(Bare("bare"), Watching(limit_bytes_per_s=1000))
-
-
-class Remote(LocalHost):
-    """As if it were reached by ssh."""
-
-    probes = 0
-    answer = "exit 0"
-
-    @property
-    def login(self):
-        return LoginFrom("10.0.0.1", "root")
-
-    def run(self, argv, **options):
-        self.probes += 1
-        return super().run(["sh", "-c", self.answer], **options)
 
 
 def test_the_way_is_looked_at_now_and_then():

@@ -11,6 +11,7 @@ from penstock.errors import Unavailable
 from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.zfs.flavour import ZFS_FUSE
+from tests.contract.remote_host import Remote
 from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, PLAIN, REPLICATED, RPO_S, Sides
 from tests.simulation.zfs_host import OPENZFS
 
@@ -48,6 +49,29 @@ def test_a_copy_is_made_within_its_objective_and_not_all_the_time(sides: Sides) 
     assert sides.network.streams == begun + 1
     assert report.synced_at is not None
     assert sides.content(volume, FAR) == sides.content(volume, HOME)
+
+
+def test_no_stream_of_a_backend_is_faster_than_its_limit(tmp_path: Path) -> None:
+    sides = Sides(OPENZFS, tmp_path, options=["replication_bandwidth_limit = 64K"])
+    volume = sides.made()
+    sides.replicate()
+    sides.write(volume, HOME)
+    assert sides.fail_over(FAR) == FAR
+    sides.write(volume, FAR)
+    sides.replicate()
+    assert sides.fail_over("default") == HOME
+    assert sides.network.streams >= 3
+    assert sides.network.limits == {64 * 1024}
+
+
+@pytest.mark.parametrize(("route", "name"), [("auto", "direct"), ("direct", "direct"), ("relay", "relay")])
+def test_the_way_of_streams_is_an_option(tmp_path: Path, route: str, name: str) -> None:
+    sides = Sides(OPENZFS, tmp_path, options=[f"replication_route = {route}"])
+    sides.routes = None
+    sides.restart(None)
+    source, target = Remote("one"), Remote("two")
+    assert {sides.driver.routes.between(source, target).name for _ in range(3)} == {name}
+    assert source.probes == (0 if route == "relay" else 1)  # what was found out is known to the next stream
 
 
 def test_plain_volumes_have_no_copy(sides: Sides) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from penstock.clock import ManualClock
 from penstock.context import admin_context
 from penstock.host.boots import BOOT_ID
+from penstock.host.streaming import Routes
 from penstock.ids import new_id
 from penstock.units import GIB
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
@@ -148,9 +149,13 @@ class Sides(Machines):
         folder: Path,
         more_pools: Mapping[str, Sequence[str]] = MappingProxyType({}),
         more_targets: Mapping[str, str] = MappingProxyType({}),
+        options: Sequence[str] = (),
     ) -> None:
+        """`options`: more lines of the backend's section."""
         super().__init__(flavour, more_pools, more_targets)
         self.more_targets = more_targets
+        self.options = options
+        self.routes: Routes | None = self.network
         self.folder = folder
         self.more_pools = more_pools
         self.volumes: dict[str, VolumeModel] = {}
@@ -166,6 +171,7 @@ class Sides(Machines):
                 f"target_ip_address = {ADDRESSES[HOME]}",
                 "volume_data_path = userspace",
                 "zfs_volume_kind = file",
+                *self.options,
                 f"replication_device = {DEVICE}",
                 *(
                     f"replication_device = backend_id:{side},zfs_zpool_list:{root},target_ip_address:10.1.1.{number}"
@@ -179,7 +185,7 @@ class Sides(Machines):
             host="here@third",
             storage_host=self.hosts[HOME],
             target_hosts={side: host for side, host in self.hosts.items() if side != HOME},
-            routes=self.network,
+            routes=self.routes,
             clock=self.clock,
             sync_threads=0,
             active_backend_id=active,

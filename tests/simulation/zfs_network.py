@@ -24,6 +24,8 @@ class SimulatedNetwork:
     cut: set[tuple[str, str]] = field(default_factory=set)
     breaking: Callable[[], float | None] = lambda: None
     streams: int = 0
+    limits: set[int | None] = field(default_factory=set)
+    """Of all streams, in bytes per second."""
 
     def between(self, source: Host, target: Host) -> SimulatedRoute:
         first, second = _simulated(source), _simulated(target)
@@ -56,6 +58,7 @@ class SimulatedRoute:
         if self.name == "direct" and (self.source.name, self.target.name) in self.network.cut:
             raise Unavailable(f"{self.source.name}: no way to {self.target.name}")
         self.network.streams += 1
+        self.network.limits.add(watching.limit_bytes_per_s)
         try:
             sent, stream = self.source.begin_send(source)
         except BaseException:  # its host does not answer any more, or this process died: what was on its way ends there

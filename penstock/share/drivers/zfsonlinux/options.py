@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from penstock.config.backend import BackendConfiguration
+from penstock.config.stream_options import LIMIT, STREAM_OPTIONS, parse_rate
 from penstock.config.zfs_host_options import OUR_ZFS_HOST, PUBLISHED_ZFS_HOST
 from penstock.errors import Invalid
 from penstock.exports.model import Squash
@@ -20,7 +21,6 @@ from penstock.zfs.reach import Remote, is_sudo_used, parse_roots, remote_of
 OUR_NFS_HELPER = "penstock.share.drivers.zfsonlinux.utils.NFSviaZFSHelper"
 PUBLISHED_NFS_HELPER = "manila.share.drivers.zfsonlinux.utils.NFSviaZFSHelper"
 IGNORED_CREATION_OPTIONS = frozenset({"readonly", "quota", "refquota", "sharenfs", "sharesmb"})
-RATE = re.compile(r"([0-9]{1,12})([KMG]?)I?B?(?:/S)?")
 OCTAL_MODE = re.compile(r"[0-7]{3,4}")
 
 PUBLISHED = (
@@ -84,18 +84,7 @@ OUR_OWN = (
         help="Octal mode given once to the top directory of a new, empty share, so that its first user can write: "
         "with root squashed nobody could open it up later. Empty: leave it to root.",
     ),
-    cfg.StrOpt(
-        "replication_bandwidth_limit",
-        help="The most that this backend sends to replicas, in bytes per second and per stream: a number, or one with "
-        "K, M or G (1024 based). Unset: no limit.",
-    ),
-    cfg.StrOpt(
-        "replication_route",
-        default="auto",
-        choices=["auto", "direct", "relay"],
-        help="How data goes from this host to other backends': directly by ssh between the hosts, relayed through the "
-        "machine of the control plane, or (auto) directly where the hosts reach each other.",
-    ),
+    *STREAM_OPTIONS,
 )
 zfsonlinux_opts: tuple[cfg.Opt, ...] = PUBLISHED_ZFS_HOST + PUBLISHED + OUR_ZFS_HOST + OUR_OWN
 
@@ -157,9 +146,7 @@ def read_settings(configuration: BackendConfiguration) -> Settings:
         timeout_s=float(configuration.zfs_command_timeout),
         replica_snapshot_prefix=configuration.zfs_replica_snapshot_prefix,
         migration_snapshot_prefix=configuration.zfs_migration_snapshot_prefix,
-        bandwidth_limit_bytes_per_s=parse_rate(
-            "replication_bandwidth_limit", configuration.replication_bandwidth_limit
-        ),
+        bandwidth_limit_bytes_per_s=parse_rate(LIMIT, configuration.replication_bandwidth_limit),
         replication_route=configuration.replication_route,
     )
 
@@ -203,16 +190,6 @@ def parse_helpers(entries: tuple[str, ...] | list[str]) -> dict[str, str]:
     if not helpers:
         raise Invalid("zfs_share_helpers is empty: without a helper nothing can be exported.")
     return helpers
-
-
-def parse_rate(option: str, text: str | None) -> int | None:
-    """Bytes per second of ``500``, ``64K``, ``10M`` or ``1G``; None for no limit. Raises Invalid."""
-    if not text:
-        return None
-    found = RATE.fullmatch(text.strip().upper())
-    if found is None or int(found[1]) == 0:
-        raise Invalid(f"{option}: '{text}' is not a number of bytes per second, such as 64K, 10M or 1G.")
-    return int(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]]
 
 
 def _service_ip(text: str | None) -> str | None:

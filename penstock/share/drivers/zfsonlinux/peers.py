@@ -11,6 +11,7 @@ from oslo_config import cfg
 
 from penstock.clock import Clock
 from penstock.config.backend import BackendConfiguration
+from penstock.config.stream_options import RELAY
 from penstock.domain.pools import PoolRef
 from penstock.errors import Invalid, Unavailable
 from penstock.host.routes import SshRoutes
@@ -39,7 +40,7 @@ class Peers(Protocol):
 
 def ways(settings: Settings) -> Routes:
     """How this backend's data gets to others."""
-    return SshRoutes(direct=settings.replication_route != "relay")
+    return SshRoutes(direct=settings.replication_route != RELAY)
 
 
 class ConfiguredPeers:

@@ -13,8 +13,10 @@ import structlog
 from oslo_config import cfg
 
 from penstock.clock import Clock, SystemClock
+from penstock.config.stream_options import RELAY
 from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.exports.iscsi import IscsiExports
+from penstock.host.routes import SshRoutes
 from penstock.host.runner import Host
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
@@ -95,6 +97,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             given=GivenHosts({**own_host, **self._target_hosts}, own_exports),
             before_command=self.configuration.before_command,
         )
+        # one for all streams: what was found out about a way is known to the next
+        self.routes = self._routes or SshRoutes(direct=own.replication_route != RELAY)
         active = self.active_backend_id or HOME
         if active not in self.sides.ids:
             raise Invalid(f"the backend is failed over to '{active}', which replication_device does not name any more")

@@ -11,7 +11,6 @@ from penstock.clock import Clock
 from penstock.config.backend import volume_backend
 from penstock.domain.pools import PoolRef
 from penstock.errors import Conflict, Fault, Invalid, NotFound
-from penstock.host.routes import SshRoutes
 from penstock.ids import new_id
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, spec
@@ -165,11 +164,13 @@ class MigrationMethods(ReplicationMethods):
             taken,
             storage.zfs,
             into,
-            route=(self._routes or SshRoutes(direct=True)).between(self.storage.host, storage.host),
+            route=self.routes.between(self.storage.host, storage.host),
             properties={**options, **marks},
             keeps_between=False,
         )
-        transfer.run()
+        # from pool to pool of one machine there is no line that others need
+        is_far = storage.host.name != self.storage.host.name
+        transfer.run(bandwidth_limit_bytes_per_s=self.settings.bandwidth_limit_bytes_per_s if is_far else None)
         storage.medium.settle(into, gib_to_bytes(volume.size), is_thin=spec.is_thin(specs, self.settings))
 
     def _copied(self, volume: VolumeModel, want: spec.VolumeSpec, taken: SnapshotName) -> Updates:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from penstock.config.backend import BackendConfiguration
+from penstock.config.stream_options import LIMIT, STREAM_OPTIONS, parse_rate
 from penstock.config.zfs_host_options import ZFS_HOST_OPTIONS
 from penstock.errors import Invalid
 from penstock.exports.iscsi import Portal
@@ -50,7 +51,7 @@ OUR_OWN = (
         "decides for its volumes with the extra spec replication_rpo_seconds.",
     ),
 )
-zfs_volume_opts: tuple[cfg.Opt, ...] = (*ZFS_HOST_OPTIONS, *OUR_OWN)
+zfs_volume_opts: tuple[cfg.Opt, ...] = (*ZFS_HOST_OPTIONS, *OUR_OWN, *STREAM_OPTIONS)
 
 BLOCK_SIZE = re.compile(r"(\d+)([KM]?)B?", re.IGNORECASE)
 SMALLEST_BLOCK, LARGEST_BLOCK = 512, 2**24
@@ -77,6 +78,8 @@ class Settings:
     chap_password: str
     tells_discard: bool
     rpo_s: int
+    bandwidth_limit_bytes_per_s: int | None
+    replication_route: str
 
 
 def read_settings(configuration: BackendConfiguration) -> Settings:
@@ -112,6 +115,8 @@ def read_settings(configuration: BackendConfiguration) -> Settings:
         chap_password=configuration.chap_password,
         tells_discard=configuration.report_discard_supported,
         rpo_s=configuration.zfs_volume_replication_rpo_seconds,
+        bandwidth_limit_bytes_per_s=parse_rate(LIMIT, configuration.replication_bandwidth_limit),
+        replication_route=configuration.replication_route,
     )
 
 

@@ -116,7 +116,8 @@ def _transferred(
         properties=_first_properties(target),
         seen=seen,
     )
-    done = way.run(should_stop=sending.should_stop)
+    limit = source.side.settings.bandwidth_limit_bytes_per_s
+    done = way.run(should_stop=sending.should_stop, bandwidth_limit_bytes_per_s=limit)
     return target.again(), done.sent_bytes
 
 

@@ -10,7 +10,6 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.errors import Conflict, Fault, NotFound, Unavailable
-from penstock.host.routes import SshRoutes
 from penstock.host.streaming import Routes
 from penstock.volume.drivers.zfs import failing_over, lineage, setting_aside, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
@@ -39,13 +38,13 @@ log = structlog.get_logger(__name__)
 
 
 class ReplicationMethods(ConnectionMethods):
-    """`sides` are all places, `active` the one whose volumes are served."""
+    """`sides` are all places, `active` the one whose volumes are served, `routes` the ways between them."""
 
     sides: Sides
     active: Side
     syncs: Syncs
     clock: Clock
-    _routes: Routes | None = None
+    routes: Routes
     _left_id: str | None = None  # the side that served before the one that this process failed over to
 
     def use(self, side: Side) -> None:
@@ -122,7 +121,7 @@ class ReplicationMethods(ConnectionMethods):
         ids = [copy_id(volume, side) for side in self.sides.ids]
         root = spec.root_of(volume.host, source.settings)
         guid = source.storage.zfs.get(root, ["guid"])["guid"].value
-        return Sending(self._routes or SshRoutes(direct=True), self.clock, ids, guid, should_stop)
+        return Sending(self.routes, self.clock, ids, guid, should_stop)
 
     # --- the end of it ------------------------------------------------------------------------------------------------
 
