@@ -83,10 +83,11 @@ class BackendService:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what runs and let the backend go."""
+        """Finish what runs and let the backend go; who waits for what has not begun is told. Safe to repeat."""
         with self._turning:
             self._stopping.set()
         self._end_work()
+        self._queue.leave(self.backend)
         self._claim.let_go()
 
     def _serve(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -42,6 +44,7 @@ SWITCH_INTERVAL_S = 0.0005
 # Longer than clients pause between two looks. The stock ones look every 5 s when they `--wait`, just when uvicorn's own
 # 5 s are over: whose request crossed the closing saw its connection aborted.
 KEEP_ALIVE_S = 75
+TICK_S = 0.1  # as uvicorn's own
 
 
 class Daemon:
@@ -59,6 +62,7 @@ class Daemon:
         self.backends = [
             BackendService(conf, section, self.database, self.queue, self.clock, kind) for section, kind in kinds
         ]
+        self._of_volumes = self.backends[len(conf.enabled_share_backends) :]
         refuse_shared_places(self.backends)
         self._housekeeping = Periodic(self.clock, "housekeeping")
         self._housekeeping.add("prune", HOUSEKEEPING_S, self._prune)
@@ -78,6 +82,12 @@ class Daemon:
             running.callback(self._housekeeping.stop)
             self._serve()
         log.info("daemon.stopped")
+
+    def _end_volumes(self) -> None:
+        """Volumes may lie on shares of this very process: what is under way with them ends while the API answers and
+        the backends of shares work. Safe to repeat."""
+        for backend in self._of_volumes:
+            backend.stop()
 
     def _begin_work(self) -> None:
         """What the API need not wait for: looking at a thousand shares would hold up its first answer by a second."""
@@ -108,7 +118,7 @@ class Daemon:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         log.info("daemon.serving", address=host, port=port, pid=os.getpid())
         with _ending_in_order():
-            _Server(config, self._begin_work).run()
+            _Server(config, self._begin_work, self._end_volumes).run()
 
     def _prune(self) -> None:
         now = self.clock.utc()
@@ -120,15 +130,36 @@ class Daemon:
 
 
 class _Server(uvicorn.Server):
-    """Calls `when_listening` once requests are accepted; never when the port is another's."""
+    """Calls `when_listening` once requests are accepted; never when the port is another's. Told to end, it calls
+    `before_closing` in a thread and answers requests until that is done, or until it is told once more."""
 
-    def __init__(self, config: uvicorn.Config, when_listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, when_listening: Callable[[], None], before_closing: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._when_listening = when_listening
+        self._before_closing = before_closing
+        self._is_told_again = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._when_listening()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._is_told_again = self.should_exit
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("daemon.stopping")
+        # of its own: the loop would wait for a thread of its pool
+        ending = threading.Thread(target=self._before_closing, name="before-closing", daemon=True)
+        ending.start()
+        ticks = 0
+        while ending.is_alive() and not self._is_told_again:
+            await asyncio.sleep(TICK_S)
+            ticks += 1
+            await self.on_tick(ticks)
+        await super().shutdown(sockets)
 
 
 @contextmanager

@@ -62,10 +62,11 @@ class OperationQueue:
         self._looks: dict[str, threading.Event] = {}
         self._takers: dict[str, Taker] = {}
         self._lock = threading.Lock()
-        self._ended = threading.Condition()  # guards the next three
+        self._ended = threading.Condition()  # guards the next four
         self._running: set[OperationId] = set()
         self._awaited: set[OperationId] = set()
         self._ends: dict[OperationId, Operation] = {}
+        self._left: set[str] = set()  # backends that this process does not serve any more
         self._waiters = threading.BoundedSemaphore(MOST_WAITERS)
 
     def enqueue(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any = None) -> OperationId:
@@ -110,6 +111,12 @@ class OperationQueue:
             else:
                 self._takers[backend] = taker
 
+    def leave(self, backend: str) -> None:
+        """This process ends: nobody in it begins an operation of the backend any more, or waits for one."""
+        with self._ended:
+            self._left.add(backend)
+            self._ended.notify_all()
+
     def waker(self, backend: str) -> threading.Event:
         """Set when the backend has new work in this process. Other processes find it by polling."""
         with self._lock:
@@ -138,7 +145,8 @@ class OperationQueue:
             self._ended.notify_all()
 
     def wait(self, database: Database, operation_id: OperationId, *, timeout_s: float) -> Operation | None:
-        """The operation once it has ended; None when it has not after `timeout_s`, or too many wait already.
+        """The operation once it has ended; None when it has not after `timeout_s`, or too many wait already, or its
+        backend was left.
 
         It goes on whoever waits: its result is what it stores. To be called outside of a transaction.
         """
@@ -164,7 +172,7 @@ class OperationQueue:
                 if operation is not None and operation.state not in rows.PENDING:
                     return operation
                 left_s = until_s - self._clock.monotonic_s()
-                if left_s <= 0:
+                if left_s <= 0 or (operation is not None and operation.call.backend in self._left):
                     return None
                 self._ended.wait(min(left_s, LOOK_AGAIN_S))
 
