@@ -76,6 +76,10 @@ class MemoryRecords:
         self.volumes[volume_id] = self.volume(volume_id).updated(updates)
         return self.volumes[volume_id]
 
+    def update_volumes(self, updates: Mapping[str, Mapping[str, Any]]) -> None:
+        for volume_id in updates.keys() & self.volumes.keys():
+            self.update_volume(volume_id, updates[volume_id])
+
     def update_snapshot(self, snapshot_id: str, updates: Mapping[str, Any]) -> SnapshotModel:
         self.snapshots[snapshot_id] = self.snapshot(snapshot_id).updated(updates)
         return self.snapshots[snapshot_id]

@@ -6,6 +6,7 @@ asks here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
@@ -25,6 +26,11 @@ class Records(Protocol):
 
     def update_volume(self, volume_id: str, updates: Updates) -> VolumeModel:
         """Store a driver's model update. Returns the volume as it is then."""
+        ...
+
+    def update_volumes(self, updates: Mapping[str, Updates]) -> None:
+        """Store the model updates of several volumes, by id, all or none; on disk when it returns. What is gone is left
+        out."""
         ...
 
     def update_snapshot(self, snapshot_id: str, updates: Updates) -> SnapshotModel:

@@ -131,7 +131,8 @@ def test_a_copy_of_an_older_reign_is_not_served_by_a_way_back_that_cannot_be(sid
 
 
 def test_what_half_a_failover_without_the_primary_lost_is_told_by_the_way_back(sides: Sides) -> None:
-    """The process died before anybody was told; also when the first way back breaks off."""
+    """The process died before anybody was told; also when the first way back breaks off. Somebody wrote there: without
+    that what it has would be older, and nobody's."""
     volumes = _prepared(sides)
     sides.write(volumes[0], HOME)
     lost = sides.content(volumes[0], HOME)
@@ -140,6 +141,7 @@ def test_what_half_a_failover_without_the_primary_lost_is_told_by_the_way_back(s
     with pytest.raises(Died):
         sides.fail_over(FAR)
     sides.hosts[FAR].hooks = None
+    sides.write(volumes[0], FAR)
     sides.hosts[HOME].is_cut_off = False
     sides.restart(None)
     sides.hosts[FAR].hooks = AfterTheFences(1, lambda: sides.cut_off(HOME))
@@ -166,8 +168,8 @@ class AfterAnActivation:
 
 
 def _untold_loss(sides: Sides) -> tuple[VolumeModel, datetime]:
-    """A volume that became active at the target without its last writes, by a process that died before it told; and
-    the time since which they are lost."""
+    """A volume that became active at the target without its last writes, and was written to there, by a process that
+    died before it told; and the time since which they are lost."""
     volume, _ = _prepared(sides)
     synced_at = sides.hosts[FAR].state.filesystems[sides.place(volume, FAR)].local[SYNCED_AT]
     sides.clock.advance(5)
@@ -177,6 +179,7 @@ def _untold_loss(sides: Sides) -> tuple[VolumeModel, datetime]:
     with pytest.raises(Died):
         sides.fail_over(FAR)
     sides.hosts[FAR].hooks = None
+    sides.write(volume, FAR)
     sides.hosts[HOME].is_cut_off = False
     sides.restart(None)
     sides.clock.advance(5)

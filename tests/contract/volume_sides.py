@@ -139,6 +139,14 @@ class Machines:
         return sorted(name for name in self.hosts[side].state.filesystems if "_diverged_" in name)
 
 
+class Rows(MemoryRecords):
+    """Those of the volumes that the test knows."""
+
+    def __init__(self, volumes: dict[str, VolumeModel]) -> None:
+        super().__init__()
+        self.volumes = volumes
+
+
 class Sides(Machines):
     """The machines and a driver; `restart` is a new control plane, which knows from its rows where it is failed over
     to."""
@@ -181,7 +189,7 @@ class Sides(Machines):
         )
         self.driver = ZFSVolumeDriver(
             configuration=a_volume_backend(self.folder, section, default="my_ip = 10.1.0.1"),
-            db=MemoryRecords(),
+            db=Rows(self.volumes),
             host="here@third",
             storage_host=self.hosts[HOME],
             target_hosts={side: host for side, host in self.hosts.items() if side != HOME},

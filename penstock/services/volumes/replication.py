@@ -16,6 +16,8 @@ from penstock.store import backends, operations
 from penstock.store.backends import Service
 from penstock.store.database import Transaction, hold
 
+HOME = "default"
+AT_HOME = (ReplicationStatus.ENABLED, ReplicationStatus.DISABLED, ReplicationStatus.NOT_CAPABLE)
 THAWABLE = (None, ReplicationStatus.ENABLED, ReplicationStatus.FAILOVER_ERROR)
 
 
@@ -43,7 +45,8 @@ def thaw(plane: ControlPlane, context: RequestContext, host: str) -> None:
 def failover(plane: ControlPlane, context: RequestContext, host: str, backend_id: str | None) -> None:
     """Accept to serve the volumes of ``host@backend`` from its replication target `backend_id`.
 
-    None lets the driver choose, ``default`` is the way back. Raises NotFound, Invalid (it is failing over already).
+    None lets the driver choose, ``default`` is the way back. Raises NotFound, Invalid (it is failing over already; by
+    what it reports it replicates nothing, or has no such target).
     """
     _ask(plane, context, host, "failover_host", {"secondary_backend_id": backend_id})
 
@@ -60,8 +63,23 @@ def _ask(
                 item.call.method == method for item in pending
             ):  # one whose operation ended without a word, because the database was away, is asked for again
                 raise Invalid(f"'{host}' is failing over already.")
+            _refuse_nowhere(tx, service, arguments["secondary_backend_id"])
             backends.update_service(tx, service.id, replication_status=ReplicationStatus.FAILING_OVER)
         return plane.operations.enqueue(tx, context, Call(host, f"host:{host}", method, arguments))
+
+
+def _refuse_nowhere(tx: Transaction, service: Service, target: str | None) -> None:
+    """Raises Invalid where a failover would change nothing and nobody be told. One that began has a way back, whatever
+    the backend reports; one that never reported anything may have what it takes."""
+    said = [pool.capabilities for pool in backends.list_pools(tx) if pool.ref.service_host == service.host]
+    is_away = service.active_backend_id is not None or service.replication_status not in (None, *AT_HOME)
+    if not said or is_away:
+        return
+    if not any(str(one.get("replication_enabled", False)).lower().endswith("true") for one in said):
+        raise Invalid(f"'{service.host}' replicates nothing, so there is nowhere to fail over to.")
+    targets = sorted({str(name) for one in said for name in one.get("replication_targets") or ()})
+    if targets and target not in (None, HOME, *targets):
+        raise Invalid(f"'{service.host}' has no replication target '{str(target)[:128]}'; it has {', '.join(targets)}.")
 
 
 def _service(tx: Transaction, host: str) -> Service:

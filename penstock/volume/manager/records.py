@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 
 from penstock.context import RequestContext, admin_context
@@ -49,6 +50,11 @@ class StoredRecords:
             if is_made and updates.get("status") == VolumeStatus.AVAILABLE:
                 volumes.move(tx, volume, VolumeEvent.DONE, now=self._backend.now(), launched_at=self._backend.now())
             return volume_model(tx, self._backend, _volume(tx, volume_id))
+
+    def update_volumes(self, updates: Mapping[str, Updates]) -> None:
+        with self._backend.database.begin() as tx:
+            for volume_id in sorted(volumes.by_ids(tx, list(updates))):
+                store_of_volume(tx, volume_id, checked(updates[volume_id]), now=self._backend.now())
 
     def update_snapshot(self, snapshot_id: str, updates: Updates) -> SnapshotModel:
         with self._backend.database.begin() as tx:

@@ -152,6 +152,13 @@ class Users:
         self.written.setdefault(volume.id, []).append(Write(what, world.machines.clock.utc(), epoch, side))
         world.trouble.counts["writes"] += 1
 
+    def attach_everywhere(self) -> None:
+        """Each volume that nobody has is taken into use, where that can be."""
+        for volume in self.volumes():
+            if not volume.attachments:
+                with suppress(Fault):
+                    self._attach_to(volume.id)
+
     def write_everywhere(self) -> None:
         """Each volume that somebody has is written to where it is now, so that its copy has something to follow."""
         for volume in self.volumes():

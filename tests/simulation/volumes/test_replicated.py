@@ -101,7 +101,9 @@ def _live(world: ReplicatedWorld) -> ReplicatedWorld:
         world.settle()
         assert not broken, broken[0]
         _check(world, users)
-    for _ in range(2):  # what a sync left that broke off goes with a later one
+    for _ in range(2):  # what a sync left that broke off goes with a later one, which only what is written to has
+        users.attach_everywhere()
+        world.settle()
         users.write_everywhere()
         world.settle()
     _check(world, users)

@@ -29,22 +29,32 @@ LOOKED_AT = (ID, *REPLICA_MARKS, KIND, OF, "readonly", "mounted", "origin", "typ
 @dataclass(frozen=True, slots=True)
 class Reign:
     """What the row of a volume keeps for us (``replication_driver_data``): of which reign it is, and where its copies
-    are that are not where a new volume would be made, by side."""
+    are that are not where a new volume would be made, by side.
+
+    `given` is the highest number that was given out for a reign, whether that began or not: no copy is of a higher one,
+    also none on a side that is away.
+    """
 
     epoch: int = 0
     places: Mapping[str, str] = field(default_factory=dict)
+    given: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "given", max(self.given, self.epoch))
 
     @classmethod
     def of(cls, volume: VolumeModel) -> Self:
         """As last written; what is not ours is nothing."""
         try:
             told = json.loads(volume.replication_driver_data or "{}")
-            return cls(int(told.get("epoch", 0)), {str(k): str(v) for k, v in dict(told.get("places", {})).items()})
+            places = {str(k): str(v) for k, v in dict(told.get("places", {})).items()}
+            return cls(int(told.get("epoch", 0)), places, int(told.get("given", 0)))
         except (ValueError, TypeError, AttributeError):
             return cls()
 
     def __str__(self) -> str:
-        return json.dumps({"epoch": self.epoch, "places": dict(self.places)}, sort_keys=True)
+        ahead = {"given": self.given} if self.given > self.epoch else {}
+        return json.dumps({"epoch": self.epoch, "places": dict(self.places), **ahead}, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault, Unavailable
 from penstock.volume.drivers.zfs import spec
-from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy, observe_copy
+from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy
 from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind
 from penstock.volume.drivers.zfs.options import Settings
+from penstock.volume.drivers.zfs.reigning import Numbers, Pair, lost_since, pair_of, raise_reign
 from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.errors import UnableToFailOver
@@ -56,72 +57,37 @@ class Outcome:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A volume's copy on the side that is to serve it, and on the one that does; `old` is None when that is away."""
-
-    new: VolumeCopy
-    old: VolumeCopy | None
-
-    @property
-    def row_epoch(self) -> int:
-        return Reign.of(self.new.volume).epoch
-
-    @property
-    def next_epoch(self) -> int:
-        """Of the reign that begins now: higher than all that are known."""
-        known = [self.row_epoch, self.new.highest_epoch, self.old.highest_epoch if self.old is not None else 0]
-        return max(known) + 1
-
-    @property
-    def lost_since(self) -> datetime | None:
-        """From when on writes are lost that nobody was told of: the old one became the volume without the one before,
-        by a call that ended too early for any row to know of its reign."""
-        return _lost_since(self.old, self.row_epoch) if self.old is not None else None
-
-    @property
-    def is_done(self) -> bool:
-        """Did an earlier call get as far as making the new one active?"""
-        is_older = self.old is None or not self.old.is_active or self.old.epoch < self.new.epoch
-        return self.new.is_active and self.new.epoch >= self.row_epoch and is_older
-
-
-def _lost_since(copy: VolumeCopy, row_epoch: int) -> datetime | None:
-    seen = copy.seen
-    is_untold = seen is not None and seen.promoted == UNPLANNED and copy.epoch > row_epoch
-    return seen.synced_at if seen is not None and is_untold else None
-
-
 def fail_over(
-    volumes: Sequence[VolumeModel], old: Side | None, new: Side, why: str, sending_of: SendingOf
+    volumes: Sequence[VolumeModel],
+    old: Side | None,
+    new: Side,
+    why: str,
+    sending_of: SendingOf,
+    numbers: Numbers,
+    *,
+    is_back: bool = False,
 ) -> list[Outcome]:
     """Serve the volumes from `new`; `old` is the side that did, None when it is away (`why`).
+
+    `is_back`: the rows say that `new` serves them, and a failover that began is taken back.
 
     Raises UnableToFailOver (nothing was changed: what was fenced serves on), Unavailable (`new` does not answer any
     more; go on by the same call).
     """
-    pairs = [_pair(volume, old, new) for volume in volumes]
+    pairs = numbers.challenged([pair_of(volume, old, new, is_back=is_back) for volume in volumes])
     begun = [pair for pair in pairs if pair.is_done]
     for pair in begun:
         if pair.old is not None and pair.old.is_active:
             fence_copy(pair.old, Fence(pair.old.epoch, ""))
-    left = [pair for pair in pairs if not pair.is_done]
+    outranked = {pair.volume.id: pair for pair in numbers.give(pair for pair in begun if pair.new.epoch < pair.given)}
+    left = numbers.give(pair for pair in pairs if not pair.is_done)
     planned = [_undone(pair) for pair in left if pair.old is not None and pair.old.was_active]
     rest = [pair for pair in left if pair.old is None or not pair.old.was_active]
     return [
-        *(_again(pair) for pair in begun),
-        *(_planned(planned, sending_of, is_begun=bool(begun)) if planned else ()),
+        *(_again(outranked.get(pair.volume.id, pair)) for pair in begun),
+        *(_planned(planned, sending_of, numbers, is_begun=bool(begun)) if planned else ()),
         *(_unplanned(pair, why or "the side that served it has nothing of it") for pair in rest),
     ]
-
-
-def _pair(volume: VolumeModel, old: Side | None, new: Side) -> Pair:
-    there = observe_copy(volume, new, is_served=False)
-    try:
-        return Pair(there, observe_copy(volume, old, is_served=True) if old is not None else None)
-    except Conflict as fault:
-        log.warning("volume.not_where_it_was", volume=volume.id, reason=fault.message)
-        return Pair(there, None)
 
 
 def _undone(pair: Pair) -> Pair:
@@ -137,11 +103,13 @@ def _undone(pair: Pair) -> Pair:
 
 
 def _again(pair: Pair) -> Outcome:
-    """What an earlier call began: it answers as that one would have."""
-    settle(pair.new)
-    seen = pair.new.seen
-    is_planned = seen is None or seen.promoted != UNPLANNED
-    return _outcome(pair, pair.new, None if is_planned else seen.synced_at if seen is not None else None)
+    """What an earlier call began: it answers as that one would have; what is away may have served it since."""
+    copy, seen = pair.new, pair.new.seen
+    is_lossy = seen is not None and (seen.promoted == UNPLANNED or pair.is_passed_over)
+    if copy.epoch < pair.reign:
+        copy = raise_reign(pair, copy)
+    settle(copy)
+    return _outcome(pair, copy, seen.synced_at if seen is not None and is_lossy else None)
 
 
 def _outcome(pair: Pair, copy: VolumeCopy, recovery_point: datetime | None = None, reason: str = "") -> Outcome:
@@ -149,7 +117,8 @@ def _outcome(pair: Pair, copy: VolumeCopy, recovery_point: datetime | None = Non
     for one in (copy, pair.old):
         if one is not None:
             _note_place(places, one.volume, one.side.id, one.side.settings, one.dataset)
-    return Outcome(copy.volume, copy, Reign(copy.epoch, places), recovery_point, reason)
+    given = max(pair.given, pair.reign)
+    return Outcome(copy.volume, copy, Reign(copy.epoch, places, given), recovery_point, reason)
 
 
 def with_place_left(outcome: Outcome, left: str, settings: Settings) -> Outcome:
@@ -160,7 +129,7 @@ def with_place_left(outcome: Outcome, left: str, settings: Settings) -> Outcome:
         return outcome
     places = dict(reign.places)
     _note_place(places, volume, left, settings, spec.told_dataset(volume, settings))
-    return replace(outcome, reign=Reign(reign.epoch, places))
+    return replace(outcome, reign=replace(reign, places=places))
 
 
 def _note_place(places: dict[str, str], volume: VolumeModel, side: str, settings: Settings, dataset: Dataset) -> None:
@@ -181,18 +150,19 @@ class _Handed:
     base: SnapshotPoint
 
 
-def _planned(pairs: Sequence[Pair], sending_of: SendingOf, *, is_begun: bool) -> list[Outcome]:
+def _planned(
+    pairs: Sequence[Pair], sending_of: SendingOf, numbers: Numbers, *, is_begun: bool
+) -> list[Outcome]:
     try:
         for pair in pairs:
             _catch_up(pair, sending_of)
         for pair in pairs:
-            _fence(pair, Fence(pair.next_epoch, pair.new.id))
+            _fence(pair, Fence(pair.reign, pair.new.id))
         handed = [_last_changes(pair, sending_of) for pair in pairs]
     except Fault as fault:
         if is_begun:  # some volumes are served from there already: forward is the only way
             raise
-        for pair in pairs:
-            _lift(pair)
+        _lift_all(pairs, numbers)
         if fault.retryable:
             raise
         raise UnableToFailOver(f"Nothing was failed over: {fault.message}") from fault
@@ -227,23 +197,23 @@ def _last_changes(pair: Pair, sending_of: SendingOf) -> _Handed:
 
 
 def _hand_over(one: _Handed, sending_of: SendingOf) -> Outcome:
-    old, epoch = one.pair.old, one.pair.next_epoch
+    old = one.pair.old
     if old is None or old.again().fence != old.fence:
         raise Conflict(f"another failover of volume {one.new.volume.id} has begun; this one ends here")
-    lost_since = one.pair.lost_since
-    if lost_since is not None:  # told again by `_again`, when we end before it is stored: what `old` says is gone then
-        one.new.zfs.set(one.new.dataset, {SYNCED_AT: lost_since.isoformat()})
-    new = activate(one.new, max(epoch, old.fence.epoch if old.fence is not None else 0), _how(lost_since))
+    since = one.pair.lost_since
+    if since is not None:  # told again by `_again`, when we end before it is stored: what `old` says is gone then
+        one.new.zfs.set(one.new.dataset, {SYNCED_AT: since.isoformat()})
+    new = activate(one.new, one.pair.reign, _how(since))
     try:
         _reverse(old, new, one.base, sending_of(new.volume))
     except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
         log.warning("volume.reversed_later", volume=new.volume.id, side=old.side.id, reason=fault.message)
-    return _outcome(one.pair, new, lost_since, UNTOLD if lost_since is not None else "")
+    return _outcome(one.pair, new, since, UNTOLD if since is not None else "")
 
 
-def _how(lost_since: datetime | None) -> str:
+def _how(since: datetime | None) -> str:
     """The mark of an activation, from which a later call knows whether there is a loss to tell."""
-    return PLANNED if lost_since is None else UNPLANNED
+    return PLANNED if since is None else UNPLANNED
 
 
 def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sending) -> None:
@@ -267,7 +237,17 @@ def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sen
     old.zfs.inherit(old.dataset, FENCED)
 
 
-def _lift(pair: Pair) -> None:
+def _lift_all(pairs: Sequence[Pair], numbers: Numbers) -> None:
+    try:
+        again = numbers.give(pairs)
+    except Fault as fault:  # the fences stay; the next call asks for them
+        log.warning("volume.fences_not_lifted", volumes=len(pairs), reason=fault.message)
+        return
+    for pair, lifting in zip(pairs, again, strict=True):
+        _lift(pair, lifting.reign)
+
+
+def _lift(pair: Pair, reign: int) -> None:
     """Make the old one the volume again, under a reign of its own: who still believes in the failover finds it over.
 
     Also where an earlier call fenced it. Only before any new one was made active by us: one that does not answer any
@@ -282,9 +262,9 @@ def _lift(pair: Pair) -> None:
             log.warning("volume.fence_stays", volume=old.volume.id, side=old.side.id)
             return
         now = old.again()
-        if now.fence is not None and now.fence.successor == pair.new.id and now.fence.epoch <= pair.next_epoch:
-            activate(now, pair.next_epoch + 1, _how(pair.lost_since))
-            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=pair.next_epoch + 1)
+        if now.fence is not None and now.fence.successor == pair.new.id and now.fence.epoch <= pair.reign:
+            activate(now, reign, _how(pair.lost_since))
+            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=reign)
     except Fault as fault:  # the others' are lifted all the same; this one is asked for by the next call
         log.warning("volume.fence_not_lifted", volume=old.volume.id, side=old.side.id, reason=fault.message)
 
@@ -302,11 +282,13 @@ def _is_active_now(copy: VolumeCopy) -> bool:
 
 def _unplanned(pair: Pair, why: str) -> Outcome:
     new, seen = pair.new, pair.new.seen
-    if new.fence is not None and new.epoch >= pair.row_epoch and new.epoch > 0:
-        # it made way for a reign that never began: nobody has later data
-        lost_since = _lost_since(new, pair.row_epoch)
-        active = activate(new, pair.next_epoch, _how(lost_since))
-        return _outcome(pair, active, lost_since, UNTOLD if lost_since is not None else "")
+    synced_at = seen.synced_at if seen is not None else None
+    is_told = synced_at is not None or not pair.is_passed_over
+    if new.fence is not None and new.epoch >= pair.row_epoch and new.epoch > 0 and is_told:
+        # it made way for a reign that never began: nobody has later data, unless the rows kept to the other side
+        since = synced_at if pair.is_passed_over else lost_since(new, pair.row_epoch)
+        active = activate(new, pair.reign, _how(since))
+        return _outcome(pair, active, since, UNTOLD if since is not None else "")
     if seen is None or seen.kind is not Kind.REPLICA or seen.fence is not None or seen.synced_at is None:
         if new.is_active:  # of an older reign than the row's: what it holds is not the volume any more
             _fence_stale(pair)
@@ -315,7 +297,7 @@ def _unplanned(pair: Pair, why: str) -> Outcome:
         return Outcome(new.volume, None, Reign.of(new.volume), reason=f"{new.side.id} cannot serve it: {reason}")
     _drop_old(pair)
     log.warning("volume.failed_over_unplanned", volume=new.volume.id, to=new.side.id, reason=why)
-    return _outcome(pair, activate(new, pair.next_epoch, UNPLANNED), seen.synced_at, why)
+    return _outcome(pair, activate(new, pair.reign, UNPLANNED), seen.synced_at, why)
 
 
 def _fence_stale(pair: Pair) -> None:

@@ -184,7 +184,8 @@ def worth_of(side: Side, volumes: Sequence[VolumeModel]) -> tuple[bool, int, lis
         except Fault as fault:
             log.warning("volume.replica_not_counted", volume=volume.id, side=side.id, reason=fault.message)
             continue
-        is_begun = is_begun or (copy.is_active and copy.epoch > Reign.of(volume).epoch)
+        row = Reign.of(volume)
+        is_begun = is_begun or (copy.is_active and copy.epoch > row.epoch and copy.epoch >= row.given)
         if copy.seen is not None and not copy.was_active and copy.seen.synced_at is not None:
             synced.append(copy.seen.synced_at)
     return is_begun, len(synced), sorted(synced)[:1]

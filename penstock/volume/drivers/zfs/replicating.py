@@ -9,13 +9,14 @@ from typing import Any
 import structlog
 
 from penstock.clock import Clock
-from penstock.errors import Conflict, Fault, NotFound, Unavailable
+from penstock.errors import Conflict, Fault, NotFound, Unavailable, Unsupported
 from penstock.host.streaming import Routes
 from penstock.volume.drivers.zfs import failing_over, lineage, setting_aside, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
 from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
 from penstock.volume.drivers.zfs.finding import Finder
 from penstock.volume.drivers.zfs.identity import REPLICA_MARKS, Kind
+from penstock.volume.drivers.zfs.reigning import Numbers
 from penstock.volume.drivers.zfs.replica_round import Round, worth_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
@@ -188,15 +189,18 @@ class ReplicationMethods(ConnectionMethods):
         nothing is lost then.
         """
         replicated = [volume for volume in volumes if spec.is_replicated(volume)]
+        numbers = Numbers(self.db)
         try:
             new = self._chosen(secondary_id, replicated)
-        except InvalidReplicationTarget:
-            self._refuse_while_fenced(replicated)
+        except (InvalidReplicationTarget, Unsupported):
+            self._stay(replicated, numbers)
             raise
         with self.syncs.paused():
-            old, why = (self._begun(replicated), "") if new.id == self._active_id else self._old()
+            is_back = new.id == self._active_id
+            old, why = (self._begun(replicated), "") if is_back else self._old()
+            sending_of = partial(self._sending, source=old)
             try:
-                outcomes = failing_over.fail_over(replicated, old, new, why, partial(self._sending, source=old))
+                outcomes = failing_over.fail_over(replicated, old, new, why, sending_of, numbers, is_back=is_back)
             except Fault:
                 self._serve_again(context, volumes)
                 raise
@@ -264,10 +268,15 @@ class ReplicationMethods(ConnectionMethods):
             raise Unavailable(f"it has no {', '.join(missing)}: import the pool.")
         return reached
 
-    def _refuse_while_fenced(self, volumes: Sequence[VolumeModel]) -> None:
-        """Raises Unavailable when it cannot be said that nothing was changed: an earlier call fenced volumes of the
-        side that serves, and what it made of the target is not known while that is silent."""
+    def _stay(self, volumes: Sequence[VolumeModel], numbers: Numbers) -> None:
+        """Nothing is failed over, and what serves goes on: of a reign higher than whatever an earlier call began on a
+        target that is silent now.
+
+        Raises Unavailable when an earlier call fenced volumes of the side that serves: what it made of the target is
+        not known.
+        """
         side = self.sides.reach(self._active_id)
+        active: list[VolumeCopy] = []
         for volume in volumes:
             try:
                 copy = observe_copy(volume, side, is_served=True)
@@ -279,6 +288,8 @@ class ReplicationMethods(ConnectionMethods):
                     f"A failover has begun, {volume.id} is not served on {side.id}, and the target does not answer; "
                     f"fail over to '{side.id}' to serve it there again."
                 )
+            active.append(copy)
+        numbers.outrank(active)
 
     def _begun(self, volumes: Sequence[VolumeModel]) -> Side | None:
         """The side that a failover which is taken back made volumes active on; None when none answers that has any."""
