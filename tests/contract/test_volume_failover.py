@@ -29,6 +29,7 @@ class Replicating(DummyVolumeDriver):
     broken = False
     also: Sequence[dict[str, Any]] = ()  # what else it says of volumes
     started_at: str | None = None
+    targets: list[str] | None = None
 
     def do_setup(self, context: Any) -> None:
         super().do_setup(context)
@@ -48,6 +49,8 @@ class Replicating(DummyVolumeDriver):
     def _update_volume_stats(self) -> None:
         super()._update_volume_stats()
         self._stats["replication_enabled"] = True
+        if self.targets is not None:
+            self._stats["replication_targets"] = self.targets
 
 
 class ReplicatedPlane(VolumePlane):
@@ -144,8 +147,23 @@ def test_there_is_a_way_out_of_a_failover_that_broke(site: ReplicatedPlane, way:
     assert made(site, "replicated").status is VolumeStatus.AVAILABLE
 
 
+class Boasting(VolumePlane):
+    """Its driver reports that it replicates, and cannot fail over."""
+
+    def make_driver(self, section: Any) -> Any:
+        driver = super().make_driver(section)
+        tell = driver._update_volume_stats
+
+        def told() -> None:
+            tell()
+            driver._stats["replication_enabled"] = True
+
+        driver._update_volume_stats = told
+        return driver
+
+
 def test_a_driver_that_cannot_fail_over_stays_in_service(tmp_path: Path) -> None:
-    site = VolumePlane(tmp_path, retry=RetryPolicy(give_up_after_s=60))
+    site = Boasting(tmp_path, retry=RetryPolicy(give_up_after_s=60))
     volume = made(site, "default")
     replication.failover(site.plane, ADMIN, HOST, None)
     site.work()
@@ -153,6 +171,29 @@ def test_a_driver_that_cannot_fail_over_stays_in_service(tmp_path: Path) -> None
     assert (seen.replication_status, seen.disabled) == (ReplicationStatus.ENABLED, False)
     assert state(site, volume) == (VolumeStatus.AVAILABLE, None)
     assert made(site, "default").status is VolumeStatus.AVAILABLE
+
+
+@pytest.mark.parametrize("target", [None, "far", "default"])
+def test_what_replicates_nothing_is_not_failed_over(tmp_path: Path, target: str | None) -> None:
+    """Accepted, nothing would happen, and nobody be told."""
+    site = VolumePlane(tmp_path, retry=RetryPolicy(give_up_after_s=60))
+    with pytest.raises(Invalid, match="replicates nothing"):
+        replication.failover(site.plane, ADMIN, HOST, target)
+    assert service(site).replication_status is None
+    with site.database.read() as tx:
+        assert not operations.pending(tx)
+
+
+def test_a_target_that_the_backend_does_not_report_is_refused_by_name(site: ReplicatedPlane) -> None:
+    Replicating.targets = ["far", "near"]
+    site.restart()
+    Replicating.targets = None
+    with pytest.raises(Invalid, match="'nowhere'; it has far, near"):
+        replication.failover(site.plane, ADMIN, HOST, "nowhere")
+    replication.failover(site.plane, ADMIN, HOST, "far")
+    site.work()
+    assert service(site).active_backend_id == "far"
+    replication.failover(site.plane, ADMIN, HOST, "default")
 
 
 def test_a_frozen_backend_gets_nothing_new(site: ReplicatedPlane) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import Fault, Unavailable
+from penstock.errors import Unavailable
 from penstock.store import volumes as volume_rows
 from penstock.volume.drivers.zfs.copies import Reign
 from penstock.volume.drivers.zfs.identity import Kind
@@ -19,10 +19,9 @@ from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.reigns import EPOCH, SYNCED_AT
 from tests.contract.test_volume_failover_on_zfs import Site
 from tests.contract.test_zfs_volume_failover_faults import AfterAnActivation, AfterTheFences
-from tests.contract.volume_sides import FAR, HOME, Machines, Sides
+from tests.contract.volume_sides import CONTEXT, FAR, HOME, Machines, Sides
 from tests.simulation.trouble import Died
 from tests.simulation.zfs_host import OPENZFS
-from tests.volume_plane import ADMIN
 
 
 @pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
@@ -61,6 +60,10 @@ def _epoch(sides: Sides, volume: VolumeModel, side: str) -> int:
 def _synced_at(sides: Sides, volume: VolumeModel) -> datetime:
     local = sides.hosts[FAR].state.filesystems[sides.place(volume, FAR)].local
     return datetime.fromisoformat(local[SYNCED_AT])
+
+
+def _mount(sides: Sides, volume: VolumeModel, side: str) -> None:
+    assert sides.hosts[side].run(["zfs", "mount", sides.place(volume, side)], timeout_s=10).exit_code == 0
 
 
 def _kept(sides: Sides) -> VolumeModel:
@@ -171,19 +174,40 @@ def test_a_fence_that_was_lifted_is_outranked_when_its_side_is_lost(sides: Sides
     assert [sides.hosts[HOME].content(name) for name in sides.aside(HOME)] == [lost]
 
 
+def test_what_stays_is_mounted(sides: Sides) -> None:
+    """It was about to be served again when the process died: the fence was lifted, and no more."""
+    volume = _prepared(sides)
+    sides.hosts[HOME].hooks = AfterTheFences(1, _die)
+    with pytest.raises(Died):
+        sides.fail_over(FAR)
+    sides.cut_off(FAR)
+    sides.restart(None)
+    sides.hosts[HOME].hooks = AfterAnActivation()
+    with pytest.raises(Died):
+        sides.fail_over(HOME)
+    sides.hosts[HOME].hooks = None
+    sides.restart(None)
+    with pytest.raises(InvalidReplicationTarget):
+        sides.fail_over(FAR)
+    sides.driver.ensure_export(CONTEXT, sides.volumes[volume.id])
+    assert sides.is_served(volume, HOME)
+
+
 def test_a_way_back_that_began_and_was_served_is_not_forgotten(sides: Sides) -> None:
     """The target made way for it; by the rows it is served where it began, so that clients were let in there."""
     volume = _begun_on_the_target(sides)
+    _mount(sides, volume, FAR)
     sides.write(volume, FAR)  # else the primary would outrank it
     sides.hosts[HOME].hooks = AfterAnActivation()
     with pytest.raises(Died):
         sides.fail_over(HOME)
     sides.hosts[HOME].hooks = None
     sides.restart(None)
+    _mount(sides, volume, HOME)
+    sides.driver.ensure_export(CONTEXT, sides.volumes[volume.id])  # as at each start
     sides.clock.advance(5)
     sides.write(volume, HOME)
     sides.cut_power(HOME)
-    sides.hosts[FAR].state.filesystems[sides.place(volume, FAR)].local["penstock:fenced"] = "9:"
     with pytest.raises(Unavailable):
         sides.restart(None)
     sides.fail_over(FAR)

@@ -150,9 +150,7 @@ class _Handed:
     base: SnapshotPoint
 
 
-def _planned(
-    pairs: Sequence[Pair], sending_of: SendingOf, numbers: Numbers, *, is_begun: bool
-) -> list[Outcome]:
+def _planned(pairs: Sequence[Pair], sending_of: SendingOf, numbers: Numbers, *, is_begun: bool) -> list[Outcome]:
     try:
         for pair in pairs:
             _catch_up(pair, sending_of)

@@ -130,11 +130,11 @@ class Numbers:
         return [raised.get(pair.volume.id, pair) for pair in pairs]
 
     def outrank(self, copies: Sequence[VolumeCopy]) -> None:
-        """Have those of the copies that are active outrank whatever was begun elsewhere and did not end.
+        """Have the copies, which are active, outrank whatever was begun elsewhere and did not end.
 
         `copies` are on the side that serves; what was begun is on another, which need not answer. Safe to repeat.
         """
-        behind = [copy for copy in copies if copy.is_active and copy.epoch < Reign.of(copy.volume).given]
+        behind = [copy for copy in copies if copy.epoch < Reign.of(copy.volume).given]
         for pair in self.give(Pair(copy, None, True, Reign.of(copy.volume).given) for copy in behind):
             raise_reign(pair, pair.new)
 

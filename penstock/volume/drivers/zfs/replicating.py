@@ -14,6 +14,7 @@ from penstock.host.streaming import Routes
 from penstock.volume.drivers.zfs import failing_over, lineage, setting_aside, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
 from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
+from penstock.volume.drivers.zfs.fencing import settle
 from penstock.volume.drivers.zfs.finding import Finder
 from penstock.volume.drivers.zfs.identity import REPLICA_MARKS, Kind
 from penstock.volume.drivers.zfs.reigning import Numbers
@@ -288,8 +289,12 @@ class ReplicationMethods(ConnectionMethods):
                     f"A failover has begun, {volume.id} is not served on {side.id}, and the target does not answer; "
                     f"fail over to '{side.id}' to serve it there again."
                 )
-            active.append(copy)
+            if copy.is_active:
+                active.append(copy)
         numbers.outrank(active)
+        for copy in active:
+            if copy.seen is not None and not copy.seen.is_zvol and not copy.seen.is_mounted:
+                settle(copy)  # the process that was to serve it again died before it came to that
 
     def _begun(self, volumes: Sequence[VolumeModel]) -> Side | None:
         """The side that a failover which is taken back made volumes active on; None when none answers that has any."""
