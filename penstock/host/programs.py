@@ -12,6 +12,7 @@ PACKAGE: dict[str, str] = {
     "dbus-send": "dbus",
     "exportfs": "nfs-kernel-server",
     "ganesha.nfsd": "nfs-ganesha nfs-ganesha-vfs",
+    "iscsi-inq": "libiscsi-bin",
     "nsenter": "util-linux",
     "python3": "python3",
     "rpcbind": "rpcbind",

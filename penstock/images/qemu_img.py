@@ -11,6 +11,7 @@ from typing import Any
 from penstock.errors import Fault, InsufficientCapacity, Unavailable
 from penstock.host.runner import Completed, Host
 from penstock.images.errors import ImageCopyFailure, ImageUnacceptable
+from penstock.images.lun_server import writes_zeros_one_by_one
 from penstock.images.nodes import BlockNode, described
 
 INFO_TIMEOUT_S = 60.0
@@ -77,6 +78,7 @@ class QemuImg:
         `target_is_zero` leaves out zeros: only for a target that nobody ever wrote to. `bps_limit` is in bytes a
         second, 0 for none. `size_bytes` is what the source unpacks to.
         """
+        is_as_data = not target_is_zero and writes_zeros_one_by_one(self.host, target)
         with described(source, target) as words:
             argv = [
                 *ENDS_WITH_US,
@@ -84,6 +86,7 @@ class QemuImg:
                 # A device is written past the page cache; not every file system can do that for a file.
                 *("-t", "writeback" if target.driver == "file" else "none"),
                 *(("--target-is-zero",) if target_is_zero else ()),
+                *(("-S", "0") if is_as_data else ()),
                 *(("-r", str(bps_limit)) if bps_limit else ()),
                 *("--image-opts", words.options(source, source_format)),
                 *("--target-image-opts", words.options(target, "raw")),

@@ -36,6 +36,8 @@ class IscsiSite(ABC):
     has_lun_masks = False
     """Whether initiators of one target can see different LUNs."""
     first_lun = 1
+    writes_zeros_one_by_one = False
+    """Is WRITE SAME a loop over single blocks there?"""
 
     @abstractmethod
     def backing(self, size_mib: int) -> str:
@@ -179,6 +181,8 @@ class RealIscsiSite(IscsiSite):
 
 
 class TgtSite(RealIscsiSite):
+    writes_zeros_one_by_one = True
+
     def prepare(self) -> None:
         self.server = TgtIscsi(self.host)
 

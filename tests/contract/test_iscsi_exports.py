@@ -12,7 +12,9 @@ from lab.hosts import Lab
 from penstock.errors import Conflict, Unavailable, Unsupported
 from penstock.exports.iscsi import ANYBODY, Chap, Initiator, IscsiTarget, Lun, Portal
 from penstock.host.runner import Host
-from tests.contract.iscsi_sites import IscsiSite, LioFilesSite, LioSite, SimulatedTgtSite, TgtSite
+from penstock.images.lun_server import writes_zeros_one_by_one
+from penstock.images.nodes import iscsi_node
+from tests.contract.iscsi_sites import IscsiSite, LioFilesSite, LioSite, RealIscsiSite, SimulatedTgtSite, TgtSite
 
 ALICE, BOB = "iqn.2026-11.lab.c1:alice", "iqn.2026-11.lab.c2:bob"
 CHAP = Chap("alice", "open-Sesame-1234")
@@ -110,6 +112,22 @@ def test_a_wrong_secret_is_refused(site: IscsiSite, name: str) -> None:
     assert site.login("c1", target.iqn, ALICE, chap=Chap(CHAP.username, "another-Secret-1")) is None
     assert site.login("c1", target.iqn, ALICE, chap=Chap("bob", CHAP.secret)) is None
     assert site.login("c1", target.iqn, ALICE) is None
+
+
+def test_the_server_is_told_by_what_it_says_of_itself(site: IscsiSite) -> None:
+    """`lun_server` asks it as any initiator does, which has to log in."""
+    if not isinstance(site, RealIscsiSite):
+        pytest.skip("nobody can log in there")
+    target = made(site, Initiator(ALICE, CHAP))
+    site.server.apply([target])
+
+    def is_slow(secret: str) -> bool:
+        portal = f"{site.address}:3260"
+        lun = iscsi_node(portal, target.iqn, site.first_lun, initiator=ALICE, user=CHAP.username, password=secret)
+        return writes_zeros_one_by_one(site.clients["c1"], lun)
+
+    assert is_slow(CHAP.secret) is site.writes_zeros_one_by_one
+    assert not is_slow("another-Secret-1")
 
 
 def test_a_changed_secret_counts_at_once(site: IscsiSite) -> None:

@@ -27,8 +27,7 @@ class VolumeSite:
     """A storage host with a pool ``tank``. `user` and `stranger` are machines beside it, `here` is this one there.
 
     `programs` is the storage host with this machine's programs, which see `folder`; `target_lines` are options of
-    backends. `zeroes_quickly`: its target server makes a GiB of zeros in less than hours (tgt writes what WRITE SAME
-    asks for in blocks of 512 bytes, 200 a second on zfs-fuse).
+    backends.
     """
 
     name: str
@@ -44,7 +43,6 @@ class VolumeSite:
     stranger: Initiator
     targets: Callable[[], str]
     lose_targets: Callable[[], None]
-    zeroes_quickly: bool
 
     @property
     def zfs_lines(self) -> tuple[str, ...]:
@@ -95,7 +93,6 @@ def namespace_volumes(lab: Lab) -> VolumeSite:
         stranger=_stranger(lab),
         targets=lambda: host.run(SHOW_TGT, timeout_s=60).stdout,
         lose_targets=lose_targets,
-        zeroes_quickly=False,
     )
 
 
@@ -118,7 +115,6 @@ def kernel_volumes(machines: KernelLab, clients: Lab) -> VolumeSite:
         stranger=_stranger(clients),
         targets=lambda: host.run(["sh", "-c", SHOW_LIO], timeout_s=60).stdout,
         lose_targets=lambda: host.run(["targetctl", "clear"], timeout_s=60) and None,
-        zeroes_quickly=True,
     )
 
 
