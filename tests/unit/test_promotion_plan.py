@@ -79,6 +79,36 @@ def test_it_is_active_already() -> None:
     assert decision.told.epoch == 2
 
 
+def test_it_is_active_already_though_a_later_number_was_kept_for_a_promotion_that_changed_nothing() -> None:
+    """b reigns at the storage since 3 and no row knows; the promotion of c kept 5 and failed before it fenced b."""
+    rows = [a_row("a", "active"), a_row("c", "error", epoch=5), a_row("b", "out_of_sync", epoch=7)]
+    own = a_copy(rows[2], Role.ACTIVE, 3)
+    assert own.seen is not None
+    marks = replace(own.seen.marks, promoted=PromotionKind.UNPLANNED, synced_at=THEN)
+    own = replace(own, seen=replace(own.seen, marks=marks))
+    old, idle = a_copy(rows[0], Role.ACTIVE), a_copy(rows[1], Role.REPLICA)
+    decision = decide(CopySet((old, idle, own), {}), rows, "b")
+    assert isinstance(decision, Finish)
+    assert (decision.told.kind, decision.told.epoch, decision.told.recovery_point) == ("unplanned", 7, THEN)
+
+
+@pytest.mark.parametrize("unheard", ["away", "empty", "the rows' active one"])
+def test_it_is_not_active_already_when_a_later_reign_may_have_been_elsewhere(unheard: str) -> None:
+    is_active = unheard == "the rows' active one"
+    rows = [
+        a_row("a", "out_of_sync" if is_active else "active"),
+        a_row("c", "active" if is_active else "error", epoch=5),
+        a_row("b", "out_of_sync", epoch=7),
+    ]
+    other = a_copy(rows[1], Role.REPLICA)
+    if unheard == "empty":
+        other = replace(other, seen=None)
+    copies = (a_copy(rows[0], Role.REPLICA), a_copy(rows[2], Role.ACTIVE, 3), other)
+    found = CopySet(copies[:2], {"c": "no route"}) if unheard == "away" else CopySet(copies, {})
+    with pytest.raises(Conflict):
+        decide(found, rows, "b")
+
+
 def test_the_active_one_is_away() -> None:
     rows = [a_row("a", "active"), a_row("b", "in_sync", epoch=2), a_row("c", "in_sync")]
     later = a_copy(rows[2], Role.REPLICA)

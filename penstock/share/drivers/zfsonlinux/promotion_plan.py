@@ -68,7 +68,8 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
     newest = max(copy.highest_epoch for copy in found.copies)
     row_active = next((model for model in replica_list if model["replica_state"] == Role.ACTIVE), None)
     is_newest = own.epoch >= max(copy.epoch for copy in found.copies)
-    is_known = own.epoch >= known_epoch or (row_active is not None and row_active["id"] == own.id and not found.away)
+    is_rows_active = row_active is not None and row_active["id"] == own.id and not found.away
+    is_known = is_rows_active or own.epoch >= _untold_epoch(found, replica_list, own)
     if own.role is Role.ACTIVE and is_newest and is_known:
         return Finish(_told_again(own, reserved, head))
     missing = _why_uncertain(found, row_active, replica_id)
@@ -87,6 +88,21 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
     recovery_point = None if is_head else own.seen.marks.synced_at
     told = Promotion(PromotionKind.UNPLANNED, epoch, recovery_point, _reason(missing, others, own))
     return Unplanned(told, zombies)
+
+
+def _untold_epoch(found: CopySet, replica_list: Sequence[ShareModel], own: Copy) -> int:
+    """The highest reign that another may have begun, other than what the copies themselves tell; 0 without any.
+
+    A row's number is kept before its promotion acts, so that of a copy that was seen, and is not the rows' active one,
+    may be of an attempt that failed before it changed anything: what the copy says counts.
+    """
+    seen = {copy.id for copy in found.copies if copy.seen is not None}
+    numbers = (
+        model["epoch"]
+        for model in replica_list
+        if model["id"] != own.id and (model["id"] not in seen or model["replica_state"] == Role.ACTIVE)
+    )
+    return max(numbers, default=0)
 
 
 def _made_way(copy: Copy) -> bool:
