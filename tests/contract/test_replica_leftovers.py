@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import Unavailable, UnknownResult
+from penstock.errors import SnapshotResourceNotFound, Unavailable, UnknownResult
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.replication import Role
 from penstock.zfs.flavour import ZFS_FUSE
@@ -393,3 +393,32 @@ def test_a_sync_that_looks_again_does_not_go_on_from_what_is_not_active_any_more
     assert share.seen("b").marks.synced_at == synced_at
     assert share.sync("b") == "in_sync"
     assert share.content("b") == share.content("c")
+
+
+@pytest.mark.parametrize("command", ["zfs rename", "zfs clone", "zfs promote"])
+def test_a_snapshot_deleted_while_its_copy_is_half_set_aside_does_not_come_back(
+    share: SimulatedShare, command: str
+) -> None:
+    """The clone that takes the copy's place has its older snapshots again, once it is promoted."""
+    share.add("b")
+    item = share.take_snapshot()
+    share.sync("b")
+    share.write("a")
+    share.sites.away.add("a")
+    share.promote("b")
+    share.sites.away.clear()
+    share.sites.hook(DiesAt(share.site("a").name, command, after=f"kind={Kind.DIVERGED.value}"))
+    with pytest.raises(Crash):
+        share.sync("a")
+    share.sites.hook(None)
+    share.sites.restart()
+    deleting = {name: replace(one, status="deleting") for name, one in item.items()}
+    told = share.driver("b").delete_replicated_snapshot(CONTEXT, share.list, list(deleting.values()))
+    assert [one["id"] for one in told] == [item["b"].id]  # of the other one it is not known to be gone
+    share.snapshots.clear()
+    assert share.sync("a") == "in_sync"
+    with pytest.raises(SnapshotResourceNotFound):
+        share.driver("a").update_replicated_snapshot(
+            CONTEXT, share.list, share.models["a"], list(deleting.values()), deleting["a"]
+        )
+    assert sorted(names_of_snapshots(share, "a")) == sorted(share.syncs("a"))

@@ -92,6 +92,24 @@ def test_a_deletion_that_fails_for_good_says_so_and_force_forgets(bench: Replica
     assert "west" not in states(bench, share)
 
 
+def test_a_replica_is_not_deleted_while_its_sync_cannot_be_ended(bench: ReplicaBench, share: Share) -> None:
+    """What a command that hangs makes after the deletion would be nobody's."""
+    replica = bench.on(share, "west")
+    manager = bench.managers["west"]
+    with bench.database.begin() as tx:
+        shares.move(tx, replica, Event.DELETE, now=bench.clock.utc())
+    bench.enqueue(share, "west", "delete_share_replica", share_replica_id=replica.id, share_id=share.id)
+    with manager.syncs.running(replica.id, share.id) as stop:
+        bench.work()
+        assert stop is not None
+        assert stop.is_set()
+        assert bench.storage.find("west", replica.id) is not None
+        assert states(bench, share)["west"][0] == "deleting"
+    bench.clock.advance(600)
+    bench.work()
+    assert "west" not in states(bench, share)
+
+
 def test_a_planned_promotion_loses_nothing_and_the_old_one_follows(bench: ReplicaBench, share: Share) -> None:
     bench.write(share, "east", "late")
     bench.promote(share, "west")

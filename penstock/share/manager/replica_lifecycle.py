@@ -12,7 +12,7 @@ from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction
 from penstock.domain.shares import ReplicaState, Share, ShareStatus
-from penstock.errors import BackendFault, Conflict, Fault, NotFound
+from penstock.errors import BackendFault, Conflict, Fault, NotFound, Unavailable
 from penstock.share.manager import access as access_theme
 from penstock.share.manager import replica_rows
 from penstock.share.manager.backend import Backend
@@ -26,7 +26,7 @@ from penstock.store.database import Transaction
 
 log = structlog.get_logger(__name__)
 
-STOP_S = 30.0  # how long a deletion waits for a sync to end before it goes on
+STOP_S = 30.0  # how long a deletion waits for a sync to end before it is tried again later
 
 
 def create(backend: Backend, context: RequestContext, share_id: str | None, replica_id: str) -> None:
@@ -92,7 +92,9 @@ def delete(
     try:
         if mine.instance.replica_state is ReplicaState.ACTIVE:
             raise Conflict("The active replica cannot be deleted; promote another one first, or delete the share.")
-        syncs.stop(share_id=mine.id, wait_s=STOP_S)
+        if not syncs.stop(share_id=mine.id, wait_s=STOP_S) and syncs.is_running(replica_id):
+            # What it would write after the deletion would be nobody's.
+            raise Unavailable(f"The sync of replica {replica_id} has not ended yet.")
         with driver_call("delete replicas"):
             aside = backend.driver.delete_replica(context, copies.models, taken, copies.model, share_server=None)
     except NotFound:

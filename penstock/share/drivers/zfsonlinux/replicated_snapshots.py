@@ -11,6 +11,7 @@ from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.observe import observe_snapshot
 from penstock.share.drivers.zfsonlinux.peers import Peers
 from penstock.share.drivers.zfsonlinux.replica_set import Copy, observe
+from penstock.share.drivers.zfsonlinux.setting_aside import comes_back
 from penstock.share.drivers.zfsonlinux.steps import SetProperties, carry_out
 from penstock.share.models import ShareModel, SnapshotModel
 from penstock.share.replication import Role
@@ -91,7 +92,15 @@ def _find(copy: Copy, line: Line, snapshot: SnapshotModel, instances: Sequence[S
 
 
 def destroy(copy: Copy, snapshot: SnapshotModel, instances: Sequence[SnapshotModel]) -> None:
-    """Destroy the replica's instance of the snapshot, now or with its last clone; fine when there is none."""
+    """Destroy the replica's instance of the snapshot, now or with its last clone; fine when there is none.
+
+    Raises Unavailable while what was set aside has it, and the next sync may bring it back from there.
+    """
+    aside = comes_back(copy)
+    if aside is not None:
+        theirs = observe_line(copy.zfs, aside.dataset, ())
+        if _find(copy, theirs, snapshot, instances) is not None:
+            raise Unavailable(f"{aside.dataset} was set aside and has it, until a sync has put {copy.dataset} right.")
     if copy.seen is None:
         return
     line = observe_line(copy.zfs, copy.dataset, ())

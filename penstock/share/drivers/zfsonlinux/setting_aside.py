@@ -102,6 +102,18 @@ def unfinished(copy: Copy) -> SeenShare | None:
     return aside[-1] if aside else None
 
 
+def comes_back(copy: Copy) -> SeenShare | None:
+    """What was set aside, while its older snapshots may still become the copy's again: until the clone in its place is
+    promoted, or a first copy is there. Changes nothing."""
+    if copy.seen is None:
+        aside = diverged_of(copy)
+        return aside[-1] if aside else None
+    if copy.seen.origin is None:
+        return None
+    origin = observe_share(copy.zfs, copy.seen.origin.dataset)
+    return origin if origin is not None and origin.kind is Kind.DIVERGED and origin.of == copy.id else None
+
+
 def finish_leaving(copy: Copy) -> None:
     """What was on its way out of the copy's place when an earlier attempt ended leaves it now."""
     if copy.seen is None:
