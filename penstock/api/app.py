@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
-
 from penstock.api import health
 from penstock.api.auth import Authenticator, TokenChecker
 from penstock.api.edge import Edge
@@ -32,7 +28,7 @@ def make_app(
     tokens: TokenChecker | None = None,
     policy: Policy | None = None,
     resources: Sequence[Routes] = RESOURCES,
-) -> Starlette:
+) -> Edge:
     """An ASGI application over `plane`.
 
     `tokens` says which tokens are good; by default what ``auth_strategy`` names: the built-in identity, which is then
@@ -51,27 +47,11 @@ def make_app(
         v3 = IdentityApi(plane, identity, authenticator, policy)
         apis += [("v3", v3), ("identity/v3", v3), ("identity", IdentityRoot())]
     apis += [("healthz", health.Health(plane)), ("metrics", health.Metrics()), ("", Root())]
-    edge = Edge(
+    return Edge(
         apis,
         most_body_bytes=conf.oslo_middleware.max_request_body_size,
         public_url=conf.identity.public_endpoint or conf.osapi_share_base_URL,
     )
-    return Starlette(routes=[Everything(edge)])
-
-
-class Everything(BaseRoute):
-    """Leads every request to the edge, whatever is in its path: patterns of Starlette's do not match line ends."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:  # noqa: ARG002 - whatever it is
-        """It fits."""
-        return Match.FULL, {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the edge answer."""
-        await self._edge(scope, receive, send)
 
 
 class Root:

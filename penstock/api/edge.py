@@ -6,14 +6,15 @@ every log line that comes of the request, and writes the one access line.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _encode = msgspec.json.Encoder().encode
+THREADS = 40  # requests that are answered at once; others wait for one of them
 
 
 class Edge:
@@ -37,18 +39,39 @@ class Edge:
         self._apis = [(tuple(prefix.split("/")) if prefix else (), api) for prefix, api in apis]
         self._most_body_bytes = most_body_bytes
         self._public_url = public_url.rstrip("/") if public_url else None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
-            return
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """There is nothing to begin, and threads to end; for servers that ask for it, as those of tests do."""
+        while (event := (await receive())["type"]) != "lifespan.shutdown":
+            await send({"type": f"{event}.complete"})
+        self._threads.shutdown(wait=False)
+        await send({"type": f"{event}.complete"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        request_id = new_request_id()
+        asked_as = headers.get("x-openstack-request-id", "")
+        ids = {"request_id": new_request_id()}
+        if _REQUEST_ID.fullmatch(asked_as):
+            ids["global_request_id"] = asked_as
         body = await self._read(headers, receive)
-        answer = await run_in_threadpool(self._answer, scope, headers, body, request_id, started_s)
-        await _send(send, answer, scope["method"], request_id)
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, self._answer, scope, headers, body, ids)
+        took_s = time.perf_counter() - started_s
+        try:
+            await _send(send, answer, scope["method"], ids["request_id"])
+        finally:
+            _tell(scope, answer, ids, took_s)  # last: the client need not wait for that
 
     async def _read(self, headers: dict[str, str], receive: Receive) -> bytes | None:
         """The body, or None when it is larger than we read."""
@@ -68,28 +91,10 @@ class Edge:
             if is_too_large and size > 16 * self._most_body_bytes:
                 return None  # enough: answer and let the server close the connection
 
-    def _answer(
-        self, scope: Scope, headers: dict[str, str], body: bytes | None, request_id: str, started_s: float
-    ) -> Answer:
+    def _answer(self, scope: Scope, headers: dict[str, str], body: bytes | None, ids: dict[str, str]) -> Answer:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        asked_as = headers.get("x-openstack-request-id", "")
-        if _REQUEST_ID.fullmatch(asked_as):
-            structlog.contextvars.bind_contextvars(global_request_id=asked_as)
-        answer = self._answer_or_fault(scope, headers, body, request_id)
-        took_s = time.perf_counter() - started_s
-        route, method = answer.route or "unmatched", _known_method(scope["method"])
-        REQUESTS.labels(route, method, str(answer.status)).inc()
-        REQUEST_SECONDS.labels(route, method).observe(took_s)
-        log.info(
-            "request",
-            method=method,
-            path=scope["path"],
-            status=answer.status,
-            seconds=round(took_s, 4),
-            client=_client(scope),
-        )
-        return answer
+        structlog.contextvars.bind_contextvars(**ids)
+        return self._answer_or_fault(scope, headers, body, ids["request_id"])
 
     def _checked(self, scope: Scope, body: bytes | None) -> bytes:
         if body is None:
@@ -116,6 +121,22 @@ class Edge:
         except Exception:  # the outermost frame of a request: whatever it is, the client gets an answer
             log.exception("request.crashed")
             return unexpected(request_id, identity=is_identity)
+
+
+def _tell(scope: Scope, answer: Answer, ids: dict[str, str], took_s: float) -> None:
+    """The access line, and the request among the metrics."""
+    route, method = answer.route or "unmatched", _known_method(scope["method"])
+    REQUESTS.labels(route, method, str(answer.status)).inc()
+    REQUEST_SECONDS.labels(route, method).observe(took_s)
+    log.info(
+        "request",
+        method=method,
+        path=scope["path"],
+        status=answer.status,
+        seconds=round(took_s, 4),
+        client=_client(scope),
+        **ids,
+    )
 
 
 def _url(scope: Scope, headers: dict[str, str]) -> str:
