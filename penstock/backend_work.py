@@ -77,7 +77,7 @@ class Dispatch:
         self._manager = manager
         self._operations = operations
 
-    def look_ahead(self, operation: Operation, about: Any) -> Any:  # noqa: ARG002 - a kind may have one
+    def look_ahead(self, call: Call, about: Any) -> Any:  # noqa: ARG002 - a kind may have one
         """What can be looked at before the operation is sure to happen; None is nothing. Changes nothing."""
         return None
 

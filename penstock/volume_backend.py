@@ -13,7 +13,7 @@ from penstock.backend_work import Running, Work
 from penstock.clock import Clock
 from penstock.config.backend import volume_backend
 from penstock.context import RequestContext, admin_context
-from penstock.domain.operations import Operation
+from penstock.domain.operations import Call, Operation
 from penstock.operations.queue import OperationQueue
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.rescheduling import Rescheduler
@@ -75,9 +75,9 @@ class Dispatch(AnyDispatch):
         super().__init__(manager, OPERATIONS)
         self._volumes = manager
 
-    def look_ahead(self, operation: Operation, about: Any) -> Any:
+    def look_ahead(self, call: Call, about: Any) -> Any:
         """See AnyDispatch."""
-        return self._volumes.look_ahead(operation.call.method, about)
+        return self._volumes.look_ahead(call.method, about)
 
     def __call__(self, context: RequestContext, operation: Operation) -> Any:
         with self._volumes.turn(operation.call.method):

@@ -33,11 +33,11 @@ class Taker(Protocol):
     def reserve(self, resource_key: str) -> bool:
         """Keep a thread for an operation of this resource: False when none is free, or one works on it already.
 
-        What is reserved is either given to `begin` or back by `release`.
+        What is reserved is either given to `begin`, or back by `give_back` or `release`.
         """
         ...
 
-    def look_ahead(self, operation: Operation, about: Any) -> Future[Any] | None:
+    def look_ahead(self, call: Call, context: RequestContext, about: Any) -> Future[Any] | None:
         """Begin to look at what the operation will want to know, while its transaction has not ended: changes nothing.
 
         `about` is what the transaction has read of what it is about. None: nobody looks.
@@ -46,6 +46,10 @@ class Taker(Protocol):
 
     def begin(self, operation: Operation, ahead: Future[Any] | None) -> None:
         """Run it: its row says so since the transaction that has just been committed."""
+        ...
+
+    def give_back(self, resource_key: str) -> None:
+        """Another is before it: it has to wait for its turn."""
         ...
 
     def release(self, resource_key: str) -> None:
@@ -75,7 +79,7 @@ class OperationQueue:
         Where a look at the storage is what it waits for, `about` is what to look at, which this transaction has read
         with its place: see `Taker.look_ahead`.
         """
-        taker = self._taker_of(tx, call)
+        taker, ahead = self._taker_of(tx, context, call, about)
         operation = rows.add(
             tx,
             call,
@@ -87,21 +91,34 @@ class OperationQueue:
             is_sent_there=taker is not None and about is not None,
         )
         if taker is not None:
-            begin, ahead = taker.begin, None if about is None else taker.look_ahead(operation, about)
+            begin = taker.begin
             after_commit(tx, lambda: begin(operation, ahead))
         else:
             after_commit(tx, self.waker(call.backend).set)
         return operation.id
 
-    def _taker_of(self, tx: Transaction, call: Call) -> Taker | None:
-        """Who begins `call` at the commit; None when it has to wait for its turn."""
+    def _taker_of(
+        self, tx: Transaction, context: RequestContext, call: Call, about: Any
+    ) -> tuple[Taker | None, Future[Any] | None]:
+        """Who begins `call` at the commit, and what it looks at already; None when it has to wait for its turn."""
         with self._lock:
             taker = self._takers.get(call.backend)
-        if taker is None or not rows.is_next(tx, call, now=self._clock.utc()) or not taker.reserve(call.resource_key):
-            return None
-        release, key = taker.release, call.resource_key
+        key = call.resource_key
+        if taker is None or not rows.tells_next(tx) or not taker.reserve(key):
+            return None, None
+        is_next = False
+        try:
+            # First of all: what is read and written in this transaction takes less time than that look.
+            ahead = None if about is None else taker.look_ahead(call, context, about)
+            is_next = rows.is_next(tx, call, now=self._clock.utc())
+        finally:
+            if not is_next:
+                taker.give_back(key)
+        if not is_next:
+            return None, None
+        release = taker.release
         unless_committed(tx, lambda: release(key))
-        return taker
+        return taker, ahead
 
     def served_by(self, backend: str, taker: Taker | None) -> None:
         """From now on `taker` works on the backend's operations in this process, or nobody does."""

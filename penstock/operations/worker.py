@@ -20,7 +20,7 @@ import structlog
 from penstock import metrics
 from penstock.clock import Clock
 from penstock.context import RequestContext
-from penstock.domain.operations import Operation, OperationState
+from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Cancelled, Displaced, Fault, Postponed, Unavailable
 from penstock.operations.attempt import attempt
 from penstock.operations.elsewhere import Elsewhere
@@ -58,7 +58,7 @@ class Worker:
         threads: int = 4,
         retry: RetryPolicy | None = None,
         service_down_s: float = 60.0,
-        look_ahead: Callable[[Operation, Any], Any] | None = None,
+        look_ahead: Callable[[Call, Any], Any] | None = None,
     ) -> None:
         """`look_ahead` is what a handler can begin with before its operation is sure to happen: see `Taker`."""
         self.backend = backend
@@ -113,20 +113,21 @@ class Worker:
             self._reserved += 1
             return True
 
-    def look_ahead(self, operation: Operation, about: Any) -> Future[Any] | None:
+    def look_ahead(self, call: Call, context: RequestContext, about: Any) -> Future[Any] | None:
         """See Taker."""
         look = self._look
         if look is None:
             return None
 
         def within() -> Any:
-            with structlog.contextvars.bound_contextvars(request_id=operation.request_id, operation=operation.id):
-                return look(operation, about)
+            ids = {"request_id": context.request_id, "method": call.method, "resource": call.resource_key}
+            with structlog.contextvars.bound_contextvars(**ids):
+                return look(call, about)
 
         try:
             looking = self._lookers.submit(within)
         except RuntimeError:  # no thread could be started: the handler looks for itself
-            log.warning("operation.not_looked_ahead", operation=operation.id)
+            log.warning("operation.not_looked_ahead", method=call.method, resource=call.resource_key)
             return None
         time.sleep(AFTER_YOU_S)
         return looking
@@ -141,12 +142,20 @@ class Worker:
             self._reserved -= 1
             self._lock.notify_all()
 
+    def give_back(self, resource_key: str) -> None:
+        """See Taker."""
+        self._free(resource_key, is_stranded=False)
+
     def release(self, resource_key: str) -> None:
         """See Taker."""
+        self._free(resource_key, is_stranded=True)  # nobody knows what became of a commit that was not answered
+
+    def _free(self, resource_key: str, *, is_stranded: bool) -> None:
         with self._lock:
             self._busy.discard(resource_key)
             self._reserved -= 1
-            self._stranded.set()  # nobody knows what became of a commit that was not answered
+            if is_stranded:
+                self._stranded.set()
             self._lock.notify_all()
         self._waker.set()
 

@@ -140,14 +140,15 @@ def add(
     return operation
 
 
+def tells_next(tx: Connection) -> bool:
+    """Can a transaction tell what `is_next`? Not on PostgreSQL, where another may claim what this one does not see."""
+    return tx.dialect.name == "sqlite"
+
+
 def is_next(tx: Connection, call: Call, *, now: datetime) -> bool:
     """May `call` begin with this transaction, before anybody claims it? Only when nothing is queued or running for its
-    resource, at any backend, and nothing that could begin waits at its own.
-
-    Never on PostgreSQL, where another transaction may claim what this one does not see.
+    resource, at any backend, and nothing that could begin waits at its own. Only where this transaction `tells_next`.
     """
-    if tx.dialect.name != "sqlite":
-        return False
     of = {"of_backend": call.backend, "of_resource": call.resource_key, "now": now}
     return not tx.execute(_ANY_BEFORE, of).scalar()
 

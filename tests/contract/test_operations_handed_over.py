@@ -150,8 +150,11 @@ def test_what_was_handed_over_to_a_process_that_dies_then_is_run_by_the_next(cou
         def reserve(self, resource_key: str) -> bool:
             return True
 
-        def look_ahead(self, operation: Operation, about: object) -> None:
+        def look_ahead(self, call: Call, context: RequestContext, about: object) -> None:
             raise AssertionError(about)
+
+        def give_back(self, resource_key: str) -> None:
+            raise AssertionError(resource_key)
 
         def begin(self, operation: Operation, ahead: object) -> None:
             raise Died
@@ -208,8 +211,8 @@ def test_a_look_begins_while_the_transaction_goes_on_and_the_handler_is_told(cou
     looked_at: list[object] = []
     told: list[object] = []
 
-    def look(operation: Operation, about: object) -> str:
-        looked_at.append((operation.call.method, about))
+    def look(call: Call, about: object) -> str:
+        looked_at.append((call.method, about))
         return "seen"
 
     def handle(context: RequestContext, operation: Operation) -> None:
@@ -236,10 +239,46 @@ def test_a_look_begins_while_the_transaction_goes_on_and_the_handler_is_told(cou
     assert looked_at == [("attach", "a volume")]
 
 
+def test_a_look_for_what_has_to_wait_keeps_nobody_s_place(counting) -> None:
+    """It is looked before it is known whether something is before it: then the place is given back."""
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    with counting.begin() as tx:  # of a process that is gone, say: nobody here has it
+        rows.add(
+            tx,
+            Call("host@else", "share:1", "before", {}),
+            request_id="req-1",
+            user_id=None,
+            project_id=None,
+            now=SystemClock().utc(),
+        )
+    looks: list[str] = []
+    worker = Worker(
+        counting,
+        queue,
+        SystemClock(),
+        BACKEND,
+        handler,
+        threads=1,
+        look_ahead=lambda call, _: looks.append(call.method),
+    )
+    worker.start()
+    try:
+        with counting.begin() as tx:
+            waiting = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about="a volume")
+        assert state(counting, waiting).state is OperationState.QUEUED
+        enqueue(counting, queue, "create", key="share:2")
+        assert handler.begun.acquire(timeout=20)  # the one thread was free
+        handler.may_end.release()
+    finally:
+        worker.stop()
+    assert handler.seen == ["create"]
+    assert looks == ["attach"]
+
+
 def test_a_look_that_fails_is_the_handler_s_to_judge(counting) -> None:
     queue, met = OperationQueue(SystemClock()), threading.Event()
 
-    def look(operation: Operation, about: object) -> None:
+    def look(call: Call, about: object) -> None:
         raise Invalid("not there")
 
     def handle(context: RequestContext, operation: Operation) -> None:
@@ -306,7 +345,7 @@ def test_a_worker_without_its_threads_does_not_start(counting, monkeypatch) -> N
 def test_who_cannot_look_ahead_does_not_hinder_the_request(counting, monkeypatch) -> None:
     queue, told = OperationQueue(SystemClock()), threading.Event()
 
-    def look(operation: Operation, about: object) -> None:
+    def look(call: Call, about: object) -> None:
         """Nothing to see."""
 
     def handle(context: RequestContext, operation: Operation) -> None:

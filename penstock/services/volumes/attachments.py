@@ -20,10 +20,10 @@ from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes import calls
 from penstock.services.volumes.answers import await_end
 from penstock.services.volumes.visibility import (
+    attached_volume_to_change,
     attachment_to_change,
     hold_volumes,
     own_attachment,
-    own_volume,
     volume_to_change,
 )
 from penstock.store import attachments, volumes
@@ -116,8 +116,7 @@ def update(
     Unavailable (no answer in time: it goes on), and what the driver raises.
     """
     with plane.database.begin() as tx:
-        attachment = attachment_to_change(tx, context, attachment_id)
-        volume = own_volume(tx, context, attachment.volume_id)
+        volume, attachment = attached_volume_to_change(tx, context, attachment_id)
         operation_id = _connect(tx, plane, context, volume, attachment, connector)
         volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
     return _answered(plane, context, attachment.id, operation_id)
@@ -143,8 +142,7 @@ def delete(plane: ControlPlane, context: RequestContext, attachment_id: str) -> 
     """
     operation_id: OperationId | None = None
     with plane.database.begin() as tx:
-        attachment = attachment_to_change(tx, context, attachment_id)
-        volume = own_volume(tx, context, attachment.volume_id)
+        volume, attachment = attached_volume_to_change(tx, context, attachment_id)
         operation_id = end(tx, plane, context, volume, attachment)
     if operation_id is not None:
         await_end(plane, operation_id)

@@ -22,6 +22,7 @@ from penstock.store import attachments, volume_groups, volume_snapshots, volumes
 from penstock.store.database import Transaction, hold
 
 __all__ = [
+    "attached_volume_to_change",
     "attachment_to_change",
     "hold_group",
     "hold_volumes",
@@ -101,7 +102,7 @@ def own_attachment(tx: Transaction, context: RequestContext, attachment_id: str)
     """The attachment. Raises NotFound, also for those of other projects' volumes."""
     attachment = attachments.get(tx, attachment_id)
     if attachment is None or not owns(context, attachment.project_id):
-        raise NotFound(f"There is no attachment {attachment_id[:64]}.")
+        raise _missing_attachment(attachment_id)
     return attachment
 
 
@@ -111,6 +112,28 @@ def attachment_to_change(tx: Transaction, context: RequestContext, attachment_id
     if not hold_volumes(tx, [found.volume_id]):
         return found
     return own_attachment(tx, context, attachment_id)
+
+
+def attached_volume_to_change(
+    tx: Transaction, context: RequestContext, attachment_id: str
+) -> tuple[Volume, Attachment]:
+    """The volume that has the attachment, held until this transaction ends, and that attachment, by one look.
+
+    Raises NotFound, as `own_attachment` and `own_volume` do.
+    """
+    found = volumes.of_attachment(tx, attachment_id)
+    if found is not None and hold_volumes(tx, [found.id]):
+        found = volumes.of_attachment(tx, attachment_id)
+    attachment = next((one for one in found.attachments if one.id == attachment_id), None) if found else None
+    if found is None or attachment is None or not owns(context, attachment.project_id):
+        raise _missing_attachment(attachment_id)
+    if not owns(context, found.project_id) or TEMPORARY in found.admin_metadata:
+        raise missing_volume(found.id)
+    return found, attachment
+
+
+def _missing_attachment(attachment_id: str) -> NotFound:
+    return NotFound(f"There is no attachment {attachment_id[:64]}.")
 
 
 def own_group(tx: Transaction, context: RequestContext, group_id: str) -> VolumeGroup:
