@@ -30,12 +30,13 @@ def run(*argv: str, is_checked: bool = True) -> str:
 
 
 def await_true(what: str, is_true: Callable[[], bool], *, timeout_s: float) -> None:
-    """Poll a real machine's state. Raises LabError past the deadline."""
-    deadline = time.monotonic() + timeout_s
+    """Poll a real machine's state, less often what takes long. Raises LabError past the deadline."""
+    started = time.monotonic()
     while not is_true():
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - started
+        if waited_s > timeout_s:
             raise LabError(f"{what}: not after {timeout_s:g} s")
-        time.sleep(0.05)
+        time.sleep(max(0.05, 0.05 * waited_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSE_S = 0.02
+# What takes long is asked less often, so that asking does not take the processor from what is waited for.
+PAUSE_SHARE = 0.05
 
 
 def until(
     look: Callable[[], T], is_so: Callable[[T], bool] = bool, *, timeout_s: float = 60, pause_s: float = PAUSE_S
 ) -> T:
     """What `look` finds, once it is so. Fails after `timeout_s`, with what was found last."""
-    deadline = time.monotonic() + timeout_s
+    started = time.monotonic()
     while not is_so(found := look()):
-        assert time.monotonic() < deadline, f"not so after {timeout_s:g} s: {found!r}"
-        time.sleep(pause_s)
+        waited_s = time.monotonic() - started
+        assert waited_s < timeout_s, f"not so after {timeout_s:g} s: {found!r}"
+        time.sleep(max(pause_s, PAUSE_SHARE * waited_s))
     return found
 
 

@@ -10,10 +10,15 @@ import pytest
 from penstock.errors import Unavailable
 from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
+from penstock.volume.models import VolumeTypeModel
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.contract.remote_host import Remote
 from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, PLAIN, REPLICATED, RPO_S, Sides
 from tests.simulation.zfs_host import OPENZFS
+
+THICK = VolumeTypeModel(
+    id="type-thick", name="thick", extra_specs={**REPLICATED.extra_specs, "thin_provisioning": "<is> False"}
+)
 
 
 @pytest.fixture(params=[OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
@@ -319,3 +324,20 @@ def test_the_scheduler_is_told(sides: Sides) -> None:
     sides.fail_over(FAR)
     (pool,) = sides.driver.get_volume_stats(refresh=True)["pools"]
     assert (pool["pool_name"], pool["backend_state"]) == ("tank", "up")
+
+
+def test_a_retype_between_thin_and_thick_reaches_the_copy_though_nobody_writes(sides: Sides) -> None:
+    """A copy that had no space kept free could not take over when its pool is full."""
+    volume = sides.made()
+    sides.replicate()
+    pool = {"host": volume.host}
+    for kind, is_kept in ((THICK, True), (REPLICATED, False)):
+        assert sides.driver.retype(CONTEXT, volume, kind, {}, pool)[0]
+        volume = sides.later(volume, volume_type=kind, volume_type_id=kind.id)
+        sides.replicate()
+        for side in (HOME, FAR):
+            kept = sides.hosts[side].filesystem(sides.place(volume, side)).local.get("refreservation", "none")
+            assert (kept not in ("none", "0")) == is_kept, (side, kept)
+        begun = sides.network.streams
+        sides.replicate()
+        assert sides.network.streams == begun

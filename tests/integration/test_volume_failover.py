@@ -24,7 +24,11 @@ from tests.product.volume_pairs import Side, VolumePair, kernel_volume_pair, nam
 
 DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
 ROOT = "tank/replicated"
-MIB = 2**20
+TYPES = {
+    "replicated": {"replication_enabled": "<is> True"},
+    "thick": {"replication_enabled": "<is> True", "thin_provisioning": "<is> False"},
+}
+MIB, GIB = 2**20, 2**30
 WAIT_S = 600.0  # user-mode Linux takes its time
 RPO_S = 20  # what a busy machine keeps to, too
 
@@ -110,10 +114,11 @@ def api(daemon: LabDaemon) -> Any:
 
 def until(look: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
     """What `look` finds, once it is so."""
-    deadline = time.monotonic() + WAIT_S
+    started = time.monotonic()
     while not is_so(found := look()):
-        assert time.monotonic() < deadline, getattr(found, "to_dict", lambda: found)()
-        time.sleep(0.1)
+        waited_s = time.monotonic() - started
+        assert waited_s < WAIT_S, getattr(found, "to_dict", lambda: found)()
+        time.sleep(max(0.1, 0.05 * waited_s))
     return found
 
 
@@ -149,11 +154,33 @@ def served_by(api: Any, attachment: str, side: Side) -> dict[str, Any]:
     return dict(found)
 
 
+def reserved_bytes(side: Side, dataset: str) -> int:
+    """What is set aside for it, whatever is written."""
+    argv = ["zfs", "get", "-Hp", "-o", "value", "refreservation", dataset]
+    done = side.host.run(argv, timeout_s=60)
+    assert done.exit_code == 0, done
+    return int(done.stdout)
+
+
 def test_the_whole_cycle(pair: VolumePair, daemon: LabDaemon, api: Any) -> None:
+    go_through(pair, api, "replicated")
+
+
+@pytest.mark.parametrize("pair", [pytest.param("kernel", marks=pytest.mark.kernel)], indirect=True)
+def test_the_whole_cycle_of_a_thick_volume(pair: VolumePair, daemon: LabDaemon, api: Any) -> None:
+    """Its space is set aside on both sides all the time, and never for what was set aside of it."""
+    go_through(pair, api, "thick")
+
+
+def go_through(pair: VolumePair, api: Any, type_: str) -> None:
     user, home, far = pair.user, pair.home, pair.far
-    replicated = api.volume_types.create("replicated")
-    replicated.set_keys({"replication_enabled": "<is> True"})
-    volume = api.volumes.create(1, volume_type="replicated").id
+    api.volume_types.create(type_).set_keys(TYPES[type_])
+    volume = api.volumes.create(1, volume_type=type_).id
+    dataset = f"{ROOT}/volume-{volume}"
+
+    def is_kept_free() -> bool:
+        return all((reserved_bytes(side, dataset) >= GIB) == (type_ == "thick") for side in (home, far))
+
     until(lambda: api.volumes.get(volume), lambda found: found.status == "available")
     made = api.attachments.create(volume, {}, new_id())["id"]
     info = dict(api.attachments.update(made, user.connector).connection_info)
@@ -161,6 +188,7 @@ def test_the_whole_cycle(pair: VolumePair, daemon: LabDaemon, api: Any) -> None:
     assert info["target_portal"].startswith(f"{home.address}:")
     user.write(info, 0xA1, 0, 4 * MIB)
     until(lambda: api.volumes.get(volume), lambda found: found.replication_status == "enabled")
+    assert is_kept_free()
 
     # planned, while its client writes until the end: nothing is lost
     user.write(info, 0xA2, 4 * MIB, 4 * MIB)
@@ -170,6 +198,7 @@ def test_the_whole_cycle(pair: VolumePair, daemon: LabDaemon, api: Any) -> None:
     assert user.holds(info, 0xA1, 0, 4 * MIB)
     assert user.holds(info, 0xA2, 4 * MIB, 4 * MIB)
     assert api.volumes.get(volume).replication_status == "failed-over"
+    assert is_kept_free()
     user.write(info, 0xA3, 8 * MIB, MIB)
     fail_over(api, "default")
     info = served_by(api, made, home)
@@ -200,8 +229,10 @@ def test_the_whole_cycle(pair: VolumePair, daemon: LabDaemon, api: Any) -> None:
     assert not user.is_let_in(old_way)
     moment = time.time() + 1
     synced_after(home, volume, moment)
-    aside = [name for name in home.datasets(ROOT) if "_diverged_" in name and "@" not in name]
+    aside = [name for name in home.datasets(ROOT) if name.startswith(f"{dataset}_diverged_") and "@" not in name]
     assert len(aside) == 1 if pair.keeps_all and is_lost else len(aside) <= 1
+    assert is_kept_free()
+    assert [reserved_bytes(home, name) for name in aside] == [0] * len(aside)
 
     # and fails back
     fail_over(api, "default")

@@ -16,7 +16,7 @@ from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, copy_id, look_at, observe_copy, seen_of
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
-from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
+from penstock.volume.drivers.zfs.replica_syncing import Sending, bring, keeps_space_as_wanted
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
 from penstock.volume.drivers.zfs.setting_aside import INFIX, leave
 from penstock.volume.drivers.zfs.sides import Side, Sides
@@ -128,10 +128,11 @@ class Round:
         if not of.is_active:
             why = f"{of.dataset} on {of.side.id} is not served, so nothing is copied from it"
             return ReplicaReport(volume.id, side, synced_at, why, diverged)
-        if _is_unwritten(of, copy, source.changes.get(of.dataset)):
+        is_unwritten = _is_unwritten(of, copy, source.changes.get(of.dataset))
+        if is_unwritten and keeps_space_as_wanted(copy):
             unwritten.append(copy)
             synced_at = self.clock.utc()
-        elif self._is_due(volume, of, copy):
+        elif is_unwritten or self._is_due(volume, of, copy):
             self.syncs.start(volume.id, side, self._sync(volume, target.side))
         return ReplicaReport(volume.id, side, synced_at, self.syncs.fault_of(volume.id, side), diverged)
 

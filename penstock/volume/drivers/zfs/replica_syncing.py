@@ -86,6 +86,15 @@ def bring(source: VolumeCopy, target: VolumeCopy, sending: Sending) -> Brought:
     return Brought(target.again(), looked_at, arrived.point, sent_bytes)
 
 
+def keeps_space_as_wanted(target: VolumeCopy) -> bool:
+    """Is space kept free for it if its type wants that, and only then? A retype changes that, though nobody writes."""
+    return target.seen is not None and target.seen.has_reservation != _is_thin(target)
+
+
+def _is_thin(target: VolumeCopy) -> bool:
+    return spec.is_thin(spec.extra_specs(target.volume), target.side.settings)
+
+
 # --- sending --------------------------------------------------------------------------------------------------------
 
 
@@ -198,8 +207,10 @@ def _mark(source: VolumeCopy, target: VolumeCopy, guid: int, looked_at: datetime
     seen, zfs = target.seen, target.zfs
     if seen is None:
         return
-    if not spec.is_thin(spec.extra_specs(target.volume), target.side.settings):
+    if not _is_thin(target):
         target.side.storage.medium.reserve(target.dataset, gib_to_bytes(target.volume.size))
+    elif seen.has_reservation:
+        zfs.set(target.dataset, {"refreservation": "none"})
     wanted = (
         (EPOCH, str(source.epoch), seen.epoch != source.epoch),
         (SYNCED_GUID, str(guid), seen.synced_guid != guid),
