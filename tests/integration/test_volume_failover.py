@@ -21,6 +21,7 @@ from penstock.volume.drivers.zfs.links import FOLDER
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
 from tests.product.volume_pairs import Side, VolumePair, kernel_volume_pair, namespace_volume_pair
+from tests.volume_states import until as until_status
 
 DRIVER = "volume_driver = penstock.volume.drivers.zfs.driver.ZFSVolumeDriver"
 ROOT = "tank/replicated"
@@ -181,7 +182,7 @@ def go_through(pair: VolumePair, api: Any, type_: str) -> None:
     def is_kept_free() -> bool:
         return all((reserved_bytes(side, dataset) >= GIB) == (type_ == "thick") for side in (home, far))
 
-    until(lambda: api.volumes.get(volume), lambda found: found.status == "available")
+    until_status(lambda: api.volumes.get(volume), wait_s=WAIT_S)
     made = api.attachments.create(volume, {}, new_id())["id"]
     info = dict(api.attachments.update(made, user.connector).connection_info)
     api.attachments.complete(made)
@@ -240,7 +241,7 @@ def go_through(pair: VolumePair, api: Any, type_: str) -> None:
     assert user.holds(info, 0xB1, 0, MIB)
     assert user.holds(info, 0xB3, 24 * MIB, MIB)
     api.attachments.delete(made)
-    until(lambda: api.volumes.get(volume), lambda found: found.status == "available")
+    until_status(lambda: api.volumes.get(volume), wait_s=WAIT_S)
     api.volumes.delete(volume)
     until(lambda: [one.id for one in api.volumes.list()], lambda found: volume not in found)
     for side in (home, far):

@@ -120,6 +120,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             "max_over_subscription_ratio": self.configuration.max_over_subscription_ratio,
             "thin_provisioning_support": True,
             "thick_provisioning_support": True,
+            spec.THIN: [True, False],  # as a type asks by the extra spec of that name
             "multiattach": True,
             "online_extend_support": True,
             "QoS_support": False,

@@ -19,6 +19,7 @@ from penstock.zfs.names import Dataset, InvalidName, SnapshotName, Target, parse
 COMPRESSION = "zfs:compression"
 BLOCK_SIZE = "zfs:volblocksize"
 THIN = "thin_provisioning"
+PROVISIONING = "provisioning:type"  # the field's other word for it: ``thin`` or ``thick``
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,16 @@ def rpo_s(volume: VolumeModel, settings: Settings) -> int:
 
 
 def is_thin(specs: Mapping[str, str], settings: Settings) -> bool:
-    """Shall it take only what is written? Raises Invalid when the extra spec is no boolean."""
+    """Shall it take only what is written? Raises Invalid for extra specs that say neither."""
     text = said(specs, THIN)
-    return settings.is_thin if text is None else parse_claim(THIN, text)
+    if text is not None:
+        return parse_claim(THIN, text)
+    kind = specs.get(PROVISIONING)
+    if kind is None:
+        return settings.is_thin
+    if kind.strip().lower() not in ("thin", "thick"):
+        raise Invalid(f"The extra spec {PROVISIONING} is '{kind}'; it can be thin or thick.")
+    return kind.strip().lower() == "thin"
 
 
 def native(specs: Mapping[str, str], settings: Settings, flavour: Flavour) -> dict[str, str]:
