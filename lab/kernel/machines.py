@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lab.kernel import workplace
@@ -146,23 +146,21 @@ class KernelLab:
         `aside` is a namespace on the same bridge: from there the machines are told, because this one may be cut off.
         What a machine forgets in a power cut is mended with that.
         """
-        done: list[tuple[str, str]] = []
-        try:
+        with ExitStack() as mends:  # all of them, whatever becomes of one
             for sender, receiver in ways:
                 address = f"{self.network.prefix}.1" if receiver == THIS else self.address(receiver)
                 if sender == THIS:
                     self.network.cut(sender, address)
+                    mends.callback(self.network.mend, sender, address)
                 else:
                     words = ("replace", address, "lladdr", NOBODY, "nud", "permanent", "dev", "eth0")
+                    mends.callback(self._mend_from, aside, sender, address)
                     self._tell_from(aside, sender, "ip", "neigh", *words)
-                done.append((sender, address))
             yield
-        finally:
-            for sender, address in done:
-                if sender == THIS:
-                    self.network.mend(sender, address)
-                else:
-                    self._tell_from(aside, sender, "sh", "-c", f"'ip neigh del {address} dev eth0 || :'")
+
+    def _mend_from(self, namespace: str, sender: str, address: str) -> None:
+        """The end of a cut. A machine that was booted meanwhile knows of none."""
+        self._tell_from(namespace, sender, "sh", "-c", f"'ip neigh del {address} dev eth0 || :'")
 
     def _tell_from(self, namespace: str, name: str, *words: str) -> None:
         settings = (f"UserKnownHostsFile={self.known_hosts_path}", "StrictHostKeyChecking=accept-new", "BatchMode=yes")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from penstock.errors import UnknownResult
 from penstock.host.runner import Host
@@ -20,6 +22,11 @@ class Acknowledged:
 
     client: Host
     files: dict[str, datetime] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def new_name(self, word: str) -> str:
+        """Of a file that nobody has written yet."""
+        return f"{word}{next(self._numbers)}"
 
     def write(self, location: str, name: str) -> bool:
         """One file, with its own name in it; whether it was acknowledged."""
@@ -52,10 +59,8 @@ class Writing(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        number = 0
         while not self._over.is_set():
-            self._acknowledged.write(self._location, f"w{number}")
-            number += 1
+            self._acknowledged.write(self._location, self._acknowledged.new_name("w"))
             self._over.wait(PAUSE_S)
 
     def end(self) -> None:

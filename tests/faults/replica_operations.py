@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.faults.acknowledged import Writing
-from tests.faults.replica_place import ReplicaPlace, Share
+from tests.faults.replica_place import SETTLED, TAKEN_BACK, ReplicaPlace, Share
 
 SMALL = 5  # files before
 
 
 class ReplicaOperation(ABC):
-    """One operation on a share of its own. Made, it is prepared."""
+    """One operation on a share of its own. Made, it is prepared.
+
+    `leaves_replica` says what it makes of the share; once it ended well, an operation of the next fault has that. So a
+    share has been through many faults, each of which finds what earlier ones left.
+    """
 
     name: str
     has_replica = True
+    leaves_replica = True
 
     def __init__(self, place: ReplicaPlace) -> None:
         self.place = place
-        self.share: Share = place.new_share()
-        self.replica = self.share.add_replica() if self.has_replica else ""
-        for number in range(SMALL):
-            self.share.write(f"before{number}")
+        self.share: Share = place.take_share(with_replica=self.has_replica)
+        self.replica = self.share.other_replica() if self.has_replica else ""
+        for _ in range(SMALL):
+            self.share.write(self.share.acknowledged.new_name("before"))
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027 - most need nothing more
@@ -36,6 +41,12 @@ class ReplicaOperation(ABC):
     def check(self) -> str:
         """Wait for the end, and see that it is a good one; which."""
         return self.share.check()
+
+    def has_ended(self, end: str) -> None:
+        """After `check`. What was set aside, or lost in a way that was told, is of the fault that did it: not of later
+        ones."""
+        if end in (SETTLED, TAKEN_BACK):
+            self.place.spare[self.leaves_replica].append(self.share)
 
 
 class FirstCopy(ReplicaOperation):
@@ -68,11 +79,12 @@ class PlannedPromotion(ReplicaOperation):
         self.writing.end()
         end = self.share.check()
         is_promoted = self.share.active()["id"] == self.replica
-        return end if is_promoted else "taken back"
+        return end if is_promoted else TAKEN_BACK
 
 
 class ReplicaDeletion(ReplicaOperation):
     name = "deletion of a replica"
+    leaves_replica = False
 
     def ask(self) -> None:
         self.place.user.caller.ok("DELETE", f"/share-replicas/{self.replica}")
@@ -101,7 +113,7 @@ class Migration(ReplicaOperation):
     """To another host, with everything kept."""
 
     name = "migration, copying"
-    has_replica = False
+    has_replica = leaves_replica = False
 
     def ask(self) -> None:
         self.home = self.place.user.show(self.share.id)["host"]
@@ -163,7 +175,7 @@ class MigrationCancelled(Migration):
         self.until_task("migration_cancelled")
         end = self.share.check()
         assert self.place.user.show(self.share.id)["host"] == self.home
-        self.share.write("after")
+        self.share.write(self.share.acknowledged.new_name("after"))
         return end
 
 
@@ -188,4 +200,7 @@ def prepare_all(place: ReplicaPlace, kinds: Sequence[type[ReplicaOperation]]) ->
 def check_all(operations: Sequence[ReplicaOperation]) -> list[str]:
     """How each of them ended; all of them well."""
     with ThreadPoolExecutor(len(operations)) as threads:
-        return list(threads.map(lambda operation: operation.check(), operations))
+        ends = list(threads.map(lambda operation: operation.check(), operations))
+    for operation, end in zip(operations, ends, strict=True):
+        operation.has_ended(end)
+    return ends

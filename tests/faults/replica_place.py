@@ -25,8 +25,9 @@ from tests.product.user import Row, User
 
 TYPE = "replicated"
 STRANGER = f"{ROOT}/theirs"  # of somebody else, among ours
-POLL_S = 0.2
 NONE = Property("-", "-")
+SETTLED = "settled"  # ends of what was disturbed
+TAKEN_BACK = "taken back"
 LOST_SINCE = re.compile(r"It goes on from (\S+ \S+) UTC; what was written in the (\d+) seconds since then")
 
 
@@ -35,7 +36,8 @@ class ReplicaPlace:
     """The product, its hosts by name, and one client.
 
     `cut` is that of the lab; `cut_s` is longer than a command may take there, `settled_s` how long to wait for the end
-    of what was disturbed, `actions_s` how long for it to have begun. `options` are the product's.
+    of what was disturbed, `actions_s` how long for it to have begun, `pause_s` how long to leave it alone between two
+    looks. `options` are the product's. `spare` are shares that an operation left in order: with a replica, or without.
     """
 
     product: Product
@@ -47,9 +49,11 @@ class ReplicaPlace:
     cut_s: float
     settled_s: float
     actions_s: float
+    pause_s: float
     options: tuple[str, ...]
     theirs: dict[str, str] = field(default_factory=dict)
     own: list[Share] = field(default_factory=list)
+    spare: dict[bool, list[Share]] = field(default_factory=lambda: {True: [], False: []})
 
     @property
     def user(self) -> User:
@@ -72,6 +76,20 @@ class ReplicaPlace:
         self.user.allow(share.id, self.client_address)
         self.own.append(share)
         return share
+
+    def take_share(self, *, with_replica: bool) -> Share:
+        """One that has been through other faults, or a new one."""
+        try:
+            return self.spare[with_replica].pop(0)
+        except IndexError:
+            share = self.new_share()
+        if with_replica:
+            share.add_replica()
+        return share
+
+    def is_tidy(self) -> bool:
+        """Whether all shares are spare ones, so that the next fault may have them."""
+        return len(self.own) == sum(map(len, self.spare.values()))
 
     def writers_of(self, share: Share) -> list[str]:
         """The hosts whose copy of the share accepts writes now."""
@@ -103,6 +121,8 @@ class ReplicaPlace:
                 left[name] = [one for one in left[name] if not one.startswith(dataset)]
         assert not any(left.values()), left
         self.own.clear()
+        for shares in self.spare.values():
+            shares.clear()
 
 
 @dataclass
@@ -166,6 +186,11 @@ class Share:
         (found,) = [row for row in self.replicas() if row["replica_state"] == "active"]
         return dict(found)
 
+    def other_replica(self) -> str:
+        """The one replica that is not active."""
+        (found,) = [row["id"] for row in self.replicas() if row["replica_state"] != "active"]
+        return str(found)
+
     def row(self, replica: str) -> Row:
         return dict(self.user.caller.ok("GET", f"/share-replicas/{replica}")["share_replica"])
 
@@ -214,7 +239,9 @@ class Share:
             assert time.monotonic() < deadline, (
                 f"not after {self.place.settled_s:g} s: {json.dumps(found, default=str)}"
             )
-            time.sleep(POLL_S)  # not `tests.waiting`: a look that is refused is one of those that found nothing
+            time.sleep(
+                self.place.pause_s
+            )  # not `tests.waiting`: a look that is refused is one of those that found nothing
 
     def check(self) -> str:
         """Wait for the end, and see that nothing is lost that must not be. How it ended, in a word."""
@@ -228,7 +255,7 @@ class Share:
             # its host may have come back just now, with nothing mounted yet
             self.until(lambda: files_at(self.machine(), path), lambda held: wanted <= held)
             self.until(lambda: self._left_of_replication(path.lstrip("/")), lambda left: not left)
-            return "settled"
+            return SETTLED
         ask = "zfs", "get", "-H", "-o", "value", "mounted", self.dataset_of(active)
         self.until(lambda: self.place.machine_of(active["host"]).ran(*ask), lambda mounted: mounted == "yes")
         held = self.files_of(active)
@@ -241,7 +268,7 @@ class Share:
         self._account(rows)
         if points:
             return "unplanned, told"
-        return "settled, something set aside" if self.told_set_aside() else "settled"
+        return f"{SETTLED}, something set aside" if self.told_set_aside() else SETTLED
 
     def picture(self) -> str:
         """All there is to know, for who wonders."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from tests.product.running import PORTS, running
 from tests.product.sites import Site, over_ssh
 from tests.product.user import User
 
+LOGS_VARIABLE = "PENSTOCK_FAULTS_LOGS"
 POOL_MIB = 1280
 SPECS = {
     "driver_handles_share_servers": "false",
@@ -46,6 +49,7 @@ class Pace:
     wait_s: float
     actions_s: float
     between_looks_s: float
+    pause_s: float
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -65,6 +69,7 @@ QUICK = Pace(
     wait_s=60,
     actions_s=10,
     between_looks_s=0.1,
+    pause_s=0.1,
 )
 # a command on a machine of user-mode Linux takes a tenth of a second, or three while others want the processors; its
 # boot ten seconds to minutes. Whoever looks at such a machine all the time keeps it from anything else.
@@ -76,6 +81,7 @@ PATIENT = Pace(
     wait_s=600,
     actions_s=90,
     between_looks_s=1,
+    pause_s=0.5,
 )
 
 
@@ -139,8 +145,8 @@ def _inhabited(
     site = Site(name, first.host, first.address, backends, nobody, nobody, None)
     work, port = place.directory / f"daemon-replicas-{name}", PORTS + 800 + place.number
     shutil.rmtree(work, ignore_errors=True)  # what a crashed run left here
-    with running(site, work, port, pace.options) as product:
-        product.user = User(product.user.caller, wait_s=pace.wait_s)
+    with kept(work / "penstock.log", name), running(site, work, port, pace.options) as product:
+        product.user = User(product.user.caller, wait_s=pace.wait_s, pause_s=pace.pause_s)
         product.user.caller.ok("POST", "/types", {"share_type": {"name": TYPE, "extra_specs": SPECS}})
         watch = TwoWritersWatch(machines, pace.between_looks_s)
         by_name = {machine.backend.removeprefix("on-"): machine for machine in machines}
@@ -153,6 +159,7 @@ def _inhabited(
             pace.command_timeout_s + 3.0,
             pace.settled_s,
             pace.actions_s,
+            pace.pause_s,
             pace.options,
         )
         for machine in machines:
@@ -163,3 +170,15 @@ def _inhabited(
         yield found
         watch.end()
         TALLY.add("(looks for two writers)", "all of these", "none seen", watch.looks)
+
+
+@contextmanager
+def kept(log: Path, name: str) -> Iterator[None]:
+    """At the end, the daemon's log goes to the folder ``PENSTOCK_FAULTS_LOGS``, where one is named: its own is removed
+    with the place."""
+    try:
+        yield
+    finally:
+        folder = os.environ.get(LOGS_VARIABLE)
+        if folder is not None and log.exists():
+            shutil.copy(log, Path(folder) / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.log")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.product.caller import Caller
-from tests.waiting import until
+from tests.waiting import PAUSE_S, until
 
 WAIT_S = 60.0
 Row = dict[str, Any]
@@ -15,9 +15,10 @@ Row = dict[str, Any]
 class User:
     """One who asks for shares. Everything is waited for unless the method's name says that it only asks."""
 
-    def __init__(self, caller: Caller, *, wait_s: float = WAIT_S) -> None:
+    def __init__(self, caller: Caller, *, wait_s: float = WAIT_S, pause_s: float = PAUSE_S) -> None:
         self.caller = caller
         self._wait_s = wait_s
+        self._pause_s = pause_s
 
     # -- asking
 
@@ -138,7 +139,7 @@ class User:
     # -- waiting
 
     def until(self, fetch: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
-        return until(fetch, is_so, timeout_s=self._wait_s)
+        return until(fetch, is_so, timeout_s=self._wait_s, pause_s=self._pause_s)
 
     def until_share(self, share: str, wanted: str = "available") -> Row:
         found = self.until(lambda: self.show(share), lambda row: row["status"] == wanted or "error" in row["status"])
