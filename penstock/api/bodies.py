@@ -26,6 +26,8 @@ TRUE_WORDS = frozenset({"1", "t", "true", "on", "y", "yes"})
 FALSE_WORDS = frozenset({"0", "f", "false", "off", "n", "no"})
 METADATA_VALUE_LENGTH = 1023
 
+MOST_QUOTED = 160
+
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<where>.*)`)?$", re.DOTALL)
 
 
@@ -126,6 +128,8 @@ def check_pairs(what: str, items: Mapping[str, Any], *, value_length: int = META
 def _sentence(text: str) -> str:
     match = _AT.match(text)
     what, where = (match["what"], match["where"]) if match else (text, None)
+    if len(what) > MOST_QUOTED:  # it quotes what was sent, however long that is
+        what = f"{what[:MOST_QUOTED]}..."
     if "matching regex" in what:
         what = "Control characters are not allowed"
     if where:

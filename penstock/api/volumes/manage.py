@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from penstock.api.bodies import Flag, Name, Strict, Text, parse_flag
+from penstock.api.bodies import Flag, Name, Strict, Text, check_pairs, parse_flag
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.paging import marked_page_of
 from penstock.api.pairs import parse_literal
@@ -184,4 +184,4 @@ def _reference(ref: Ref) -> dict[str, Any]:
     found = {"source-name": ref} if isinstance(ref, str) else ref
     if not found or not all(isinstance(value, str) and value.strip() for value in found.values()):
         raise Invalid("'ref' says how the backend calls it, such as {'source-name': 'volume-1'}.")
-    return found
+    return dict[str, Any](check_pairs("ref", found))

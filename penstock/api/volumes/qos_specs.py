@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.api.bodies import Name, Strict, check_pairs, parse_flag
+from penstock.api.bodies import Name, Strict, check_name, check_pairs, parse_flag
 from penstock.api.http import ACCEPTED, Answer
 from penstock.api.links import links
 from penstock.api.paging import marked_page_of
@@ -50,8 +50,9 @@ def create(request: ApiRequest) -> Answer:
     request.enforce(f"{RULE}:create")
     fields = request.body_as(SpecsBody).qos_specs
     name = fields.pop("name", None)
-    if not isinstance(name, str) or not name.strip() or len(name) > 255:
+    if not isinstance(name, str) or not name.strip():
         raise Invalid("QoS specs need a 'name' of 1 to 255 characters.")
+    check_name("name", name)
     consumer = _consumer(fields.pop("consumer", QosConsumer.BACK_END))
     nested = fields.pop("specs", None)
     specs = check_pairs("qos_specs", {**fields, **(nested if isinstance(nested, dict) else {})}, value_length=255)

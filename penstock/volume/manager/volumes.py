@@ -6,7 +6,8 @@ the driver's calls are repeatable. A fault that ends the operation leaves the vo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -130,27 +131,52 @@ def _refuse_snapshots(volume: Volume, found: Sequence[VolumeSnapshot], *, cascad
 
 
 def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_size: int) -> None:
-    """Let the volume hold `new_size` GiB, unless that is done already."""
+    """Let the volume hold `new_size` GiB, unless that is done already.
+
+    Where an administrator wrote another status by hand meanwhile that stays, and what the backend holds is written.
+    """
     with backend.database.read() as tx:
         volume = volumes.get(tx, volume_id)
-        if volume is None or volume.status is not VolumeStatus.EXTENDING:
+        if volume is None:
             return
         model = volume_model(tx, backend, volume)
+    if volume.status is not VolumeStatus.EXTENDING:
+        if volume.size_target_gib == new_size:
+            _holds(backend, volume, volume.size_gib)
+        return
     try:
         with driver_call("extend volumes"):
             backend.driver.extend_volume(model, new_size)
     except (Unsupported, InsufficientCapacity) as fault:  # nothing was changed
-        fail(backend, context, volume, VolumeEvent.REFUSED, VolumeMessageAction.EXTEND_VOLUME, fault)
+        with _holding(backend, volume, volume.size_gib):
+            fail(backend, context, volume, VolumeEvent.REFUSED, VolumeMessageAction.EXTEND_VOLUME, fault)
         raise
     except Fault as fault:
         if is_final(fault):
-            fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.EXTEND_VOLUME, fault)
+            with _holding(backend, volume, volume.size_gib):
+                fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.EXTEND_VOLUME, fault)
         raise
-    with backend.database.begin(durable=False) as tx:
+    with _holding(backend, volume, new_size), backend.database.begin(durable=False) as tx:
         done_with(tx, "extend_volume")
         values = {"size_gib": new_size, "size_target_gib": None}
         volumes.move(tx, volume, VolumeEvent.DONE, now=backend.now(), **values)
     publish_growth(backend)
+
+
+@contextmanager
+def _holding(backend: VolumeBackend, volume: Volume, size_gib: int) -> Iterator[None]:
+    """Around the end of an extension, after which the backend holds so much, whatever became of the status."""
+    try:
+        yield
+    except Conflict:
+        _holds(backend, volume, size_gib)
+        raise
+
+
+def _holds(backend: VolumeBackend, volume: Volume, size_gib: int) -> None:
+    """Write what the backend holds, and let go of the promised size."""
+    with backend.database.begin() as tx:
+        volumes.update_volume(tx, volume.id, now=backend.now(), size_gib=size_gib, size_target_gib=None)
 
 
 def revert(backend: VolumeBackend, records: Records, context: RequestContext, volume_id: str, snapshot_id: str) -> None:

@@ -143,3 +143,25 @@ def test_readers_change_nothing(plane: ControlPlane, vreader: Client, ids: dict[
         answer = vreader.request(route.method, path_of(route, ids), {route.action: {}} if route.action else {})
         assert answer.status_code in (400, 403, 404), f"{route.method} {route.pattern} {route.action}: {answer.text}"
     assert everything(plane) == before
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "a\nb", "x" * 256, " ", 5, None])
+def test_a_name_of_qos_specs_is_one_line(plane: ControlPlane, vadmin: Client, name: object) -> None:
+    before = everything(plane)
+    answer = vadmin.post("qos-specs", {"qos_specs": {"name": name, "consumer": "back-end"}})
+    assert (answer.status_code, everything(plane)) == (400, before)
+
+
+@pytest.mark.parametrize("ref", ["a\x00b", "x" * 5000, {"source-name": "x" * 5000}, {"source-id": "\x00"}])
+def test_a_reference_is_no_longer_than_a_name_can_be(vadmin: Client, ids: dict[str, str], ref: object) -> None:
+    answer = vadmin.post("manageable_snapshots", {"snapshot": {"volume_id": ids["volume_id"], "ref": ref}})
+    assert answer.status_code == 400
+    assert len(answer.text) < 400
+
+
+def test_a_sentence_quotes_little_of_what_was_sent(plane: ControlPlane, vadmin: Client) -> None:
+    wanted = {"provider": "luks", "control_location": "x" * 70_000}
+    answer = vadmin.post(f"types/{add_volume_type(plane, name='t')}/encryption", {"encryption": wanted})
+    assert answer.status_code == 400
+    assert "control_location" in answer.text
+    assert len(answer.text) < 400
