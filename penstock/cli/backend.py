@@ -37,6 +37,7 @@ class Step:
 COMMANDS = {
     "list": Later("penstock.cli.backend:list_backends", "List the enabled backends with what they last reported."),
     "check": Later("penstock.cli.backend:check", "Say what a backend lacks, and how to install it."),
+    "accept-older": Later("penstock.cli.backend_older:accept_older", "Say that older copies of volumes are wanted."),
     "drain": Later("penstock.cli.backend_drain:drain", "Move every share off a backend."),
 }
 

@@ -33,6 +33,16 @@ class ReplicaReport:
     diverged: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class OlderCopy:
+    """A copy at `place` that was the volume once, before another side went on with it: what was written after `since`
+    (naive UTC) is not in it."""
+
+    volume_id: str
+    place: str
+    since: datetime
+
+
 @runtime_checkable
 class HasReplicas(Protocol):
     """Keeps copies of volumes on its replication targets up to date."""
@@ -60,6 +70,20 @@ class ChoosesTarget(Protocol):
 
     def failover_target(self, volumes: Sequence[VolumeModel]) -> str:
         """The id that their `failover_host` would answer now. Raises InvalidReplicationTarget: there is none."""
+        ...
+
+
+@runtime_checkable
+class TakesOlder(Protocol):
+    """Refuses to serve what is older than the volume was, unless somebody said that it is wanted all the same."""
+
+    def older_copies(self, volumes: Sequence[VolumeModel], backend_id: str) -> list[OlderCopy]:
+        """What a failover to that side would refuse for its age. Raises Unavailable, InvalidReplicationTarget."""
+        ...
+
+    def accept_older(self, volumes: Sequence[VolumeModel], backend_id: str) -> list[OlderCopy]:
+        """Have a failover to that side take them; until then a sync from a later copy undoes it. Nothing else changes.
+        Safe to repeat."""
         ...
 
 

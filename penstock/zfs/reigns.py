@@ -11,6 +11,7 @@ from typing import Self
 
 from penstock.zfs.marks import PREFIX
 
+ACCEPTED = f"{PREFIX}accepted"
 EPOCH = f"{PREFIX}epoch"
 FENCED = f"{PREFIX}fenced"
 OF = f"{PREFIX}of"

@@ -32,7 +32,7 @@ from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import BINARY
 from penstock.volume.manager.updates import put_notes
 from penstock.volume.models import VolumeModel
-from penstock.volume.replication import REASON, RECOVERY_POINT, ChoosesTarget
+from penstock.volume.replication import REASON, RECOVERY_POINT, ChoosesTarget, OlderCopy, TakesOlder
 
 log = structlog.get_logger(__name__)
 
@@ -173,6 +173,19 @@ def _target(backend: VolumeBackend, models: Sequence[VolumeModel], secondary_id:
         with backend.database.begin() as tx:
             operations.set_progress(tx, asked[-1].id, f"{TOWARDS}{chosen}")
     return chosen
+
+
+def older_copies(backend: VolumeBackend, side: str, *, accept: bool = False) -> list[OlderCopy]:
+    """What a failover to the side would refuse, because it is older than the volumes were; with `accept` it is taken by
+    the next one. Safe to repeat. Raises Unsupported (the driver), InvalidReplicationTarget, Unavailable."""
+    driver = backend.driver
+    if not isinstance(driver, TakesOlder):
+        raise Unsupported(f"The driver of {backend.host} does not tell older copies from later ones.")
+    with backend.database.read() as tx:
+        here = volumes.of_backend(tx, backend.host)
+        models = volume_models(tx, backend, [one for one in here if one.replication_status in REPLICATED])
+    with driver_call("look at older copies"):
+        return driver.accept_older(models, side) if accept else driver.older_copies(models, side)
 
 
 def active_backend_id(backend: VolumeBackend) -> str | None:

@@ -155,9 +155,12 @@ class Users:
     def attach_everywhere(self) -> None:
         """Each volume that nobody has is taken into use, where that can be."""
         for volume in self.volumes():
-            if not volume.attachments:
-                with suppress(Fault):
+            with suppress(Fault):
+                if not volume.attachments:
                     self._attach_to(volume.id)
+                for one in volume.attachments:
+                    if one.status is AttachStatus.ATTACHING:  # whose user died before saying that it is used
+                        attachments.complete(self.world.plane, OWNER, one.id)
 
     def write_everywhere(self) -> None:
         """Each volume that somebody has is written to where it is now, so that its copy has something to follow."""

@@ -18,7 +18,18 @@ from penstock.zfs.client import Zfs
 from penstock.zfs.marks import ID, KIND
 from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, local_value
-from penstock.zfs.reigns import EPOCH, FENCED, FIRST_EPOCH, OF, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
+from penstock.zfs.reigns import (
+    ACCEPTED,
+    EPOCH,
+    FENCED,
+    FIRST_EPOCH,
+    OF,
+    PROMOTED,
+    REVERTED_TO,
+    SYNCED_AT,
+    SYNCED_GUID,
+    Fence,
+)
 
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # snapshots that we give other names than those of syncs: users', of clones, of moves
@@ -59,7 +70,8 @@ class Reign:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A copy's dataset as it is now."""
+    """A copy's dataset as it is now. `accepted`: somebody wants it served though it is older than the volume was; what
+    was written since is lost then."""
 
     kind: Kind | None
     epoch: int
@@ -74,6 +86,7 @@ class Seen:
     is_zvol: bool
     origin: SnapshotName | None
     has_reservation: bool
+    accepted: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +176,16 @@ def seen_of(volume: VolumeModel, side: str, dataset: Dataset, found: Properties)
         raise Conflict(f"{dataset} on {side} is not volume {volume.id}'s: it is {id_of(found) or kind}")
     origin = found["origin"].value
     target = parse_target(origin) if origin not in ("", "-") else None
-    text = {name: local_value(found, name) or "" for name in (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, REVERTED_TO)}
+    told = (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, REVERTED_TO, ACCEPTED)
+    text = {name: local_value(found, name) or "" for name in told}
     try:
         epoch = int(text[EPOCH] or FIRST_EPOCH)
         fence = Fence.parse(text[FENCED]) if text[FENCED] else None
         synced_at = datetime.fromisoformat(text[SYNCED_AT]) if text[SYNCED_AT] else None
+        accepted = datetime.fromisoformat(text[ACCEPTED]) if text[ACCEPTED] else None
         synced_guid, reverted_to = (int(value) if value else None for value in (text[SYNCED_GUID], text[REVERTED_TO]))
     except ValueError:
-        epoch, fence, synced_at, synced_guid, reverted_to = 0, Fence(0, ""), None, None, None
+        epoch, fence, synced_at, synced_guid, reverted_to, accepted = 0, Fence(0, ""), None, None, None, None
     return Seen(
         kind=kind_of(found) if local_value(found, ID) or kind_of(found) is Kind.DIVERGED else None,
         epoch=epoch,
@@ -185,4 +200,5 @@ def seen_of(volume: VolumeModel, side: str, dataset: Dataset, found: Properties)
         is_zvol=found["type"].value == "volume",
         origin=target if isinstance(target, SnapshotName) else None,
         has_reservation=found["refreservation"].value not in ("none", "0", "-"),
+        accepted=accepted,
     )

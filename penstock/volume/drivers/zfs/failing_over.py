@@ -17,7 +17,7 @@ from datetime import datetime
 import structlog
 
 from penstock.errors import BackendFault, Conflict, Fault, Unavailable
-from penstock.volume.drivers.zfs import spec
+from penstock.volume.drivers.zfs import accepting, spec
 from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy
 from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind
@@ -287,6 +287,11 @@ def _unplanned(pair: Pair, why: str) -> Outcome:
         since = synced_at if pair.is_passed_over else lost_since(new, pair.row_epoch)
         active = activate(new, pair.reign, _how(since))
         return _outcome(pair, active, since, UNTOLD if since is not None else "")
+    if seen is not None and seen.accepted is not None and accepting.is_older(new):
+        # told again by `_again`, when we end before it is stored
+        new.zfs.set(new.dataset, {SYNCED_AT: seen.accepted.isoformat()})
+        _drop_old(pair)
+        return _outcome(pair, activate(new, pair.reign, UNPLANNED), seen.accepted, accepting.WANTED)
     if seen is None or seen.kind is not Kind.REPLICA or seen.fence is not None or seen.synced_at is None:
         if new.is_active:  # of an older reign than the row's: what it holds is not the volume any more
             _fence_stale(pair)

@@ -23,7 +23,7 @@ from penstock.volume.models import VolumeModel
 from penstock.zfs.device_holders import refuse_open
 from penstock.zfs.marks import KIND
 from penstock.zfs.receiving import abort
-from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, Fence
+from penstock.zfs.reigns import ACCEPTED, EPOCH, FENCED, PROMOTED, Fence
 
 PLANNED, UNPLANNED = "planned", "unplanned"
 
@@ -86,6 +86,8 @@ def activate(copy: VolumeCopy, epoch: int, how: str) -> VolumeCopy:
         abort(zfs, copy.dataset)  # half an increment
     if seen.fence is not None:
         zfs.inherit(copy.dataset, FENCED)
+    if seen.accepted is not None:
+        zfs.inherit(copy.dataset, ACCEPTED)
     mountable = {} if seen.is_zvol else {"canmount": "on"}
     # its kind comes last: until then it is not served
     zfs.set(copy.dataset, {PROMOTED: how, EPOCH: str(epoch), "readonly": "off", **mountable, KIND: Kind.VOLUME.value})

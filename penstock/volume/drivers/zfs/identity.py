@@ -29,7 +29,7 @@ from enum import StrEnum
 from penstock.volume.models import TEMPORARY, SnapshotModel, VolumeModel
 from penstock.zfs.marks import ID, KIND, PREFIX, Marks
 from penstock.zfs.properties import Property, local_value
-from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID
+from penstock.zfs.reigns import ACCEPTED, EPOCH, FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID
 
 
 class Kind(StrEnum):
@@ -115,5 +115,5 @@ def id_of(properties: Mapping[str, Property]) -> str | None:
 VOLUME_MARKS = tuple(f"penstock:{name}" for name in VolumeIdentity.__slots__)
 SNAPSHOT_MARKS = tuple(f"penstock:{name}" for name in SnapshotIdentity.__slots__)
 SOURCE = f"{PREFIX}source"
-REPLICA_MARKS = (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, PROMOTED, REVERTED_TO, SOURCE)
+REPLICA_MARKS = (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, PROMOTED, REVERTED_TO, SOURCE, ACCEPTED)
 EVERY_MARK = tuple(dict.fromkeys((*VOLUME_MARKS, *SNAPSHOT_MARKS, *REPLICA_MARKS, KIND)))

@@ -12,7 +12,7 @@ from penstock.clock import Clock
 from penstock.errors import BackendFault, Conflict
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
-from penstock.volume.drivers.zfs import lineage, setting_aside, spec
+from penstock.volume.drivers.zfs import going_back, lineage, setting_aside, spec
 from penstock.volume.drivers.zfs.copies import VolumeCopy
 from penstock.volume.drivers.zfs.fencing import fence_copy
 from penstock.volume.drivers.zfs.identity import SNAPSHOT_MARKS, SOURCE, Kind, kind_of, marks_of_volume
@@ -23,7 +23,7 @@ from penstock.zfs.lines import SYNC, drop, observe_line
 from penstock.zfs.marks import KIND
 from penstock.zfs.names import SnapshotName
 from penstock.zfs.properties import Properties, local_value
-from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
+from penstock.zfs.reigns import ACCEPTED, EPOCH, FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
 from penstock.zfs.snapshots import Side as Snapshots
 from penstock.zfs.transfer import Transfer
 
@@ -106,9 +106,15 @@ def _send(
         try:
             return _transferred(source, target, to, sending, seen)
         except Diverged as fault:
-            if target.seen is None or target.seen.kind is None:
-                raise Conflict(f"{target.dataset} on {target.side.id} is not ours: {fault.message}") from fault
             log.warning("volume.replica_modified", volume=target.volume.id, side=target.side.id, reason=fault.message)
+        target = going_back.forget_unfinished(source, target)
+        try:
+            return _transferred(source, target, to, sending, seen)
+        except Diverged as fault:
+            is_ours = target.seen is not None and (target.seen.kind is not None or going_back.is_named_for(target))
+            if not is_ours:
+                raise Conflict(f"{target.dataset} on {target.side.id} is not ours: {fault.message}") from fault
+            log.warning("volume.to_set_aside", volume=target.volume.id, side=target.side.id, reason=fault.message)
     target = setting_aside.set_aside(target, observe_line(source.zfs, source.dataset, ()).points)
     return _transferred(source, target, to, sending, seen)
 
@@ -218,7 +224,12 @@ def _mark(source: VolumeCopy, target: VolumeCopy, guid: int, looked_at: datetime
     )
     pairs = {name: value for name, value, is_missing in wanted if is_missing}
     zfs.set(target.dataset, {**pairs, SYNCED_AT: looked_at.isoformat()})
-    stale = ((FENCED, seen.fence), (PROMOTED, seen.promoted), (REVERTED_TO, seen.reverted_to))
+    stale = (
+        (FENCED, seen.fence),
+        (PROMOTED, seen.promoted),
+        (REVERTED_TO, seen.reverted_to),
+        (ACCEPTED, seen.accepted),
+    )
     for name, value in stale:
         if value is not None:
             zfs.inherit(target.dataset, name)

@@ -11,7 +11,7 @@ import structlog
 from penstock.clock import Clock
 from penstock.errors import Conflict, Fault, NotFound, Unavailable, Unsupported
 from penstock.host.streaming import Routes
-from penstock.volume.drivers.zfs import failing_over, lineage, setting_aside, spec
+from penstock.volume.drivers.zfs import accepting, failing_over, lineage, setting_aside, spec
 from penstock.volume.drivers.zfs.connecting import ConnectionMethods
 from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
 from penstock.volume.drivers.zfs.fencing import settle
@@ -27,11 +27,11 @@ from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.interface.replication import Failover
 from penstock.volume.interface.values import Context
 from penstock.volume.models import GroupModel, VolumeModel
-from penstock.volume.replication import REASON, RECOVERY_POINT, ReplicaReport
+from penstock.volume.replication import REASON, RECOVERY_POINT, OlderCopy, ReplicaReport
 from penstock.zfs.lines import SYNC, drop, observe_line, release_all
-from penstock.zfs.names import SnapshotName
+from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.properties import local_value
-from penstock.zfs.reigns import REVERTED_TO
+from penstock.zfs.reigns import ACCEPTED, REVERTED_TO
 
 ENABLED, ENABLING, ERROR, FAILED_OVER = "enabled", "enabling", "error", "failed-over"
 LOOKS, PAUSE_S = 3, 2.0
@@ -221,6 +221,22 @@ class ReplicationMethods(ConnectionMethods):
             if volume not in replicated and volume.id not in served
         ]
         return new.id, updates, []
+
+    def older_copies(self, volumes: Sequence[VolumeModel], backend_id: str) -> list[OlderCopy]:
+        """See `TakesOlder`."""
+        if backend_id not in self.sides.ids:
+            raise InvalidReplicationTarget(f"There is no replication target '{backend_id}'.")
+        side = self.sides.reach(backend_id)
+        copies = (observe_copy(one, side, is_served=side.id == self._active_id) for one in volumes)
+        return [accepting.told(copy) for copy in copies if accepting.is_older(copy)]
+
+    def accept_older(self, volumes: Sequence[VolumeModel], backend_id: str) -> list[OlderCopy]:
+        """See `TakesOlder`."""
+        older = self.older_copies([one for one in volumes if spec.is_replicated(one)], backend_id)
+        for one in older:
+            self.sides.reach(backend_id).storage.zfs.set(Dataset(one.place), {ACCEPTED: one.since.isoformat()})
+            log.warning("volume.older_accepted", volume=one.volume_id, side=backend_id, since=one.since.isoformat())
+        return older
 
     def failover_completed(self, context: Context, active_backend_id: str | None = None) -> None:
         """Another process failed over; serve from there, too."""
