@@ -2,7 +2,8 @@
 
 Optional: the volume manager asks ``isinstance(driver, HasReplicas)``. The updates of such a driver's `failover_host`
 may have, beside what is stored, ``recovery_point`` (naive UTC): what was written to the volume later is not in what is
-served now; and ``reason``: why a volume could not be failed over, or why it was not planned.
+served now; ``snapshots``: the ids of those of its snapshots that are, told with it; and ``reason``: why a volume could
+not be failed over, or why it was not planned.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Protocol, runtime_checkable
 from penstock.volume.interface.values import Context
 from penstock.volume.models import VolumeModel
 
-RECOVERY_POINT, REASON = "recovery_point", "reason"
+RECOVERY_POINT, REASON, SNAPSHOTS = "recovery_point", "reason", "snapshots"
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,84 @@ def test_who_was_detached_while_nobody_served_it_is_shut_out_when_it_is_back(sit
     assert not site.machines.is_served(volume, HOME, secret)
 
 
+def test_who_was_detached_from_what_failed_to_grow_while_nobody_served_it_is_shut_out(site: Site) -> None:
+    """It was on its way, so that it is not in the error that says that nobody serves it."""
+    volume = site.made()
+    use = attached(site, volume)
+    secret = site.seen(volume).provider_auth
+    site.machines.cut_off(HOME)
+    lifecycle.extend(site.plane, OWNER, volume.id, 2, attached=True)
+    site.fail_over(FAR)
+    site.settle()
+    assert site.seen(volume).status is VolumeStatus.ERROR_EXTENDING
+    attachments.delete(site.plane, OWNER, use)
+    site.work()
+    site.machines.hosts[HOME].is_cut_off = False
+    site.fail_over("default")
+    site.settle()
+    assert not site.machines.is_served(volume, HOME, secret)
+
+
+def test_a_snapshot_that_a_failover_lost_is_said_to_be(site: Site) -> None:
+    volume = site.made()
+    kept = snapshots.create(site.plane, OWNER, NewVolumeSnapshot(volume.id))
+    site.work()
+    for _ in range(2):
+        site.replicate()
+    lost = snapshots.create(site.plane, OWNER, NewVolumeSnapshot(volume.id))
+    site.work()
+    site.machines.cut_power(HOME)
+    site.fail_over(FAR)
+    state = {one.id: snapshots.get(site.plane, OWNER, one.id).status for one in (kept, lost)}
+    assert state == {kept.id: VolumeSnapshotStatus.AVAILABLE, lost.id: VolumeSnapshotStatus.ERROR}
+    assert f"Nor are its snapshots {lost.id}." in site.told(volume)
+    assert not site.findings(Finding.SNAPSHOT_MISSING)
+    for one in (kept, lost):
+        snapshots.delete(site.plane, OWNER, one.id)
+    site.settle()
+    with pytest.raises(Fault):
+        snapshots.get(site.plane, OWNER, lost.id)
+
+
+def test_a_snapshot_that_arrived_and_was_not_marked_is_not_lost(site: Site) -> None:
+    """The sync that it came with did not end."""
+    volume = site.made()
+    for _ in range(2):
+        site.replicate()
+    taken = snapshots.create(site.plane, OWNER, NewVolumeSnapshot(volume.id))
+    site.work()
+    site.machines.write(volume, HOME)
+    site.replicate()
+    far = site.machines.hosts[FAR].filesystem(site.machines.place(volume, FAR))
+    far.snapshots[f"snapshot-{taken.id}"].local.clear()
+    site.machines.cut_power(HOME)
+    site.fail_over(FAR)
+    assert snapshots.get(site.plane, OWNER, taken.id).status is VolumeSnapshotStatus.AVAILABLE
+    assert not site.findings(Finding.SNAPSHOT_MISSING)
+
+
+def test_a_copy_of_nobody_goes_though_something_was_set_aside_of_it(site: Site) -> None:
+    volume = site.made()
+    for _ in range(2):
+        site.replicate()
+    site.machines.write(volume, HOME)
+    site.machines.cut_off(HOME)
+    site.fail_over(FAR)
+    site.machines.write(volume, FAR)
+    site.machines.hosts[HOME].is_cut_off = False
+    for _ in range(3):
+        site.replicate()
+    (aside,) = site.machines.aside(HOME)
+    site.machines.cut_off(HOME)
+    lifecycle.delete(site.plane, OWNER, volume.id)
+    site.work()
+    site.machines.hosts[HOME].is_cut_off = False
+    for _ in range(2):
+        site.replicate()
+    assert site.machines.kind(volume, HOME) is None
+    assert site.machines.aside(HOME) == [aside]
+
+
 def test_what_is_asked_for_meanwhile_waits(site: Site) -> None:
     volume = site.made()
     with site.manager.turn("failover_host"):

@@ -6,7 +6,7 @@ were when the backend is back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,13 +14,14 @@ import structlog
 from penstock.context import RequestContext
 from penstock.domain.attachments import attach_status_of
 from penstock.domain.operations import Call
-from penstock.domain.volume_lifecycle import RESTING, VOLUME_TRANSITIONAL, at_rest
+from penstock.domain.volume_lifecycle import RESTING, VOLUME_TRANSITIONAL, VolumeEvent, at_rest
 from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
+from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus, driver_values
-from penstock.errors import BackendFault, Fault, Unsupported
+from penstock.errors import BackendFault, Conflict, Fault, Unsupported
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
-from penstock.store import backends, operations, volumes
+from penstock.store import backends, operations, volume_snapshots, volumes
 from penstock.store.backends import Service
 from penstock.store.database import Transaction
 from penstock.volume.errors import InvalidReplicationTarget
@@ -32,7 +33,7 @@ from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import BINARY
 from penstock.volume.manager.updates import put_notes
 from penstock.volume.models import VolumeModel
-from penstock.volume.replication import REASON, RECOVERY_POINT, ChoosesTarget, OlderCopy, TakesOlder
+from penstock.volume.replication import REASON, RECOVERY_POINT, SNAPSHOTS, ChoosesTarget, OlderCopy, TakesOlder
 
 log = structlog.get_logger(__name__)
 
@@ -148,7 +149,8 @@ def _serve_from(
         served = [volume for volume in replicated if volume.id not in unserved]
         _connect_again(tx, backend, context, served)
         for volume in served:
-            if _was_unserved(volume):  # who was let in where it lay may have gone since
+            # who was let in where it lay, while nobody served it, may have gone since
+            if _was_unserved(volume) or (is_back and volume.replication_status is not ReplicationStatus.FAILED_OVER):
                 _settle_export(tx, backend, context, volume)
     backend.driver.active_backend_id = None if is_back else str(active_id)
     log.warning("backend.failed_over", backend=backend.host, to=active_id, volumes=len(replicated))
@@ -236,9 +238,29 @@ def _store(
                 "volume.data_lost", volume=volume.id, since=str(update[RECOVERY_POINT]), reason=update.get(REASON)
             )
             since = f"What was written after {update[RECOVERY_POINT]:%Y-%m-%d %H:%M:%S} UTC is not in it."
+            lost = _lose_snapshots(tx, backend, volume, update.get(SNAPSHOTS))
+            since += f" Nor are its snapshots {', '.join(lost)}." if lost else ""
             _tell(tx, backend, context, volume, VolumeMessageDetail.FAILED_OVER_WITH_LOSS, since)
         volumes.reset(tx, volume.id, now=now, **values)
         put_notes(tx, volume.id, update)
+
+
+def _lose_snapshots(tx: Transaction, backend: VolumeBackend, volume: Volume, kept: Collection[str] | None) -> list[str]:
+    """Put those in error that are not where the volume is served from now; None is not known. Returns their ids."""
+    if kept is None:
+        return []
+    here = volume_snapshots.of_volume(tx, volume.id)
+    lost: list[str] = []
+    for one in here:
+        if one.status is VolumeSnapshotStatus.AVAILABLE and one.id not in kept:
+            try:
+                volume_snapshots.move(tx, one, VolumeEvent.LOST, now=backend.now())
+            except Conflict as changed:  # somebody deletes it: then its operation ends it
+                log.info("volume_snapshot.changed_meanwhile", snapshot=one.id, fault=changed.message)
+                continue
+            log.error("volume_snapshot.lost", snapshot=one.id, volume=volume.id)
+            lost.append(one.id)
+    return lost
 
 
 def _was_unserved(volume: Volume) -> bool:

@@ -23,7 +23,7 @@ from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fe
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind
 from penstock.volume.drivers.zfs.options import Settings
 from penstock.volume.drivers.zfs.reigning import Numbers, Pair, lost_since, pair_of, raise_reign
-from penstock.volume.drivers.zfs.replica_syncing import Sending, bring
+from penstock.volume.drivers.zfs.replica_syncing import Sending, bring, snapshots_kept
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.errors import UnableToFailOver
 from penstock.volume.models import VolumeModel
@@ -47,7 +47,7 @@ class Outcome:
     """How it went with one volume. `copy` is the one that is to be served now, None when there is none: `reason`.
 
     `recovery_point` is the time whose state it starts from, when it was not planned: what was written later is not
-    in it. `reign` is what its row keeps.
+    in it, nor snapshots that are not among `snapshots`. `reign` is what its row keeps.
     """
 
     volume: VolumeModel
@@ -55,6 +55,7 @@ class Outcome:
     reign: Reign
     recovery_point: datetime | None = None
     reason: str = ""
+    snapshots: Sequence[str] = ()
 
 
 def fail_over(
@@ -118,7 +119,8 @@ def _outcome(pair: Pair, copy: VolumeCopy, recovery_point: datetime | None = Non
         if one is not None:
             _note_place(places, one.volume, one.side.id, one.side.settings, one.dataset)
     given = max(pair.given, pair.reign)
-    return Outcome(copy.volume, copy, Reign(copy.epoch, places, given), recovery_point, reason)
+    kept = snapshots_kept(copy) if recovery_point is not None else ()
+    return Outcome(copy.volume, copy, Reign(copy.epoch, places, given), recovery_point, reason, kept)
 
 
 def with_place_left(outcome: Outcome, left: str, settings: Settings) -> Outcome:

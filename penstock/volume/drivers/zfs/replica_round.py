@@ -13,7 +13,7 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.errors import Fault, Unavailable, UnknownResult
-from penstock.volume.drivers.zfs import spec
+from penstock.volume.drivers.zfs import lineage, spec
 from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, copy_id, look_at, observe_copy, seen_of
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending, bring, keeps_space_as_wanted
@@ -237,7 +237,7 @@ def _destroy_orphans(source: Sight, target: Sight, known: set[str]) -> None:
         log.info("volume.replica_of_nobody", dataset=str(dataset), side=target.side.id, volume=name_id)
         try:
             release_all(target.side.storage.zfs, dataset)
-            target.side.storage.zfs.destroy(dataset, recursive=True)
+            lineage.destroy_volume(target.side.storage.zfs, dataset)  # what was set aside of it may be its clone
         except Fault as fault:
             log.warning("volume.replica_stays", dataset=str(dataset), reason=fault.message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,19 +14,21 @@ from penstock.errors import BackendFault, Conflict
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import going_back, lineage, setting_aside, spec
-from penstock.volume.drivers.zfs.copies import VolumeCopy
+from penstock.volume.drivers.zfs.copies import UUID, VolumeCopy
 from penstock.volume.drivers.zfs.fencing import fence_copy
 from penstock.volume.drivers.zfs.identity import SNAPSHOT_MARKS, SOURCE, Kind, kind_of, marks_of_volume
 from penstock.zfs.bases import move_base, snapshot_to_send
 from penstock.zfs.faults import Diverged
 from penstock.zfs.incremental import SnapshotPoint, newest_common
 from penstock.zfs.lines import SYNC, drop, observe_line
-from penstock.zfs.marks import KIND
+from penstock.zfs.marks import ID, KIND
 from penstock.zfs.names import SnapshotName
 from penstock.zfs.properties import Properties, local_value
 from penstock.zfs.reigns import ACCEPTED, EPOCH, FENCED, PROMOTED, REVERTED_TO, SYNCED_AT, SYNCED_GUID, Fence
 from penstock.zfs.snapshots import Side as Snapshots
 from penstock.zfs.transfer import Transfer
+
+_OF_USER = re.compile(f"snapshot-({UUID})")
 
 log = structlog.get_logger(__name__)
 
@@ -198,6 +201,20 @@ def follow_snapshots(source: VolumeCopy, target: VolumeCopy) -> None:
         is_left = at_source is None or kind_of(at_source[1]) is not Kind.SNAPSHOT
         if kind_of(found) is Kind.SNAPSHOT and is_left:
             lineage.destroy_snapshot(target.zfs, name)
+
+
+def snapshots_kept(copy: VolumeCopy) -> list[str]:
+    """The ids of the users' snapshots that the copy has. One that arrived with a sync that did not end is marked first:
+    nobody can tell any more what else its source said of it."""
+    line, kept = observe_line(copy.zfs, copy.dataset, ()), list[str]()
+    for taken in line.taken:
+        named = _OF_USER.fullmatch(taken.point.name)
+        if taken.kind is None and named:
+            copy.zfs.set(line.name(taken), {ID: named[1], KIND: Kind.SNAPSHOT.value})
+            kept.append(named[1])
+        elif taken.kind == Kind.SNAPSHOT and taken.owner is not None:
+            kept.append(taken.owner)
+    return kept
 
 
 def _snapshots(copy: VolumeCopy) -> dict[str, tuple[SnapshotName, Properties]]:

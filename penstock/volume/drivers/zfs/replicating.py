@@ -27,7 +27,7 @@ from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.interface.replication import Failover
 from penstock.volume.interface.values import Context
 from penstock.volume.models import GroupModel, VolumeModel
-from penstock.volume.replication import REASON, RECOVERY_POINT, OlderCopy, ReplicaReport
+from penstock.volume.replication import REASON, RECOVERY_POINT, SNAPSHOTS, OlderCopy, ReplicaReport
 from penstock.zfs.lines import SYNC, drop, observe_line, release_all
 from penstock.zfs.names import Dataset, SnapshotName
 from penstock.zfs.properties import local_value
@@ -371,7 +371,7 @@ class ReplicationMethods(ConnectionMethods):
         if outcome.recovery_point is not None:
             since = f"{outcome.recovery_point:%Y-%m-%dT%H:%M:%S}Z"
             update["replication_extended_status"] = f"unplanned: what was written after {since} is not in it"
-            update |= {RECOVERY_POINT: outcome.recovery_point, REASON: outcome.reason}
+            update |= {RECOVERY_POINT: outcome.recovery_point, REASON: outcome.reason, SNAPSHOTS: outcome.snapshots}
         return update
 
 
