@@ -21,6 +21,7 @@ from penstock.services.volumes.snapshots import NewVolumeSnapshot
 from penstock.store import attachments as attachment_rows
 from penstock.store import backends
 from penstock.store.backends import Service
+from penstock.store.database import Database
 from penstock.store.keyset import KeysetPage
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
 from penstock.volume.drivers.zfs.identity import Kind
@@ -53,10 +54,11 @@ SPECS = {"replication_enabled": "<is> True", "replication_rpo_seconds": str(RPO_
 class Site(VolumePlane):
     """The control plane over two machines."""
 
-    def __init__(self, folder: Path, machines: Machines) -> None:
+    def __init__(self, folder: Path, machines: Machines, database: Database | None = None) -> None:
         self.machines = machines
         self.folder = folder
-        super().__init__(folder, clock=machines.clock, config=CONFIG, retry=RetryPolicy(give_up_after_s=600))
+        retry = RetryPolicy(give_up_after_s=600)
+        super().__init__(folder, clock=machines.clock, config=CONFIG, retry=retry, database=database)
         self.add_type("replicated", SPECS)
 
     def make_driver(self, section: Any) -> Any:
