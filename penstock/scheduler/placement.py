@@ -154,10 +154,13 @@ def _too_full(wanted: Requirements, said: Mapping[str, Any], room: Room) -> str 
 
 
 def is_thin(wanted: Requirements, said: Mapping[str, Any]) -> bool:
-    """Will the share take space as it is used? Thin where the pool can, unless the type asks for thick."""
+    """Will the share take space as it is used? As its type asks where the pool can; where it does not say, as the pool
+    makes them: of several ways that it reports, the first."""
     can = said.get("thin_provisioning", said.get("thin_provisioning_support", False))
-    choices = set(can) if isinstance(can, (list, tuple)) else {bool(can)}
-    return True in choices and not wanted.wants_thick
+    choices = list(can) if isinstance(can, (list, tuple)) else [bool(can)]
+    if True not in choices:
+        return False
+    return bool(choices[0]) if wanted.is_thin_wanted is None else wanted.is_thin_wanted
 
 
 def _number(value: Any) -> float:

@@ -71,9 +71,10 @@ class Requirements:
         return f"{self.protocol} {kind} of {self.size_gib} GiB"
 
     @property
-    def wants_thick(self) -> bool:
-        """Does the type ask for space that is set aside?"""
-        if self.extra_specs.get(PROVISIONING, "").strip().lower() == "thick":
-            return True
-        word = self.extra_specs.get(THIN, self.extra_specs.get(f"capabilities:{THIN}", ""))
-        return word.strip().lower() in FALSE_WORDS
+    def is_thin_wanted(self) -> bool | None:
+        """False where the type asks for space that is set aside, True where it asks for none; None: it does not say."""
+        word = self.extra_specs.get(THIN, self.extra_specs.get(f"capabilities:{THIN}"))
+        if word is not None:
+            return word.strip().lower() not in FALSE_WORDS
+        kind = self.extra_specs.get(PROVISIONING)
+        return None if kind is None else kind.strip().lower() != "thick"

@@ -398,6 +398,13 @@ def test_a_type_that_says_how_its_space_is_kept_is_placed_and_made_so(
     assert (kept not in ("none", "0")) is thick
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_a_type_that_does_not_say_is_placed_as_the_backend_makes_volumes(tmp_path: Path, default: bool) -> None:
+    world = World(OPENZFS, tmp_path, f"zfs_volume_thin = {default}\n")
+    for pool in pools_in(world.driver.get_volume_stats(refresh=True)):
+        assert is_thin(Requirements(1, None), pool) is default
+
+
 def test_chap_is_kept_and_asked_for(tmp_path: Path) -> None:
     world = World(OPENZFS, tmp_path, "use_chap_auth = True\n")
     volume = world.attached(world.volume)

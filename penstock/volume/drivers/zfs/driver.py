@@ -120,7 +120,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             "max_over_subscription_ratio": self.configuration.max_over_subscription_ratio,
             "thin_provisioning_support": True,
             "thick_provisioning_support": True,
-            spec.THIN: [True, False],  # as a type asks by the extra spec of that name
+            # as a type asks by the extra spec of that name; the first where it does not say
+            spec.THIN: [self.settings.is_thin, not self.settings.is_thin],
             "multiattach": True,
             "online_extend_support": True,
             "QoS_support": False,
