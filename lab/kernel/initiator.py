@@ -36,7 +36,6 @@ server.shutdown(socket.SHUT_WR)
 sys.stdout.buffer.write(server.makefile("rb").read())
 """
 TIMEOUT_S = 240.0
-UMOUNT = 'for each in /run/brick-mounts/*; do [ ! -d "$each" ] || umount "$each"; done'
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,14 @@ class KernelInitiator(Initiator):
         device = self._devices.pop(_key(info), None)
         if device is not None:
             self._brick("disconnect", info, device)
-        if info["driver_volume_type"] == "nfs" and not self._devices:
-            self._ran("sh", "-c", UMOUNT)  # os-brick leaves that to the compute service
+            if info["driver_volume_type"] == "nfs":
+                self._unmount(Path(device["path"]).parent)
+
+    def _unmount(self, place: Path) -> None:
+        """os-brick leaves that to the compute service, which does it before the detach: of those done afterwards, when
+        access to the share was revoked, one stayed mounted each time."""
+        if not any(Path(other["path"]).is_relative_to(place) for other in self._devices.values()):
+            self._ran("umount", str(place))
 
     def left_over(self) -> str:
         """Sessions and mounts that are there still."""
