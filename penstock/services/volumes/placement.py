@@ -44,13 +44,17 @@ def zone_of(tx: Transaction, pool: PoolRef) -> str:
 def named_pool(tx: Transaction, plane: ControlPlane, text: str) -> PoolRef:
     """The pool that an administrator calls `text`: ``host@backend#pool``, or ``host@backend`` when it has but one.
 
-    Raises as `check_service`, and Invalid for another form.
+    Raises as `check_service`, and Invalid for another form, or a pool that the backend does not report.
     """
     check_service(tx, plane, text)
     host = service_host(text)
     pools = [report.ref for report in backends.list_pools(tx) if report.ref.service_host == host]
     if "#" in text:
-        return PoolRef.parse(text)
+        named = PoolRef.parse(text)
+        if named not in pools:
+            known = ", ".join(sorted(ref.pool for ref in pools)) or "none that has been reported yet"
+            raise Invalid(f"'{host}' has no pool '{named.pool[:128]}'; it has {known}.")
+        return named
     if len(pools) != 1:
         raise Invalid(f"'{host}' has {len(pools)} pools: name one, as host@backend#pool.")
     return pools[0]

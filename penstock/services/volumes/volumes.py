@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from penstock.context import RequestContext
-from penstock.domain.volumes import READONLY, Volume
-from penstock.errors import NotFound
+from penstock.domain.volumes import READONLY, Volume, VolumeStatus
+from penstock.errors import Invalid, NotFound
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.visibility import own_volume, seen_volume, volume_to_change
 from penstock.store import volumes
@@ -111,9 +111,12 @@ def set_bootable(plane: ControlPlane, context: RequestContext, volume_id: str, *
 
 
 def set_readonly(plane: ControlPlane, context: RequestContext, volume_id: str, *, readonly: bool) -> None:
-    """Say whether it may only be attached to be read. Raises NotFound. Safe to repeat."""
+    """Say whether it may only be attached to be read. Raises NotFound, Invalid (not available: whoever is connected
+    goes on to write). Safe to repeat."""
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
+        if volume.status is not VolumeStatus.AVAILABLE:
+            raise Invalid(f"Volume {volume.id} is '{volume.status}'; it can be made read-only when 'available'.")
         volumes.ADMIN_METADATA.put(tx, volume.id, {READONLY: str(readonly)})
 
 

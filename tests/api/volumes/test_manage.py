@@ -44,6 +44,8 @@ def test_taking_over_a_volume(plane: ControlPlane, vadmin: Client, vmember: Clie
         ({"host": POOL, "ref": {"source-name": 5}}, 400),
         ({"host": POOL, "ref": 5}, 400),
         ({"host": "nowhere@x#y", "ref": {"source-name": "old"}}, 404),
+        ({"host": "store1@block#none", "ref": {"source-name": "old"}}, 400),
+        ({"host": f"{POOL}#more", "ref": {"source-name": "old"}}, 400),
         ({"host": POOL, "ref": {"source-name": "old"}, "volume_type": "none"}, 404),
         ({"host": POOL, "ref": {"source-name": "old"}, "metadata": {"k": 5}}, 400),
         ({"cluster": "c", "ref": {"source-name": "old"}}, 400),
@@ -112,6 +114,7 @@ def test_other_places(plane: ControlPlane, vadmin: Client, vmember: Client, volu
     for bad, status in (
         ({"host": POOL}, 400),  # there already
         ({"host": "nowhere@x#y"}, 404),
+        ({"host": "store1@block#none"}, 400),
         ({}, 400),
         ({"cluster": "c"}, 400),
         ({"host": POOL, "lock_volume": "perhaps"}, 400),

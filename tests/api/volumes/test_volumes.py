@@ -343,6 +343,9 @@ def test_flags(plane: ControlPlane, vmember: Client) -> None:
     assert act(vmember, volume_id, "os-set_bootable", {"bootable": "perhaps"}).status_code == 400
     assert act(vmember, volume_id, "os-set_bootable", {}).status_code == 400
     assert act(vmember, volume_id, "os-update_readonly_flag", {"readonly": None}).status_code == 400
+    assert act(vmember, volume_id, "os-reserve").status_code == 202
+    assert act(vmember, volume_id, "os-update_readonly_flag", {"readonly": False}).status_code == 400
+    assert vmember.get(f"volumes/{volume_id}").json()["volume"]["metadata"]["readonly"] == "True"
     assert act(vmember, volume_id, "dance", {}).status_code == 400
     assert vmember.post(f"volumes/{volume_id}/action", {}).status_code == 400
 
