@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -236,9 +236,19 @@ def move(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, *
     return status
 
 
-def follow_attachments(tx: Connection, volume_id: VolumeId | str, *, now: datetime) -> None:
-    """Write what the attachments in the database make of the volume; a state of work under way stays."""
-    attach_status = most_in_use(attachments.statuses_of(tx, volume_id))
+def follow_attachments(
+    tx: Connection,
+    volume_id: VolumeId | str,
+    *,
+    now: datetime,
+    statuses: Collection[AttachStatus] | None = None,
+) -> None:
+    """Write what the attachments in the database make of the volume; a state of work under way stays.
+
+    `statuses` are theirs, for a caller who has just read and written them in this transaction.
+    """
+    found = attachments.statuses_of(tx, volume_id) if statuses is None else statuses
+    attach_status = most_in_use(found)
     tx.execute(
         _FOLLOW,
         {"of_id": volume_id, "rests": at_rest(attach_status).value, "of_attach_status": attach_status, "now": now},

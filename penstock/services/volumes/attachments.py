@@ -118,7 +118,9 @@ def update(
     with plane.database.begin() as tx:
         volume, attachment = attached_volume_to_change(tx, context, attachment_id)
         operation_id = _connect(tx, plane, context, volume, attachment, connector)
-        volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
+        others = {one.status for one in volume.attachments if one.id != attachment.id}
+        statuses = others | {_when_connecting(attachment)}
+        volumes.follow_attachments(tx, volume.id, now=plane.clock.utc(), statuses=statuses)
     return _answered(plane, context, attachment.id, operation_id)
 
 
@@ -246,11 +248,10 @@ def _connect(
     mode = checked_mode(volume, connector.get("mode") or attachment.mode.value)
     arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
     operation_id = calls.enqueue(tx, plane, context, volume, "attachment_update", arguments)
-    is_attached = attachment.status is AttachStatus.ATTACHED
     attachments.change(
         tx,
         attachment,
-        AttachStatus.ATTACHED if is_attached else AttachStatus.ATTACHING,
+        _when_connecting(attachment),
         now=plane.clock.utc(),
         connector=told_again(attachment.connector, connector),
         attached_host=connector.get("host"),
@@ -258,6 +259,11 @@ def _connect(
         mode=mode,
     )
     return operation_id
+
+
+def _when_connecting(attachment: Attachment) -> AttachStatus:
+    """Who uses the volume already only asks again how."""
+    return AttachStatus.ATTACHED if attachment.status is AttachStatus.ATTACHED else AttachStatus.ATTACHING
 
 
 def _forget_refused(plane: ControlPlane, attachment_id: AttachmentId, volume_id: str) -> None:

@@ -156,7 +156,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         replication, want = self.replication_of_new(volume), self._spec(volume)
         if self._clone_at_once(want, snapshot):
             self._settle_clone(volume, want, snapshot.volume_size)
-            return {"provider_id": str(want.dataset), **replication}
+            return {**self._at(volume, want.dataset), **replication}
         taken = self.finder.existing_snapshot(snapshot)
         return self._cloned(volume, taken, snapshot.volume_size)
 
@@ -231,13 +231,17 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         try:
             if make is not None:
                 make()
-                return {"provider_id": str(want.dataset)}
+                return self._at(volume, want.dataset)
         except Conflict:
             if self.finder.volume(volume) is None:
                 self._complete(volume, want, origin)
         dataset, _ = self.finder.existing(volume)
         self.storage.medium.settle(dataset, want.size_bytes, is_thin=want.is_thin)
-        return {"provider_id": str(dataset)}
+        return self._at(volume, dataset)
+
+    def _at(self, volume: VolumeModel, dataset: Dataset) -> Updates:
+        """Where it is, and where it will be served: that its first attachment need not write that."""
+        return {"provider_id": str(dataset), "provider_location": self._location(volume)}
 
     def _complete(self, volume: VolumeModel, want: spec.VolumeSpec, origin: SnapshotName | None) -> None:
         """Unless it came to its marks meanwhile: the command was late, not cut off."""
