@@ -5,6 +5,7 @@ with files and tgt, OpenZFS with zvols and LIO or tgt.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,15 @@ def test_over_and_back(name: str, request: Any) -> None:
     one.replicate()
     one.driver.delete_snapshot(dataclasses.replace(taken, volume=one.volume))
     one.destroy()
+
+
+@pytest.mark.lab
+def test_a_stream_is_no_faster_than_its_limit(request: Any, tmp_path: Path) -> None:
+    lab = request.getfixturevalue("lab")
+    side = OneHost(lab.host("h1"), tmp_path, lab.address("h1"), "replication_bandwidth_limit = 1M")
+    for seed in "abcd":
+        side.write(seed)
+    begun = time.monotonic()
+    side.replicate()
+    assert time.monotonic() - begun > 3
+    side.destroy()

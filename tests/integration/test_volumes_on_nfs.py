@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,4 +106,22 @@ def test_a_volume_of_an_image(volume_site: VolumeSite, daemon: LabDaemon, login:
         until(lambda item=item: api.get_volume(item.id))
         asker.delete(item.id)
         until(lambda item=item: api.get_volume(item.id), "deleted")
+    assert volume_site.datasets(ROOT) == [ROOT]
+
+
+def test_a_daemon_that_is_stopped_during_a_copy(
+    volume_site: VolumeSite, daemon: LabDaemon, login: session.Session
+) -> None:
+    """The copy lets this machine out of the share by the API of the very daemon that ends."""
+    folder = Path(daemon.config.parent, "state", "images")
+    folder.mkdir(exist_ok=True)
+    (folder / "large.raw").write_bytes(os.urandom(MIB) * 128)
+    api = openstack.connection.Connection(session=login, region_name="RegionOne").block_storage
+    volume = api.create_volume(size=1, image_id=id_of("large.raw"))
+    until(lambda: api.get_volume(volume.id), "downloading")
+    daemon.down()
+    daemon.up()
+    until(lambda: api.get_volume(volume.id))
+    api.delete_volume(volume.id)
+    until(lambda: api.get_volume(volume.id), "deleted")
     assert volume_site.datasets(ROOT) == [ROOT]
