@@ -14,7 +14,9 @@ import pytest
 
 from penstock.host.runner import Host
 from penstock.ids import new_id
+from penstock.volume.drivers.zfs.copies import observe_copy
 from penstock.volume.drivers.zfs.driver import ZFSVolumeDriver
+from penstock.volume.drivers.zfs.fencing import UNPLANNED, activate
 from penstock.volume.models import AttachmentModel, VolumeModel
 from penstock.zfs.names import Dataset
 from tests.contract.iscsi_sites import load_lio, start_tgtd, stop_tgtd
@@ -128,7 +130,7 @@ def kernel_tgt_side(request: Any, tmp_path: Path) -> Iterator[OneHost]:
     host.close()
 
 
-@pytest.mark.parametrize(
+EACH_HOST = pytest.mark.parametrize(
     "name",
     [
         pytest.param("lab_side", marks=pytest.mark.lab),
@@ -136,6 +138,9 @@ def kernel_tgt_side(request: Any, tmp_path: Path) -> Iterator[OneHost]:
         pytest.param("kernel_tgt_side", marks=pytest.mark.kernel),
     ],
 )
+
+
+@EACH_HOST
 def test_over_and_back(name: str, request: Any) -> None:
     one: OneHost = request.getfixturevalue(name)
     one.write("first")
@@ -170,3 +175,20 @@ def test_a_stream_is_no_faster_than_its_limit(request: Any, tmp_path: Path) -> N
     side.replicate()
     assert time.monotonic() - begun > 3
     side.destroy()
+
+
+@EACH_HOST
+def test_a_copy_that_was_made_active_and_never_served_costs_nothing(name: str, request: Any) -> None:
+    """To be mounted, and made ready, does not look like data of its own."""
+    one: OneHost = request.getfixturevalue(name)
+    one.write("first")
+    one.replicate()
+    copy = observe_copy(one.volume, one.driver.sides.reach(FAR), is_served=False)
+    activate(copy, 7, UNPLANNED)  # as an unplanned failover that ended before any row knew
+    one.write("second")
+    written = one.digest()
+    one.fail_over(FAR)
+    assert one.digest() == written
+    one.fail_over(HOME)
+    assert one.digest() == written
+    one.destroy()

@@ -18,6 +18,10 @@ FILE = "volume"
 TIMEOUT_S = 60.0
 # Nobody but root may read it. coreutils: > is at least, so nobody's data are ever cut off.
 _GROW = 'umask 077 && truncate -s ">$1" -- "$2"'
+# One that is large enough is not touched: that would count as if somebody had written to it.
+_GROW_SMALLER = (
+    """[ "$(stat -L -c %s -- "$2" 2>/dev/null || echo 0)" -ge "$1" ] || { umask 077 && truncate -s ">$1" -- "$2"; }"""
+)
 _SIZE = "stat", "-L", "-c", "%s", "--"
 # A filesystem keeps this much beside the bytes of a file that is written whole (indirect blocks, metadata).
 OVERHEAD_SHARE, OVERHEAD_BYTES = 64, 4 * 2**20
@@ -124,7 +128,7 @@ class Files:
             self.zfs.mount(dataset)
         if not is_thin:
             self._reserve(dataset, found, size_bytes)
-        self._grow(dataset, f"{found['mountpoint'].value}/{FILE}", size_bytes)
+        self._grow(dataset, f"{found['mountpoint'].value}/{FILE}", size_bytes, _GROW_SMALLER)
 
     def reserve(self, dataset: Dataset, size_bytes: int) -> None:
         self._reserve(dataset, self.zfs.get(dataset, ["refreservation"]), size_bytes)
@@ -153,8 +157,8 @@ class Files:
                 return f"{mountpoint}{str(dataset).removeprefix(root)}/{FILE}"
         raise NotFound(f"{dataset} is below none of {', '.join(self.mountpoints)}")
 
-    def _grow(self, dataset: Dataset, path: str, size_bytes: int) -> None:
-        done = self.host.run(["sh", "-c", _GROW, "penstock-grow", str(size_bytes), path], timeout_s=TIMEOUT_S)
+    def _grow(self, dataset: Dataset, path: str, size_bytes: int, script: str = _GROW) -> None:
+        done = self.host.run(["sh", "-c", script, "penstock-grow", str(size_bytes), path], timeout_s=TIMEOUT_S)
         if done.exit_code == 0:
             return
         if "No space left" in done.stderr:
