@@ -38,8 +38,12 @@ class MachineDaemon(LabDaemon):
     def pid(self) -> int | None:
         if self._number is None:
             return None
-        running = self._machine.run(["cat", f"/proc/{self._number}/cmdline"], timeout_s=TIMEOUT_S)
-        return self._number if "penstock.cli" in running.stdout else None
+        about = [f"/proc/{self._number}/{name}" for name in ("stat", "cmdline")]
+        stat, _, command = self._machine.run(["cat", *about], timeout_s=TIMEOUT_S).stdout.partition("\n")
+        state = stat.rpartition(")")[2].split()[:1]
+        # for a while after its exec a process has no words yet
+        is_daemon = state not in ([], ["Z"]) and (not command or "penstock.cli" in command)
+        return self._number if is_daemon else None
 
     def _signal(self, pid: int, number: int) -> None:
         self._machine.run(["kill", f"-{number}", str(pid)], timeout_s=TIMEOUT_S)
