@@ -93,11 +93,15 @@ class Shards:
     def _found(self, *command: str) -> str:
         name = f"penstock-??{self.suffix}"
         argv = ("find", self.directory, "-maxdepth", "1", "-name", name, "-exec", *command, "{}", "+")
-        done = self.host.run(argv, timeout_s=READ_TIMEOUT_S)
-        if done.exit_code == 0:
-            return done.stdout
-        if "No such file or directory" in done.stderr and not done.stdout:
-            return ""
+        for _ in range(TRIES):
+            done = self.host.run(argv, timeout_s=READ_TIMEOUT_S)
+            if done.exit_code == 0:
+                return done.stdout
+            if "No such file or directory" not in done.stderr:
+                break
+            if not done.stdout:
+                return ""
+            # one of them went between find and what reads it: its last export was removed meanwhile
         raise Unavailable(f"{self.directory} on {self.host.name} cannot be read: {done.stderr.strip()}")
 
     def swap(self, file: str, old: str | None, text: str) -> None:

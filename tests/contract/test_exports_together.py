@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from penstock.errors import Unavailable
 from penstock.exports.model import ClientRule, Export
 from penstock.exports.nfs_kernel import DIRECTORY, KernelNfs
 from penstock.exports.shards import Shards
+from penstock.host.local import LocalHost
+from penstock.host.runner import Completed
 from penstock.units import GIB
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
@@ -64,6 +68,30 @@ def two_in_one_file() -> tuple[SimulatedHost, str, str]:
     first = "/tank/a"
     second = next(path for n in itertools.count() if files.file_of(path := f"/tank/b{n}") == files.file_of(first))
     return host, first, second
+
+
+class Removing(LocalHost):
+    """Between find and what reads the files it found, somebody removes `file`."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__("here")
+        self.file = file
+
+    def run(self, argv: Sequence[str], **settings: Any) -> Completed:
+        at = list(argv).index("-exec") + 1
+        remove = ("sh", "-c", 'rm -f "$0"; exec "$@"', str(self.file))
+        return super().run([*argv[:at], *remove, *argv[at:]], **settings)
+
+
+@pytest.mark.parametrize("others", [(), ("/tank/b",)], ids=["the only one", "one of two"])
+def test_a_file_whose_last_export_goes_while_all_are_read_is_no_fault(tmp_path: Path, others: tuple[str, ...]) -> None:
+    host = LocalHost("here")
+    files = Shards(host, str(tmp_path), ".exports")
+    for path in ("/tank/a", *others):
+        host.write_file(files.file_of(path), f"{path}\n")
+    gone = Path(files.file_of("/tank/a"))
+    assert Shards(Removing(gone), str(tmp_path), ".exports").all_text() == "".join(f"{path}\n" for path in others)
+    assert not gone.exists()
 
 
 def test_two_backends_that_change_one_file_at_a_time_keep_each_others_exports() -> None:
