@@ -18,9 +18,11 @@ import structlog
 NOISY = ("sqlalchemy", "alembic", "uvicorn.access", "oslo_policy", "httpcore")
 
 
-def set_up(*, debug: bool, style: Literal["json", "console"], stream: TextIO = sys.stderr) -> None:
-    """Send all logging of this process to `stream`. May be called again."""
-    level = logging.DEBUG if debug else logging.INFO
+def set_up(
+    *, debug: bool, style: Literal["json", "console"], quiet: bool = False, stream: TextIO = sys.stderr
+) -> None:
+    """Send all logging of this process to `stream`; when `quiet` only what is critical. May be called again."""
+    level = logging.CRITICAL if quiet else logging.DEBUG if debug else logging.INFO
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -103,11 +103,8 @@ def open_database(conf: cfg.ConfigOpts, *, at_present_schema: bool = True) -> Da
 
 
 def quiet_logs(ctx: click.Context) -> None:
-    """Commands for people show results, not logs: only warnings, all of them with ``--debug``."""
-    import logging
-
+    """Commands for people show results, not logs, which are there with ``--debug``."""
     from penstock import log
 
-    log.set_up(debug=bool(ctx.meta.get(DEBUG)), style="console")
-    if not ctx.meta.get(DEBUG):
-        logging.getLogger().setLevel(logging.CRITICAL)
+    debug = bool(ctx.meta.get(DEBUG))
+    log.set_up(debug=debug, style="console", quiet=not debug)

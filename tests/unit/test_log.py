@@ -46,6 +46,14 @@ def test_a_line_of_ours_and_one_of_a_library_have_the_same_fields() -> None:
     assert theirs["timestamp"].endswith("Z")
 
 
+def test_a_quiet_process_tells_nothing_of_ours_nor_of_libraries() -> None:
+    stream = io.StringIO()
+    log.set_up(debug=False, style="console", quiet=True, stream=stream)
+    structlog.get_logger("penstock.one").error("volume.lost")
+    logging.getLogger("library").error("words")
+    assert stream.getvalue() == ""
+
+
 def test_what_is_no_json_is_told_as_text() -> None:
     stream = io.StringIO()
     log.set_up(debug=True, style="json", stream=stream)
