@@ -97,8 +97,10 @@ class Daemon:
 
     def _serve(self) -> None:
         host, port = self.conf.osapi_share_listen, self.conf.osapi_share_listen_port
+        app = make_app(self.plane)
+        app.start()
         config = uvicorn.Config(
-            make_app(self.plane),
+            app,
             host=host,
             port=port,
             log_config=None,

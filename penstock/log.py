@@ -18,9 +18,7 @@ import structlog
 NOISY = ("sqlalchemy", "alembic", "uvicorn.access", "oslo_policy", "httpcore")
 
 
-def set_up(
-    *, debug: bool, style: Literal["json", "console"], quiet: bool = False, stream: TextIO = sys.stderr
-) -> None:
+def set_up(*, debug: bool, style: Literal["json", "console"], quiet: bool = False, stream: TextIO = sys.stderr) -> None:
     """Send all logging of this process to `stream`; when `quiet` only what is critical. May be called again."""
     level = logging.CRITICAL if quiet else logging.DEBUG if debug else logging.INFO
     shared: list[structlog.typing.Processor] = [

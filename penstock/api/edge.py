@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from penstock.api.fault_bodies import identity_fault, share_fault, unexpected
 from penstock.api.http import Answer, Api, HttpRequest
 from penstock.errors import Fault, Invalid, RequestTooLarge
+from penstock.full_pool import full_pool
 from penstock.ids import new_request_id
 from penstock.metrics import REQUEST_SECONDS, REQUESTS
 
@@ -40,6 +41,11 @@ class Edge:
         self._most_body_bytes = most_body_bytes
         self._public_url = public_url.rstrip("/") if public_url else None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+
+    def start(self) -> None:
+        """Have all threads run from now on. Raises Unavailable when they cannot be had."""
+        self._threads.shutdown(wait=False)
+        self._threads = full_pool(THREADS, "request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""

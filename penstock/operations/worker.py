@@ -22,6 +22,7 @@ from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Cancelled, Displaced, Fault, Postponed, Unavailable
+from penstock.full_pool import full_pool
 from penstock.operations.attempt import attempt
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.outcome import RetryPolicy, kind_of
@@ -85,24 +86,10 @@ class Worker:
     def start(self) -> None:
         """Begin to work, first on what a former process left unfinished."""
         self.resume_interrupted()
-        self._pool = self._with_all_threads()
+        self._pool = full_pool(self._threads, f"work-{self.backend}")
         self._dispatcher = threading.Thread(target=self._dispatch, name=f"dispatch-{self.backend}", daemon=True)
         self._dispatcher.start()
         self._queue.served_by(self.backend, self)
-
-    def _with_all_threads(self) -> ThreadPoolExecutor:
-        """A pool that never has to start a thread: one that cannot keeps what it was given, and runs it later."""
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"work-{self.backend}")
-        gathered = threading.Barrier(self._threads + 1)
-        try:
-            for _ in range(self._threads):
-                pool.submit(gathered.wait)
-        except RuntimeError as error:
-            gathered.abort()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise Unavailable(f"No {self._threads} threads for backend {self.backend}: {error}.") from error
-        gathered.wait()
-        return pool
 
     def reserve(self, resource_key: str) -> bool:
         """See Taker."""
