@@ -299,7 +299,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
     def extend_volume(self, volume: VolumeModel, new_size: int) -> None:
         """Also while it is attached: initiators see it when they look again."""
         dataset, _ = self.finder.existing(volume)
-        is_thin = spec.is_thin(spec.extra_specs(volume), self.settings)
+        is_thin = spec.stays_thin(volume, self.settings)
         self.storage.medium.settle(dataset, gib_to_bytes(new_size), is_thin=is_thin)
         self.resize_export(volume)
 
@@ -383,7 +383,7 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
             self.storage.zfs.rollback(taken, destroy_newer=bool(newer))
         except HasClones as err:
             raise NotImplementedError(str(err)) from err
-        is_thin = spec.is_thin(spec.extra_specs(volume), self.settings)
+        is_thin = spec.stays_thin(volume, self.settings)
         self.storage.medium.settle(taken.dataset, gib_to_bytes(volume.size), is_thin=is_thin)
 
     def _newer(self, taken: SnapshotName) -> list[tuple[str, Kind | None]]:

@@ -101,5 +101,5 @@ def activate(copy: VolumeCopy, epoch: int, how: str) -> VolumeCopy:
 
 def settle(copy: VolumeCopy) -> None:
     """Have an active copy mounted, as large as the volume, and its space set aside. Safe to repeat."""
-    is_thin = spec.is_thin(spec.extra_specs(copy.volume), copy.side.settings)
+    is_thin = spec.stays_thin(copy.volume, copy.side.settings)
     copy.side.storage.medium.settle(copy.dataset, gib_to_bytes(copy.volume.size), is_thin=is_thin)

@@ -171,7 +171,7 @@ class MigrationMethods(ReplicationMethods):
         # from pool to pool of one machine there is no line that others need
         is_far = storage.host.name != self.storage.host.name
         transfer.run(bandwidth_limit_bytes_per_s=self.settings.bandwidth_limit_bytes_per_s if is_far else None)
-        storage.medium.settle(into, gib_to_bytes(volume.size), is_thin=spec.is_thin(specs, self.settings))
+        storage.medium.settle(into, gib_to_bytes(volume.size), is_thin=spec.stays_thin(volume, self.settings))
 
     def _copied(self, volume: VolumeModel, want: spec.VolumeSpec, taken: SnapshotName) -> Updates:
         """A volume on another pool from a snapshot: nothing is shared. Safe to repeat."""

@@ -98,7 +98,10 @@ class Round:
             unwritten: list[VolumeCopy] = []
             for volume in volumes:
                 diverged = tuple(aside.get(volume.name_id, ()))
-                reports.append(self._one(volume, source, target, unwritten, diverged))
+                try:
+                    reports.append(self._one(volume, source, target, unwritten, diverged))
+                except Fault as fault:  # what one cannot be is no reason for the others
+                    reports.append(ReplicaReport(volume.id, side, fault=fault.message, diverged=diverged))
             if unwritten:  # a look at what was not written since is as good as a copy
                 places = [copy.dataset for copy in unwritten]
                 target.side.storage.zfs.set_each(places, {SYNCED_AT: looked_at.isoformat()})

@@ -95,7 +95,7 @@ def keeps_space_as_wanted(target: VolumeCopy) -> bool:
 
 
 def _is_thin(target: VolumeCopy) -> bool:
-    return spec.is_thin(spec.extra_specs(target.volume), target.side.settings)
+    return spec.stays_thin(target.volume, target.side.settings)
 
 
 # --- sending --------------------------------------------------------------------------------------------------------

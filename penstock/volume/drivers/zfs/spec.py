@@ -91,6 +91,14 @@ def is_thin(specs: Mapping[str, str], settings: Settings) -> bool:
     return kind.strip().lower() == "thin"
 
 
+def stays_thin(volume: VolumeModel, settings: Settings) -> bool:
+    """`is_thin` of a volume there is: a type may be given words later that say neither, and are then as if not said."""
+    try:
+        return is_thin(extra_specs(volume), settings)
+    except Invalid:
+        return settings.is_thin
+
+
 def native(specs: Mapping[str, str], settings: Settings, flavour: Flavour) -> dict[str, str]:
     """Native properties that may be changed later, too."""
     value = (specs.get(COMPRESSION) or settings.compression or "").strip().lower()
