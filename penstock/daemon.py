@@ -87,7 +87,10 @@ class Daemon:
         """Volumes may lie on shares of this very process: what is under way with them ends while the API answers and
         the backends of shares work. Safe to repeat."""
         for backend in self._of_volumes:
-            backend.stop()
+            try:
+                backend.stop()
+            except Exception:  # the outermost frame of this thread: the others are to end while the API answers, too
+                log.exception("daemon.backend_not_ended", backend=backend.backend)
 
     def _begin_work(self) -> None:
         """What the API need not wait for: looking at a thousand shares would hold up its first answer by a second."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -74,11 +74,27 @@ class Lines:
     log = debug = info = warning = error = critical = fatal = msg
 
 
-_encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=str).encode
+_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+_PLAIN = (str, int, float, bool, type(None))
 
 
 def _as_json(_logger: object, _method: str, fields: structlog.typing.EventDict) -> str:
     try:
-        return _encode(fields).decode()
-    except (TypeError, ValueError, OverflowError):  # half a character of somebody else's text, or a key that is no text
-        return json.dumps(fields, default=str, skipkeys=True)
+        plain = {str(name): _plain(value) for name, value in fields.items()}
+    except Exception as error:  # somebody else's words for a value may fail as they like: no work ends for its log line
+        plain = {"event": str(fields.get("event")), "untold": type(error).__name__}
+    try:
+        return _encode(plain).decode()
+    except (ValueError, OverflowError):  # half a character of somebody else's text, or a number without end
+        return json.dumps(plain, default=str)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; what is not JSON's by its own words, which leave out what it does not tell of itself."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value)

@@ -1,6 +1,6 @@
 """The edge: one ASGI callable that reads a request to its end, has it answered in a thread, and sends the answer.
 
-The only coroutine of the product; everything behind it is plain blocking code. It makes the request id, binds it for
+The product's coroutines are here; everything behind them is plain blocking code. It makes the request id, binds it for
 every log line that comes of the request, and writes the one access line.
 """
 
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _encode = msgspec.json.Encoder().encode
-THREADS = 40  # requests that are answered at once; others wait for one of them
+THREADS = 40  # requests that are answered at once, of which `operations.queue.MOST_WAITERS` may wait for a backend
 
 
 class Edge:
@@ -72,7 +72,11 @@ class Edge:
             ids["global_request_id"] = asked_as
         body = await self._read(headers, receive)
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._answer, scope, headers, body, ids)
+        try:
+            answer = await loop.run_in_executor(self._threads, self._answer, scope, headers, body, ids)
+        except asyncio.CancelledError:  # we are told to stop, and the client learns nothing: what it asked for goes on
+            log.warning("request.cut_off", method=_known_method(scope["method"]), path=scope["path"], **ids)
+            raise
         took_s = time.perf_counter() - started_s
         try:
             await _send(send, answer, scope["method"], ids["request_id"])

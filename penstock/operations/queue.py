@@ -106,7 +106,7 @@ class OperationQueue:
         key = call.resource_key
         if taker is None or not rows.tells_next(tx) or not taker.reserve(key):
             return None, None
-        is_next = False
+        is_next, ahead = False, None
         try:
             # First of all: what is read and written in this transaction takes less time than that look.
             ahead = None if about is None else taker.look_ahead(call, context, about)
@@ -114,6 +114,8 @@ class OperationQueue:
         finally:
             if not is_next:
                 taker.give_back(key)
+                if ahead is not None:
+                    ahead.cancel()
         if not is_next:
             return None, None
         release = taker.release

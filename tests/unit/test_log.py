@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,38 @@ def test_what_is_no_json_is_told_as_text() -> None:
     assert "2026-11-22" in first["when"]
     assert first["error"] == "gone"
     assert second["deep"] == {"half": "\udcff", "line": "a\nb"}
+
+
+def test_what_a_value_does_not_tell_of_itself_is_not_told() -> None:
+    @dataclass(frozen=True)
+    class Login:
+        user: str
+        password: str = field(repr=False)
+
+    stream = io.StringIO()
+    log.set_up(debug=False, style="json", stream=stream)
+    structlog.get_logger().info("login", one=Login("u", "secret"), many=[Login("v", "secret")], by={1: {"a": ("b",)}})
+    (line,) = _lines(stream)
+    assert "secret" not in stream.getvalue()
+    assert "Login(user='u')" in line["one"]
+    assert "Login(user='v')" in line["many"][0]
+    assert line["by"] == {"1": {"a": ["b"]}}
+
+
+def test_a_value_that_cannot_be_told_ends_nobodys_work() -> None:
+    class Mute:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    endless: list[object] = []
+    endless.append(endless)
+    stream = io.StringIO()
+    log.set_up(debug=False, style="json", stream=stream)
+    structlog.get_logger().info("first", value=Mute())
+    structlog.get_logger().info("second", value=endless)
+    first, second = _lines(stream)
+    assert first == {"event": "first", "untold": "RuntimeError"}
+    assert second == {"event": "second", "untold": "RecursionError"}
 
 
 def test_a_traceback_is_in_the_line() -> None:
