@@ -16,6 +16,7 @@ from penstock.host.runner import Completed, Host
 from penstock.images.nodes import BlockNode
 
 TIMEOUT_S = 30.0
+MOST_QUOTED = 500
 TGT = "IET"
 PROVISIONING_PAGE = "178"  # 0xb2, Logical Block Provisioning; the program reads decimal numbers only
 VENDOR = re.compile(r"^Vendor:(.*)$", re.MULTILINE)
@@ -34,14 +35,19 @@ log = structlog.get_logger(__name__)
 def writes_zeros_one_by_one(host: Host, node: BlockNode) -> bool:
     """Is zeroing a part of it slower, and no smaller, than writing it? `host` is where its data are reached from.
 
-    False also where nobody can say: then QEMU does what it takes for best, as everywhere. Changes nothing.
+    False also where nobody can say, which the log tells: then QEMU does what it takes for best, as everywhere. Changes
+    nothing.
     """
     if node.driver != "iscsi":
         return False
     try:
         standard = _inquiry(host, node)
         found = VENDOR.search(standard.stdout)
-        if standard.exit_code != 0 or found is None or found[1].strip() != TGT:
+        if standard.exit_code != 0 or found is None:
+            said = standard.stderr.strip()[-MOST_QUOTED:]
+            log.warning("lun.server_unknown", lun=str(node), exit_code=standard.exit_code, reason=said)
+            return False
+        if found[1].strip() != TGT:
             return False
         return MAY_PUNCH.search(_inquiry(host, node, "-e", "1", "-c", PROVISIONING_PAGE).stdout) is None
     except (Unavailable, UnknownResult) as fault:

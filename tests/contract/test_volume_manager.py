@@ -10,7 +10,7 @@ from penstock.domain.attachments import AttachStatus
 from penstock.domain.quotas import Usage
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus
-from penstock.errors import BackendFault, Fault, Invalid, NotFound, QuotaExceeded, Unavailable, Unsupported
+from penstock.errors import BackendFault, Fault, Invalid, NotFound, QuotaExceeded, Unavailable
 from penstock.operations.outcome import RetryPolicy
 from penstock.services import messages
 from penstock.services.volumes import attachments, connections, creation, lifecycle, quotas, snapshots, volumes
@@ -210,36 +210,6 @@ def test_a_connector_that_lacks_something_is_the_clients_error(site: VolumePlane
     assert attachments.delete(site.plane, OWNER, reserved.id) == []
 
 
-@pytest.mark.parametrize("fault", [None, BackendFault("the pool said no"), Unsupported("it cannot")])
-def test_a_status_written_by_hand_during_an_extension_stays_and_its_promise_is_let_go(
-    site: VolumePlane, fault: Fault | None
-) -> None:
-    volume = made(site)
-
-    def before(at: str) -> None:
-        if at == "extend":
-            lifecycle.reset_status(site.plane, ADMIN, volume.id, lifecycle.Reset(status="available"))
-            if fault is not None:
-                raise fault
-
-    site.storage.before = before
-    lifecycle.extend(site.plane, OWNER, volume.id, 5, attached=False)
-    site.work()
-    seen = shown(site, volume.id)
-    held = site.storage.volumes[f"volume-{volume.id}"].size_gib
-    assert (seen.status, seen.size_gib, seen.size_target_gib) == (VolumeStatus.AVAILABLE, held, None)
-    assert held == (5 if fault is None else 2)
-
-
-def test_an_extension_that_was_called_off_by_hand_before_it_began_promises_nothing(site: VolumePlane) -> None:
-    volume = made(site)
-    lifecycle.extend(site.plane, OWNER, volume.id, 5, attached=False)
-    lifecycle.reset_status(site.plane, ADMIN, volume.id, lifecycle.Reset(status="available"))
-    site.work()
-    seen = shown(site, volume.id)
-    assert (seen.status, seen.size_gib, seen.size_target_gib) == (VolumeStatus.AVAILABLE, 2, None)
-
-
 def test_a_connector_that_is_refused_only_while_it_is_connected_leaves_everything_as_it_was(site: VolumePlane) -> None:
     volume = made(site)
     failing(site, "connect", InvalidConnectorException("The initiator is in no group."))
@@ -357,14 +327,6 @@ def test_only_a_volume_that_is_gone_itself_is_forgotten(site: VolumePlane, step:
         assert site.storage.volumes == {}
     with pytest.raises(NotFound):
         shown(site, volume.id)
-
-
-def test_an_extend_without_room_leaves_the_volume_as_it_was(site: VolumePlane) -> None:
-    volume = made(site)
-    quotas.update(site.plane, "p1", {"gigabytes": -1})
-    lifecycle.extend(site.plane, OWNER, volume.id, 5000, attached=False)
-    assert (shown(site, volume.id).status, shown(site, volume.id).size_target_gib) == (VolumeStatus.AVAILABLE, None)
-    assert any("1000 GiB in all" in text for text in texts(site))
 
 
 def test_quotas_hold_for_the_project_and_for_the_type(site: VolumePlane) -> None:

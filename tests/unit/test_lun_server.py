@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.errors import Unavailable
 from penstock.host.runner import Completed
@@ -30,8 +31,8 @@ class Here:
 
     name = "here"
 
-    def __init__(self, standard: str | Exception = "", page: str = "", exit_code: int = 0) -> None:
-        self.standard, self.page, self.exit_code = standard, page, exit_code
+    def __init__(self, standard: str | Exception = "", page: str = "", exit_code: int = 0, stderr: str = "") -> None:
+        self.standard, self.page, self.exit_code, self.stderr = standard, page, exit_code, stderr
         self.ran: list[tuple[Sequence[str], str | None]] = []
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: str | None = None) -> Completed:
@@ -40,7 +41,8 @@ class Here:
             return Completed(tuple(argv), 0, "", "", timeout_s)
         if isinstance(self.standard, Exception):
             raise self.standard
-        return Completed(tuple(argv), self.exit_code, self.page if "178" in argv else self.standard, "", timeout_s)
+        stdout = self.page if "178" in argv else self.standard
+        return Completed(tuple(argv), self.exit_code, stdout, self.stderr, timeout_s)
 
 
 def is_as_data(here: Any, target: BlockNode, *, target_is_zero: bool = False) -> bool:
@@ -65,6 +67,33 @@ def is_as_data(here: Any, target: BlockNode, *, target_is_zero: bool = False) ->
 def test_zeros_are_data_only_where_the_server_would_write_them_one_by_one(here: Here, is_slow: bool) -> None:
     assert is_as_data(here, LUN) is is_slow
     assert writes_zeros_one_by_one(here, LUN) is is_slow  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("here", "why"),
+    [
+        pytest.param(
+            Here(exit_code=127, stderr="sh: 1: exec: iscsi-inq: not found\n"), "iscsi-inq: not found", id="none"
+        ),
+        pytest.param(
+            Here(exit_code=10, stderr="Login Failed. Authentication failure\n"), "Login Failed", id="not-let-in"
+        ),
+        pytest.param(Here("Peripheral Qualifier:?\n", stderr="what?"), "what?", id="no-vendor"),
+        pytest.param(Here(Unavailable("here cannot be reached")), "cannot be reached", id="away"),
+    ],
+)
+def test_the_log_says_why_a_server_is_not_known(here: Here, why: str) -> None:
+    with capture_logs() as lines:
+        assert not writes_zeros_one_by_one(here, WITH_CHAP)  # type: ignore[arg-type]
+    assert [(line["event"], why in line["reason"]) for line in lines] == [("lun.server_unknown", True)]
+    assert lines[0].get("exit_code", here.exit_code) == here.exit_code
+    assert "hush" not in str(lines)
+
+
+def test_a_server_that_is_known_needs_no_line() -> None:
+    with capture_logs() as lines:
+        assert not writes_zeros_one_by_one(Here(LIO), LUN)  # type: ignore[arg-type]
+    assert lines == []
 
 
 def test_nobody_is_asked_for_what_is_zero_already_or_no_lun() -> None:

@@ -6,8 +6,7 @@ the driver's calls are repeatable. A fault that ends the operation leaves the vo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -21,6 +20,7 @@ from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Uns
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots, volumes
+from penstock.store.database import hold
 from penstock.volume.driver import capabilities_of
 from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy, VolumeNotFound
 from penstock.volume.fallback.revert import revert_by_copy
@@ -133,50 +133,62 @@ def _refuse_snapshots(volume: Volume, found: Sequence[VolumeSnapshot], *, cascad
 def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_size: int) -> None:
     """Let the volume hold `new_size` GiB, unless that is done already.
 
-    Where an administrator wrote another status by hand meanwhile that stays, and what the backend holds is written.
+    Where an administrator wrote another status by hand meanwhile that stays, and it is done all the same: it was
+    accepted, and a process that died may have done it before. Of an extension that was accepted since then, which comes
+    after this one, status and promise stay.
     """
     with backend.database.read() as tx:
         volume = volumes.get(tx, volume_id)
-        if volume is None:
+        if volume is None or (volume.status is not VolumeStatus.EXTENDING and volume.size_target_gib is None):
             return
         model = volume_model(tx, backend, volume)
-    if volume.status is not VolumeStatus.EXTENDING:
-        if volume.size_target_gib == new_size:
-            _holds(backend, volume, volume.size_gib)
-        return
+    wanted = max(new_size, volume.size_gib)  # larger already by one that was accepted before
     try:
         with driver_call("extend volumes"):
-            backend.driver.extend_volume(model, new_size)
+            backend.driver.extend_volume(model, wanted)
     except (Unsupported, InsufficientCapacity) as fault:  # nothing was changed
-        with _holding(backend, volume, volume.size_gib):
-            fail(backend, context, volume, VolumeEvent.REFUSED, VolumeMessageAction.EXTEND_VOLUME, fault)
+        _extended(backend, context, volume, new_size, VolumeEvent.REFUSED, volume.size_gib, fault)
         raise
     except Fault as fault:
         if is_final(fault):
-            with _holding(backend, volume, volume.size_gib):
-                fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.EXTEND_VOLUME, fault)
+            _extended(backend, context, volume, new_size, VolumeEvent.FAILED, volume.size_gib, fault)
         raise
-    with _holding(backend, volume, new_size), backend.database.begin(durable=False) as tx:
-        done_with(tx, "extend_volume")
-        values = {"size_gib": new_size, "size_target_gib": None}
-        volumes.move(tx, volume, VolumeEvent.DONE, now=backend.now(), **values)
+    _extended(backend, context, volume, new_size, VolumeEvent.DONE, wanted, None)
     publish_growth(backend)
 
 
-@contextmanager
-def _holding(backend: VolumeBackend, volume: Volume, size_gib: int) -> Iterator[None]:
-    """Around the end of an extension, after which the backend holds so much, whatever became of the status."""
-    try:
-        yield
-    except Conflict:
-        _holds(backend, volume, size_gib)
-        raise
+def _extended(
+    backend: VolumeBackend,
+    context: RequestContext,
+    volume: Volume,
+    new_size: int,
+    event: VolumeEvent,
+    size_gib: int,
+    fault: Fault | None,
+) -> None:
+    """Write the end of the extension to `new_size`, after which the backend holds `size_gib`.
 
-
-def _holds(backend: VolumeBackend, volume: Volume, size_gib: int) -> None:
-    """Write what the backend holds, and let go of the promised size."""
-    with backend.database.begin() as tx:
-        volumes.update_volume(tx, volume.id, now=backend.now(), size_gib=size_gib, size_target_gib=None)
+    Status and promise only where they still are those of this one.
+    """
+    now = backend.now()
+    with backend.database.begin(durable=fault is not None) as tx:
+        hold(tx, f"volume {volume.id}")  # as who accepts a request about it does
+        if fault is None:
+            done_with(tx, "extend_volume")
+        found = volumes.get(tx, volume.id)
+        if found is None:
+            return
+        values: dict[str, Any] = {"size_gib": size_gib}
+        is_ours = found.size_target_gib in (new_size, None)  # none: what `penstock doctor` asked for
+        if is_ours:
+            values["size_target_gib"] = None
+        if is_ours and found.status is VolumeStatus.EXTENDING:
+            volumes.move(tx, found, event, now=now, **values)
+        else:
+            log.info("volume.extension_left_status", volume=volume.id, status=found.status, size_gib=size_gib)
+            volumes.update_volume(tx, volume.id, now=now, **values)
+        if fault is not None:
+            tell_owner(tx, backend, context, found, VolumeMessageAction.EXTEND_VOLUME, fault)
 
 
 def revert(backend: VolumeBackend, records: Records, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
