@@ -44,9 +44,9 @@ class Looked:
     is_volume: bool
 
 
-def iqn_of(volume: VolumeModel, settings: Settings) -> str:
+def iqn_of(volume_name: str, settings: Settings) -> str:
     """The name of the volume's target."""
-    return f"{settings.target_prefix}{volume.name}".lower()
+    return f"{settings.target_prefix}{volume_name}".lower()
 
 
 class ConnectionMethods(ISCSIDriver):
@@ -232,7 +232,7 @@ class ConnectionMethods(ISCSIDriver):
     # --- how ----------------------------------------------------------------------------------------------------------
 
     def _iqn(self, volume: VolumeModel) -> str:
-        return iqn_of(volume, self.settings)
+        return iqn_of(volume.name, self.settings)
 
     def _location(self, volume: VolumeModel) -> str:
         return self._location_of(self._iqn(volume))

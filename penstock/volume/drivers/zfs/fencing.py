@@ -38,7 +38,7 @@ def stop_serving(side: Side, volumes: Sequence[VolumeModel]) -> None:
     """
     remove_links(side.storage.host, [volume.name for volume in volumes])
     try:
-        side.storage.exports.apply([], remove=[iqn_of(volume, side.settings) for volume in volumes])
+        side.storage.exports.apply([], remove=[iqn_of(volume.name, side.settings) for volume in volumes])
     except Unavailable as fault:
         log.warning("volume.targets_not_removed", side=side.id, volumes=len(volumes), reason=fault.message)
 

@@ -13,7 +13,7 @@ from penstock.errors import Conflict, NotFound
 from penstock.exports.iscsi import Initiator, IscsiTarget
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTypeId
 from penstock.volume.drivers.zfs import lineage, unmarked
-from penstock.volume.drivers.zfs.connecting import ConnectionMethods
+from penstock.volume.drivers.zfs.connecting import ConnectionMethods, iqn_of
 from penstock.volume.drivers.zfs.identity import (
     EVERY_MARK,
     SNAPSHOT_MARKS,
@@ -228,6 +228,7 @@ class InventoryMethods(ConnectionMethods):
         marks = VolumeIdentity.read_marks(properties)
         volume_id = marks["volume_id"] or marks["id"] or ""
         target = next((one for one in targets if any(lun.serial == volume_id for lun in one.luns)), None)
+        iqn = iqn_of(Dataset(name).name, self.settings)  # where there is none: as a volume of that name is told
         origin = properties[ORIGIN].value
         return FoundVolume(
             id=VolumeId(marks["id"] or ""),
@@ -242,7 +243,7 @@ class InventoryMethods(ConnectionMethods):
             type_name=marks["type_name"],
             source_snapshot=None if origin in ("", "-") else origin,
             created_at=_time(properties),
-            provider_location=None if target is None else self._location_of(target.iqn),
+            provider_location=self._location_of(iqn if target is None else target.iqn),
             auth=None if target is None else _auth(target),
             is_temporary=marks["temporary"] is not None,
         )
