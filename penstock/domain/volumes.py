@@ -58,6 +58,9 @@ class MigrationStatus(StrEnum):
     ERROR = "error"
 
 
+HOME = "default"  # the published name of the place that a backend is failed back to: its own
+
+
 class ReplicationStatus(StrEnum):
     """``replication_status`` of a volume, a group or a service."""
 

@@ -58,6 +58,13 @@ def _accepted(sides: Sides) -> datetime:
     return older.since
 
 
+def test_what_is_not_replicated_any_more_is_neither_listed_nor_accepted(sides: Sides) -> None:
+    volume, _ = _older_is_back(sides)
+    sides.later(volume, volume_type=PLAIN, volume_type_id=PLAIN.id)
+    volumes = list(sides.volumes.values())
+    assert sides.driver.older_copies(volumes, HOME) == sides.driver.accept_older(volumes, HOME) == []
+
+
 def test_it_is_served_with_all_that_it_had(sides: Sides) -> None:
     volume, went_on_at = _older_is_back(sides)
     had = sides.content(volume, HOME)

@@ -3,6 +3,7 @@ with a reign nobody knew of, and what clients wrote where the volume is served i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.errors import InvalidReplicationTarget
 from penstock.volume.models import VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE
-from penstock.zfs.reigns import EPOCH, SYNCED_AT
+from penstock.zfs.reigns import EPOCH, FENCED, SYNCED_AT
 from tests.contract.test_volume_failover_on_zfs import Site
 from tests.contract.test_zfs_volume_failover_faults import AfterAnActivation, AfterTheFences
 from tests.contract.volume_sides import CONTEXT, FAR, HOME, Machines, Sides
@@ -172,6 +173,114 @@ def test_a_fence_that_was_lifted_is_outranked_when_its_side_is_lost(sides: Sides
     assert sides.kind(volume, HOME) is Kind.REPLICA
     assert sides.content(volume, HOME) == sides.content(volume, FAR)
     assert [sides.hosts[HOME].content(name) for name in sides.aside(HOME)] == [lost]
+
+
+def _no_database(sides: Sides) -> Callable[[], None]:
+    """Nothing can be written to it from now on; returns how it comes back."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(sides.driver.db, "update_volumes", _refused)
+    return patch.undo
+
+
+def _refused(updates: Any) -> None:
+    raise Unavailable("the database is away")
+
+
+def test_a_failover_is_taken_back_without_the_database(sides: Sides) -> None:
+    """The number for the way back was given out with the failover's; and no copy elsewhere has heard of it."""
+    volume = _prepared(sides)
+    back = list[Callable[[], None]]()
+
+    def all_away() -> None:
+        sides.cut_off(FAR)
+        back.append(_no_database(sides))
+
+    sides.hosts[HOME].hooks = AfterTheFences(1, all_away)
+    with pytest.raises(Unavailable) as caught:
+        sides.fail_over(FAR)
+    sides.hosts[HOME].hooks = None
+    assert "fenced" not in str(caught.value)
+    assert sides.kind(volume, HOME) is Kind.VOLUME
+    assert sides.is_served(volume, HOME)
+    row = Reign.of(sides.volumes[volume.id])
+    assert row.epoch < _epoch(sides, volume, HOME) < row.given
+    sides.write(volume, HOME)
+    written = sides.content(volume, HOME)
+    back[0]()
+    sides.hosts[FAR].is_cut_off = False
+    sides.fail_over(FAR)
+    assert _epoch(sides, volume, FAR) > row.given
+    assert sides.content(volume, FAR) == written
+    assert "recovery_point" not in sides.told[volume.id]
+    assert sides.aside(HOME) == sides.aside(FAR) == []
+
+
+def test_without_the_database_nothing_is_fenced(sides: Sides) -> None:
+    volume = _prepared(sides)
+    _no_database(sides)
+    with pytest.raises(Unavailable):
+        sides.fail_over(FAR)
+    assert FENCED not in sides.hosts[HOME].state.filesystems[sides.place(volume, HOME)].local
+    assert sides.is_served(volume, HOME)
+
+
+def test_a_failover_that_began_without_a_loss_tells_none_when_the_primary_dies(sides: Sides) -> None:
+    """The number for the way back, which that one did not take, is not taken for a later reign of its."""
+    volume = _prepared(sides)
+    written = sides.content(volume, HOME)
+    sides.hosts[FAR].hooks = AfterAnActivation()
+    with pytest.raises(Died):
+        sides.fail_over(FAR)
+    sides.hosts[FAR].hooks = None
+    sides.cut_power(HOME)
+    with pytest.raises(Unavailable):
+        sides.restart(None)
+    sides.fail_over(FAR)
+    assert sides.content(volume, FAR) == written
+    assert "recovery_point" not in sides.told[volume.id]
+
+
+def test_what_stays_fenced_is_named(sides: Sides) -> None:
+    """Both machines go away: whoever reads the fault must not think that all is as it was."""
+    volume = _prepared(sides)
+
+    def all_away() -> None:
+        sides.cut_off(FAR)
+        sides.cut_off(HOME)
+
+    sides.hosts[HOME].hooks = AfterTheFences(1, all_away)
+    with pytest.raises(Unavailable, match=f"fenced on '{HOME}' .{volume.id}.: fail over to '{HOME}'") as caught:
+        sides.fail_over(FAR)
+    assert caught.value.message == str(caught.value)
+    sides.hosts[HOME].hooks = None
+    sides.hosts[HOME].is_cut_off = False
+    assert FENCED in sides.hosts[HOME].state.filesystems[sides.place(volume, HOME)].local
+    sides.fail_over(HOME)
+    assert sides.kind(volume, HOME) is Kind.VOLUME
+
+
+class AtASnapshot:
+    """Does something before it."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def before(self, host: Any, words: tuple[str, ...]) -> None:
+        if words[:2] == ("zfs", "snapshot"):
+            self._then()
+
+    def after(self, host: Any, words: tuple[str, ...], answer: Any) -> None:
+        return None
+
+
+def test_what_was_not_fenced_is_not_called_so(sides: Sides) -> None:
+    """The machine that serves goes away before it came to that: it may serve on."""
+    volume = _prepared(sides)
+    sides.hosts[HOME].hooks = AtASnapshot(lambda: sides.cut_off(HOME))
+    with pytest.raises(Unavailable) as caught:
+        sides.fail_over(FAR)
+    assert "fenced" not in str(caught.value)
+    assert sides.kind(volume, HOME) is Kind.VOLUME
 
 
 def test_what_stays_is_mounted(sides: Sides) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.operations import Call
-from penstock.domain.volumes import ReplicationStatus
+from penstock.domain.volumes import HOME, ReplicationStatus
 from penstock.errors import Invalid, NotFound
 from penstock.ids import OperationId
 from penstock.services.control_plane import ControlPlane
@@ -16,7 +16,6 @@ from penstock.store import backends, operations
 from penstock.store.backends import Service
 from penstock.store.database import Transaction, hold
 
-HOME = "default"
 AT_HOME = (ReplicationStatus.ENABLED, ReplicationStatus.DISABLED, ReplicationStatus.NOT_CAPABLE)
 THAWABLE = (None, ReplicationStatus.ENABLED, ReplicationStatus.FAILOVER_ERROR)
 

@@ -17,7 +17,7 @@ from penstock.domain.operations import Call
 from penstock.domain.volume_lifecycle import RESTING, VOLUME_TRANSITIONAL, VolumeEvent, at_rest
 from penstock.domain.volume_message_codes import VolumeMessageAction, VolumeMessageDetail
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
-from penstock.domain.volumes import ReplicationStatus, Volume, VolumeStatus, driver_values
+from penstock.domain.volumes import HOME, ReplicationStatus, Volume, VolumeStatus, driver_values
 from penstock.errors import BackendFault, Conflict, Fault, Unsupported
 from penstock.operations.attempt import done_with
 from penstock.operations.driver_calls import driver_call, is_final
@@ -37,7 +37,6 @@ from penstock.volume.replication import REASON, RECOVERY_POINT, SNAPSHOTS, Choos
 
 log = structlog.get_logger(__name__)
 
-DEFAULT = "default"  # the target that is the way back
 FROZEN, FAILED_OVER = "frozen", "failed-over"
 FAILOVER, TOWARDS = "failover_host", "to "
 REPLICATED = (
@@ -67,7 +66,7 @@ def thaw(backend: VolumeBackend, context: RequestContext) -> None:
     with backend.database.read() as tx:
         service = _service(tx, backend)
     if service.replication_status == ReplicationStatus.FAILOVER_ERROR and service.active_backend_id is None:
-        _serve_from(backend, context, DEFAULT)  # what had made way is served again
+        _serve_from(backend, context, HOME)  # what had made way is served again
     with backend.database.begin() as tx:
         done_with(tx, "thaw_host")
         values: dict[str, Any] = {"frozen": False, "disabled": False, "disabled_reason": None}
@@ -124,7 +123,7 @@ def _serve_from(
             }
             _end(backend, broken)
         raise
-    is_back = DEFAULT in (secondary_id, active_id)
+    is_back = HOME in (secondary_id, active_id)
     with backend.database.begin() as tx:
         done_with(tx, FAILOVER)
         # as they are now: the driver took its time, and the API went on

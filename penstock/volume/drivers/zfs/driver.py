@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from penstock.clock import Clock, SystemClock
 from penstock.config.stream_options import RELAY
+from penstock.domain.volumes import HOME
 from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.exports.iscsi import IscsiExports
 from penstock.host.routes import SshRoutes
@@ -29,7 +30,7 @@ from penstock.volume.drivers.zfs.migrating import MigrationMethods
 from penstock.volume.drivers.zfs.options import read_settings, zfs_volume_opts
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
 from penstock.volume.drivers.zfs.replicating import ENABLING, disabled_update
-from penstock.volume.drivers.zfs.replication_devices import HOME, read_devices
+from penstock.volume.drivers.zfs.replication_devices import read_devices
 from penstock.volume.drivers.zfs.sides import GivenHosts, Sides
 from penstock.volume.drivers.zfs.taking_over import TakingOver
 from penstock.volume.errors import VolumeIsBusy

@@ -72,8 +72,8 @@ def fail_over(
 
     `is_back`: the rows say that `new` serves them, and a failover that began is taken back.
 
-    Raises UnableToFailOver (nothing was changed: what was fenced serves on), Unavailable (`new` does not answer any
-    more; go on by the same call).
+    Raises UnableToFailOver (nothing was failed over, and what was fenced serves on, but for what it names), Unavailable
+    (a side, or the database, does not answer any more; go on by the same call).
     """
     pairs = numbers.challenged([pair_of(volume, old, new, is_back=is_back) for volume in volumes])
     begun = [pair for pair in pairs if pair.is_done]
@@ -82,11 +82,11 @@ def fail_over(
             fence_copy(pair.old, Fence(pair.old.epoch, ""))
     outranked = {pair.volume.id: pair for pair in numbers.give(pair for pair in begun if pair.new.epoch < pair.given)}
     left = numbers.give(pair for pair in pairs if not pair.is_done)
-    planned = [_undone(pair) for pair in left if pair.old is not None and pair.old.was_active]
-    rest = [pair for pair in left if pair.old is None or not pair.old.was_active]
+    planned = [_undone(pair) for pair in left if pair.has_way_back]
+    rest = [pair for pair in left if not pair.has_way_back]
     return [
         *(_again(outranked.get(pair.volume.id, pair)) for pair in begun),
-        *(_planned(planned, sending_of, numbers, is_begun=bool(begun)) if planned else ()),
+        *(_planned(planned, sending_of, is_begun=bool(begun)) if planned else ()),
         *(_unplanned(pair, why or "the side that served it has nothing of it") for pair in rest),
     ]
 
@@ -152,20 +152,24 @@ class _Handed:
     base: SnapshotPoint
 
 
-def _planned(pairs: Sequence[Pair], sending_of: SendingOf, numbers: Numbers, *, is_begun: bool) -> list[Outcome]:
+def _planned(pairs: Sequence[Pair], sending_of: SendingOf, *, is_begun: bool) -> list[Outcome]:
+    fenced = {pair.volume.id for pair in pairs if pair.old is not None and pair.old.fence is not None}
     try:
         for pair in pairs:
             _catch_up(pair, sending_of)
         for pair in pairs:
+            fenced.add(pair.volume.id)
             _fence(pair, Fence(pair.reign, pair.new.id))
         handed = [_last_changes(pair, sending_of) for pair in pairs]
     except Fault as fault:
         if is_begun:  # some volumes are served from there already: forward is the only way
             raise
-        _lift_all(pairs, numbers)
-        if fault.retryable:
-            raise
-        raise UnableToFailOver(f"Nothing was failed over: {fault.message}") from fault
+        unlifted = [pair for pair in pairs if not _lift(pair)]
+        told = _with_fences(fault.message, [pair for pair in unlifted if pair.volume.id in fenced])
+        if not fault.retryable:
+            raise UnableToFailOver(f"Nothing was failed over: {told}") from fault
+        fault.message, fault.args = told, (told,)  # of its own kind: what is done about it depends on that
+        raise
     return [_hand_over(one, sending_of) for one in handed]
 
 
@@ -237,36 +241,40 @@ def _reverse(old: VolumeCopy, new: VolumeCopy, base: SnapshotPoint, sending: Sen
     old.zfs.inherit(old.dataset, FENCED)
 
 
-def _lift_all(pairs: Sequence[Pair], numbers: Numbers) -> None:
-    try:
-        again = numbers.give(pairs)
-    except Fault as fault:  # the fences stay; the next call asks for them
-        log.warning("volume.fences_not_lifted", volumes=len(pairs), reason=fault.message)
-        return
-    for pair, lifting in zip(pairs, again, strict=True):
-        _lift(pair, lifting.reign)
-
-
-def _lift(pair: Pair, reign: int) -> None:
+def _lift(pair: Pair) -> bool:
     """Make the old one the volume again, under a reign of its own: who still believes in the failover finds it over.
 
     Also where an earlier call fenced it. Only before any new one was made active by us: one that does not answer any
-    more was not active when we looked, and the reign that begins here outranks what it may have been told. Targets are
-    made again by whoever exports.
+    more was not active when we looked, and the reign that begins here outranks what it was told by the calls before.
+    Its number was given with the failover's: only the hosts are needed. Targets are made again by whoever exports.
+    False when it may still be fenced.
     """
     old = pair.old
     if old is None:
-        return
+        return True
     try:
         if _is_active_now(pair.new):  # a process took over from us
             log.warning("volume.fence_stays", volume=old.volume.id, side=old.side.id)
-            return
+            return False
         now = old.again()
         if now.fence is not None and now.fence.successor == pair.new.id and now.fence.epoch <= pair.reign:
-            activate(now, reign, _how(pair.lost_since))
-            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=reign)
+            now = activate(now, pair.way_back, _how(pair.lost_since))
+            log.warning("volume.fence_lifted", volume=old.volume.id, side=old.side.id, epoch=pair.way_back)
     except Fault as fault:  # the others' are lifted all the same; this one is asked for by the next call
         log.warning("volume.fence_not_lifted", volume=old.volume.id, side=old.side.id, reason=fault.message)
+        return False
+    return now.fence is None
+
+
+def _with_fences(reason: str, left: Sequence[Pair]) -> str:
+    """For whoever asked for the failover: which volumes nobody serves now, as far as is known, and what to do."""
+    if not left:
+        return reason
+    side = next(pair.old.side.id for pair in left if pair.old is not None)
+    first = ", ".join(pair.volume.id for pair in left[:3])
+    ids = f"{first}, ..." if len(left) > 3 else first
+    fenced = f"{len(left)} volume{'s' if len(left) > 1 else ''} may still be fenced on '{side}' ({ids})"
+    return f"{reason.rstrip('.')}. {fenced}: fail over to '{side}' to serve what is there."
 
 
 def _is_active_now(copy: VolumeCopy) -> bool:

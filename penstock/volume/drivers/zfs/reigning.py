@@ -2,6 +2,8 @@
 
 A reign's number is given out by the volume's row, and is there on disk before any side is told of it. So none is given
 twice, and a new one is higher than whatever a side that is away may have been told by a call that ended too early.
+Where the old copy has to make way, two are given out at once: the lower is for that, should the failover be taken back,
+which then needs the hosts alone. The higher, which the row knows, is the new copy's: no call begins reigns of both.
 """
 
 from __future__ import annotations
@@ -49,10 +51,20 @@ class Pair:
         return Reign.of(self.volume).epoch
 
     @property
-    def next_reign(self) -> int:
-        """Higher than all that are known, and all that were given out."""
+    def highest(self) -> int:
+        """Of all that are known, and all that were given out."""
         known = [self.given, self.reign, self.row_epoch, self.new.highest_epoch]
-        return max(*known, self.old.highest_epoch if self.old is not None else 0) + 1
+        return max(*known, self.old.highest_epoch if self.old is not None else 0)
+
+    @property
+    def way_back(self) -> int:
+        """The number for the old one, which made way, when the new one's reign does not begin: higher than all before."""
+        return self.reign - 1
+
+    @property
+    def has_way_back(self) -> bool:
+        """Is there an old one that may have to be served again?"""
+        return self.old is not None and self.old.was_active
 
     @property
     def lost_since(self) -> datetime | None:
@@ -119,8 +131,8 @@ class Numbers:
     records: Records
 
     def give(self, pairs: Iterable[Pair]) -> list[Pair]:
-        """Each with a number that nothing has had, and that its row knows from now on."""
-        given = [replace(pair, reign=pair.next_reign) for pair in pairs]
+        """Each with numbers that nothing has had, and that its row knows from now on. Raises Unavailable: none has."""
+        given = [replace(pair, reign=pair.highest + (2 if pair.has_way_back else 1)) for pair in pairs]
         self._note((pair.volume, pair.reign) for pair in given)
         return given
 

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from penstock.clock import Clock
+from penstock.domain.volumes import HOME
 from penstock.errors import Conflict, Fault, NotFound, Unavailable, Unsupported
 from penstock.host.streaming import Routes
 from penstock.volume.drivers.zfs import accepting, failing_over, lineage, setting_aside, spec
@@ -21,7 +22,6 @@ from penstock.volume.drivers.zfs.reigning import Numbers
 from penstock.volume.drivers.zfs.replica_round import Round, worth_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
-from penstock.volume.drivers.zfs.replication_devices import HOME
 from penstock.volume.drivers.zfs.sides import Side, Sides
 from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.interface.replication import Failover
@@ -227,12 +227,13 @@ class ReplicationMethods(ConnectionMethods):
         if backend_id not in self.sides.ids:
             raise InvalidReplicationTarget(f"There is no replication target '{backend_id}'.")
         side = self.sides.reach(backend_id)
-        copies = (observe_copy(one, side, is_served=side.id == self._active_id) for one in volumes)
+        is_active = side.id == self._active_id
+        copies = (observe_copy(one, side, is_served=is_active) for one in volumes if spec.is_replicated(one))
         return [accepting.told(copy) for copy in copies if accepting.is_older(copy)]
 
     def accept_older(self, volumes: Sequence[VolumeModel], backend_id: str) -> list[OlderCopy]:
         """See `TakesOlder`."""
-        older = self.older_copies([one for one in volumes if spec.is_replicated(one)], backend_id)
+        older = self.older_copies(volumes, backend_id)
         for one in older:
             self.sides.reach(backend_id).storage.zfs.set(Dataset(one.place), {ACCEPTED: one.since.isoformat()})
             log.warning("volume.older_accepted", volume=one.volume_id, side=backend_id, since=one.since.isoformat())

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from penstock.domain.types import FALSE_WORDS, TRUE_WORDS
+from penstock.domain.volumes import HOME
 from penstock.errors import Invalid
 from penstock.exports.iscsi import DEFAULT_PORT, Portal
 from penstock.volume.drivers.zfs.options import SERVERS, Settings, portals_of
 from penstock.zfs.names import Dataset
 from penstock.zfs.reach import is_sudo_used, parse_roots, remote_of
 
-HOME = "default"  # the published name of the way back
 IDS = ("backend_id", "target_device_id")  # what operators are used to; what the option's own text says
 PLACE, ADDRESS = "zfs_zpool_list", "zfs_service_ip"
 SSH = ("zfs_ssh_username", "zfs_ssh_user_password", "zfs_ssh_private_key_path", "zfs_ssh_known_hosts_file")

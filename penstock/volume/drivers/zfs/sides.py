@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from penstock.clock import Clock
+from penstock.domain.volumes import HOME
 from penstock.errors import Unavailable, Unsupported
 from penstock.exports.iscsi import IscsiExports
 from penstock.host.runner import Host
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.options import Settings
-from penstock.volume.drivers.zfs.replication_devices import HOME, Device
+from penstock.volume.drivers.zfs.replication_devices import Device
 from penstock.volume.drivers.zfs.storage import Storage, open_storage
 from penstock.volume.models import VolumeModel
 from penstock.zfs.marks import KIND
