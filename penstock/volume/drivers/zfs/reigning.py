@@ -58,7 +58,7 @@ class Pair:
 
     @property
     def way_back(self) -> int:
-        """The number for the old one, which made way, when the new one's reign does not begin: higher than all before."""
+        """The number for the old one, which made way, when the new one's reign does not begin: above all before it."""
         return self.reign - 1
 
     @property
