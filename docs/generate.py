@@ -103,7 +103,8 @@ def commands() -> str:
 
 
 def _describe(command: click.Command, name: str, parent: click.Context | None, parts: list[str]) -> None:
-    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+    settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     path = context.command_path
     parts.append(f"\n## {path}\n\n```\n{command.get_help(context)}\n```\n")
     if isinstance(command, click.Group):

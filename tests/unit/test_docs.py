@@ -50,7 +50,7 @@ def unknown_in(line: str) -> str | None:
     command: click.Command = penstock
     words = iter(shlex.split(line, comments=True)[1:])
     for word in words:
-        context = click.Context(command)
+        context = click.Context(command, **penstock.context_settings)
         if word.startswith("-"):
             found = next((one for one in command.get_params(context) if word in (*one.opts, *one.secondary_opts)), None)
             if not isinstance(found, click.Option):

@@ -18,12 +18,11 @@ from penstock import log
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    root, configured = logging.getLogger(), structlog.get_config()
+    root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.configure(**configured)
 
 
 def _lines(stream: io.StringIO) -> list[dict[str, Any]]:
