@@ -12,6 +12,7 @@ import pytest
 from penstock.errors import BackendFault, Conflict, Fault, InsufficientCapacity, Invalid, NotFound, Unavailable
 from penstock.exports.model import normal_client
 from penstock.host.local import LocalHost
+from penstock.volume.data_path import attached
 from penstock.volume.data_path.local import attached_node
 from penstock.volume.driver import VolumeDriver
 from penstock.volume.drivers.nfs_appliance.driver import NfsApplianceDriver
@@ -105,6 +106,20 @@ class TestOwnWays(VolumeSteps):
     @pytest.fixture
     def volume(self, driver: NfsApplianceDriver) -> VolumeModel:
         return self.made(driver, self.new(HOST))
+
+    def test_what_a_process_that_died_had_mounted_is_unmounted_by_the_next(
+        self, tmp_path: Path, appliance: FolderAppliance, files: MountedFiles, driver: NfsApplianceDriver
+    ) -> None:
+        """Also where its operation is not taken up again: an image that is gone meanwhile, say."""
+        volume = self.made(driver, self.new(HOST))
+        conn = driver.initialize_connection(volume, {"ip": OURS})
+        folder = Path(driver.configuration.conf.state_path, "attached", driver.configuration.config_group)
+        attached.note(folder, volume.id, conn)
+        files.mount(conn["data"]["export"])
+        a_driver(tmp_path, appliance, files).detach_left_here()
+        assert str(files.mount_point(conn["data"]["export"])) not in Path("/proc/mounts").read_text()
+        assert list(folder.glob("*.json")) == []
+        driver.terminate_connection(volume, {"ip": OURS})
 
     def file_of(self, appliance: FolderAppliance, volume: VolumeModel) -> Path:
         return appliance.folder / str(volume.provider_id) / volume.name

@@ -114,11 +114,15 @@ class LocalAttachment(ConnectionInterface):
                 if not self.__is_used_here(note.volume_id):
                     connector = self.__connector(note.connection, KERNEL)  # whatever way is configured by now
                     connector.disconnect_volume(note.connection["data"], {}, force=True)
+                    self._disconnected_left(note.connection)
                 attached.forget(note.path)
             except (Fault, OSError) as err:
                 log.warning("volume.stays_attached_here", volume_id=note.volume_id, error=str(err))
                 continue
             log.info("volume.detached_here", volume_id=note.volume_id)
+
+    def _disconnected_left(self, conn: ConnectionInfo) -> None:
+        """What is left of the connection of a process that died, where that is more than a connector takes away."""
 
     def __is_used_here(self, volume_id: str) -> bool:
         try:

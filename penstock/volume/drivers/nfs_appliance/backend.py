@@ -17,7 +17,7 @@ from penstock.volume.drivers.nfs_appliance.files import LibnfsFiles, MountedFile
 from penstock.volume.drivers.nfs_appliance.options import OPTIONS, Settings, settings_of
 from penstock.volume.drivers.nfs_appliance.volumes import VolumeShares, export_of
 from penstock.volume.generic.capabilities import backend_name
-from penstock.volume.interface.values import Context
+from penstock.volume.interface.values import ConnectionInfo, Context
 from penstock.volume.models import VolumeModel
 
 T = TypeVar("T")
@@ -89,6 +89,10 @@ class SharesBackend(VolumeDriver):
         """Unmount its share from this machine, where os-brick may have mounted it: that never unmounts."""
         if self._mounted is not None and volume.provider_location:
             self._mounted.unmount(volume.provider_location)
+
+    def _disconnected_left(self, conn: ConnectionInfo) -> None:
+        if self._mounted is not None:
+            self._mounted.unmount(str(conn["data"]["export"]))
 
     def local_path(self, volume: VolumeModel) -> str:
         """The path of the volume's file while its share is mounted here by the kernel."""
