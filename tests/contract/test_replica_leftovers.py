@@ -214,6 +214,19 @@ def test_a_snapshot_that_came_before_its_taking_was_repeated_elsewhere_is_the_on
     assert answer["provider_location"] == str(share.dataset("b").snapshot(names[0]))
 
 
+def test_a_snapshot_that_was_an_error_when_a_replica_was_made_goes_from_there_too(share: SimulatedShare) -> None:
+    """The first copy brings it to one that has no instance of it; its owner deletes it."""
+    item = share.take_snapshot()
+    share.snapshots.clear()
+    share.add("b")
+    share.sync("b")
+    assert set(names_of_snapshots(share, "b")) > set(share.syncs("b"))
+    told = share.driver("a").delete_replicated_snapshot(CONTEXT, share.list, [item["a"]])
+    assert [one["id"] for one in told] == [item["a"]["id"]]
+    for name in ("a", "b"):
+        assert names_of_snapshots(share, name) == share.syncs(name)
+
+
 def test_a_replica_that_somebody_holds_a_snapshot_of_is_deleted_and_swept_later() -> None:
     share = SimulatedShare(SimulatedSites(OPENZFS))
     share.create("a")

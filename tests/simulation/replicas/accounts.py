@@ -98,11 +98,13 @@ def _check_snapshots(
     active = next(other for other in siblings if other.instance.replica_state is ReplicaState.ACTIVE)
     followers = {other.instance.id for other in siblings} - {active.instance.id}
     of_active = {snap.guid for snap in copies[active.instance.id].syncs}
+    # What was an error when a replica was made has no instance there: it came with the copy, and goes with the active's.
+    users = {snap.guid for snap in copies[active.instance.id].snapshots if snap.local.get(KIND) == Kind.SNAPSHOT}
     for snap in place.snapshots:
         unknown = _ours(snap.holds) - followers
         assert not unknown, f"{place.host.name}:{snap.path} is held for {unknown}, who need nothing"
         kind = snap.local.get(KIND)
-        is_known = kind is not None or snap.is_deferred or snap.guid in strangers
+        is_known = kind is not None or snap.is_deferred or snap.guid in strangers | users
         assert is_known, f"{place.host.name}:{snap.path} is nobody's"
         assert kind == Kind.SYNC or not _ours(snap.holds), f"{place.host.name}:{snap.path} is held, and no base"
     # A replica keeps what another one starts from, to be its source one day, and learns with its own next sync only

@@ -121,15 +121,15 @@ def destroy_everywhere(
     gone: list[dict[str, Any]] = []
     for model in sorted(replica_list, key=lambda model: model["replica_state"] != Role.ACTIVE):
         instance = by_replica.get(model["id"])
-        if instance is None:
-            continue
         try:
-            destroy(observe(peers.storage_of(model["host"]), model), instance, instances)
+            # A first copy brings what was there to one that has no instance: a snapshot that was an error then, say.
+            destroy(observe(peers.storage_of(model["host"]), model), instance or instances[0], instances)
         except Unavailable:
             if model["replica_state"] == Role.ACTIVE:
                 raise
             continue
-        gone.append({"id": instance["id"], "status": "deleted"})
+        if instance is not None:
+            gone.append({"id": instance["id"], "status": "deleted"})
     return gone
 
 
