@@ -35,9 +35,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.postgres
 BACKEND = "host@dummy"
-CUT = (
-    "SELECT count(pg_terminate_backend(pid)) FROM (SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory') AS of"
-)
+HOLDERS = "SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory'"
+CUT = "SELECT pg_terminate_backend(:pid)"
 
 
 @pytest.fixture
@@ -46,16 +45,19 @@ def database(postgres_url: str) -> Iterator[Database]:
         yield found
 
 
-def cut(database: Database) -> None:
-    """End the sessions that hold advisory locks, as a fail-over does."""
-    with database.begin() as tx:
-        assert tx.execute(text(CUT)).scalar()
-
-
-def _locks(database: Database) -> int:
-    """How many locks of sessions there are."""
+def _holders(database: Database) -> set[int]:
+    """The sessions that hold advisory locks, by their processes."""
     with database.read() as tx:
-        return int(tx.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar() or 0)
+        return set(tx.execute(text(HOLDERS)).scalars())
+
+
+def cut(database: Database) -> None:
+    """End the sessions that hold advisory locks, as a fail-over does, and wait until they have ended."""
+    holders = until(lambda: _holders(database), bool)
+    with database.begin() as tx:
+        for pid in holders:
+            tx.execute(text(CUT), {"pid": pid})
+    until(lambda: not holders & _holders(database))
 
 
 def enqueue(database: Database) -> str:
@@ -243,7 +245,7 @@ def test_a_look_that_fails_oddly_is_not_the_last(
         finally:
             with database.begin() as tx:
                 tx.execute(text("ALTER TABLE elsewhere RENAME TO worker_claims"))
-        until(lambda: _locks(database) == 1)
+        until(lambda: len(_holders(database)) == 1)
         share = share_creation.create(site.plane, OWNER, NewShare("NFS", 1))
         until(site.available(share.id))
     finally:

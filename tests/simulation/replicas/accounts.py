@@ -98,7 +98,7 @@ def _check_snapshots(
     active = next(other for other in siblings if other.instance.replica_state is ReplicaState.ACTIVE)
     followers = {other.instance.id for other in siblings} - {active.instance.id}
     of_active = {snap.guid for snap in copies[active.instance.id].syncs}
-    # What was an error when a replica was made has no instance there: it came with the copy, and goes with the active's.
+    # What was an error when a replica was made has no instance there: it came with the copy, and goes with the other.
     users = {snap.guid for snap in copies[active.instance.id].snapshots if snap.local.get(KIND) == Kind.SNAPSHOT}
     for snap in place.snapshots:
         unknown = _ours(snap.holds) - followers
