@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.pauses import pause
+
 # IFNAMSIZ is 16 with the final NUL, and a name here is one letter, the tag, and a machine like h1
 TAG_LIMIT = 11
 HERE = "here"  # this machine, where tests and their daemon run
@@ -36,7 +38,7 @@ def await_true(what: str, is_true: Callable[[], bool], *, timeout_s: float) -> N
         waited_s = time.monotonic() - started
         if waited_s > timeout_s:
             raise LabError(f"{what}: not after {timeout_s:g} s")
-        time.sleep(max(0.05, 0.05 * waited_s))
+        pause(waited_s, 0.05)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,18 +57,18 @@ class Daemon:
         self.queue = OperationQueue(self.clock)
         self.plane = ControlPlane(self.database, self.queue, self.clock, conf, image_service(conf, self.clock))
         refuse_twice(conf)
-        kinds: list[tuple[str, Kind]] = [(section, ShareBackend) for section in conf.enabled_share_backends]
-        kinds += [(section, _volume_backend()) for section in conf.enabled_backends]
-        self.backends = [
-            BackendService(conf, section, self.database, self.queue, self.clock, kind) for section, kind in kinds
-        ]
-        self._of_volumes = self.backends[len(conf.enabled_share_backends) :]
+        of_shares = [self._service(section, ShareBackend) for section in conf.enabled_share_backends]
+        self._of_volumes = [self._service(section, _volume_backend()) for section in conf.enabled_backends]
+        self.backends = of_shares + self._of_volumes
         refuse_shared_places(self.backends)
         self._housekeeping = Periodic(self.clock, "housekeeping")
         self._housekeeping.add("prune", HOUSEKEEPING_S, self._prune)
         self._housekeeping.add(
             "recycle bin", conf.check_for_expired_shares_in_recycle_bin_interval, lambda: recycle_bin.empty(self.plane)
         )
+
+    def _service(self, section: str, kind: Kind) -> BackendService:
+        return BackendService(self.conf, section, self.database, self.queue, self.clock, kind)
 
     def run(self) -> None:
         """Serve until a signal ends it. Raises Conflict when a backend is served elsewhere or the schema is old."""

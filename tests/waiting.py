@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from lab.pauses import pause
+
 T = TypeVar("T")
 
 PAUSE_S = 0.02
-# What takes long is asked less often, so that asking does not take the processor from what is waited for.
-PAUSE_SHARE = 0.05
 
 
 def until(
@@ -21,7 +21,7 @@ def until(
     while not is_so(found := look()):
         waited_s = time.monotonic() - started
         assert waited_s < timeout_s, f"not so after {timeout_s:g} s: {found!r}"
-        time.sleep(max(pause_s, PAUSE_SHARE * waited_s))
+        pause(waited_s, pause_s)
     return found
 
 

@@ -15,8 +15,8 @@ RELAY = "relay"
 STREAM_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt(
         LIMIT,
-        help="The most that this backend sends to replicas, in bytes per second and per stream: a number, or one with "
-        "K, M or G (1024 based). Unset: no limit.",
+        help="The most that this backend sends to other hosts, to replicas and in migrations, in bytes per second "
+        "and per stream: a number, or one with K, M or G (1024 based). Unset: no limit.",
     ),
     cfg.StrOpt(
         ROUTE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from penstock.errors import NotFound
 from penstock.zfs.client import Zfs
+from penstock.zfs.faults import HasClones, NewerSnapshots
 from penstock.zfs.holds import holds, release
 from penstock.zfs.incremental import SnapshotPoint
 from penstock.zfs.marks import ID, KIND
@@ -112,6 +113,23 @@ def drop(zfs: Zfs, line: Line, taken: Taken, unless_held_by: Set[str] = frozense
     for tag in _ours(tags):
         release(zfs, [name], tag)
     zfs.destroy_snapshots(line.dataset, [taken.point.name], deferred=True)
+
+
+def roll_back(zfs: Zfs, line: Line, to: Taken, newer: Sequence[Taken]) -> str | None:
+    """Go back to the snapshot `to`, without the sync snapshots after it, which are `newer`. Why it did not, or None.
+
+    The newest goes in the command that goes back: were it gone before, and that command never made, what it held would
+    look as if somebody had written it.
+    """
+    for taken in newer[:-1]:
+        drop(zfs, line, taken)
+    if newer and release_ours(zfs, line.name(newer[-1])):
+        return f"somebody holds {line.name(newer[-1])}"
+    try:
+        zfs.rollback(line.name(to), destroy_newer=bool(newer))
+    except (NewerSnapshots, HasClones) as fault:
+        return fault.message
+    return None
 
 
 def release_ours(zfs: Zfs, name: SnapshotName) -> frozenset[str]:

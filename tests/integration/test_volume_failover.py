@@ -18,6 +18,7 @@ from lab.daemon import LabDaemon
 from lab.hosts import Lab
 from penstock.ids import new_id
 from penstock.volume.drivers.zfs.links import FOLDER
+from tests import waiting
 from tests.places import Place
 from tests.product.running import PORTS, QUICKLY, password
 from tests.product.volume_pairs import Side, VolumePair, kernel_volume_pair, namespace_volume_pair
@@ -115,12 +116,7 @@ def api(daemon: LabDaemon) -> Any:
 
 def until(look: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
     """What `look` finds, once it is so."""
-    started = time.monotonic()
-    while not is_so(found := look()):
-        waited_s = time.monotonic() - started
-        assert waited_s < WAIT_S, getattr(found, "to_dict", lambda: found)()
-        time.sleep(max(0.1, 0.05 * waited_s))
-    return found
+    return waiting.until(look, is_so, timeout_s=WAIT_S, pause_s=0.1)
 
 
 def fail_over(api: Any, to: str) -> None:

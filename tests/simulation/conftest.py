@@ -7,8 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 
 MARK = "happened: "
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    """Lives are full of what is worth an error line."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 @pytest.fixture

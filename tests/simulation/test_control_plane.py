@@ -6,14 +6,12 @@ How many: ``PENSTOCK_SEEDS`` (2000 by ``script/test``). A failing seed is named;
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from random import Random
 from unittest import mock
 from uuid import UUID
 
 import pytest
-import structlog
 
 from penstock.errors import Fault
 from penstock.services import share_lifecycle, snapshots
@@ -23,29 +21,16 @@ from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from penstock.zfs import commands
 from tests.simulation.invariants import Truth, check_nothing_left
+from tests.simulation.seeds import named, seeds
 from tests.simulation.trouble import Died
 from tests.simulation.users import Users
 from tests.simulation.world import CONTEXT, World
 
-SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
-CHUNK = 20
 ROUNDS = 3
 DEATHS_AT_START = 3
 
 
-def _seeds() -> list[range]:
-    if "PENSTOCK_SEED" in os.environ:
-        seed = int(os.environ["PENSTOCK_SEED"])
-        return [range(seed, seed + 1)]
-    return [range(start, min(start + CHUNK, SEEDS)) for start in range(0, SEEDS, CHUNK)]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-
-
-@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", seeds(1, 20), ids=named)
 def test_whatever_happens_everything_ends_well_or_truthfully(seeds: range) -> None:
     for seed in seeds:
         try:

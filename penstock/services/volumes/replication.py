@@ -6,9 +6,11 @@ from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.operations import Call
+from penstock.domain.volume_types import REPLICATION_SPEC
 from penstock.domain.volumes import HOME, ReplicationStatus
 from penstock.errors import Invalid, NotFound
 from penstock.ids import OperationId
+from penstock.scheduler.capabilities import unmet
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.answers import await_end
 from penstock.services.volumes.placement import VOLUME_BINARY
@@ -74,7 +76,7 @@ def _refuse_nowhere(tx: Transaction, service: Service, target: str | None) -> No
     is_away = service.active_backend_id is not None or service.replication_status not in (None, *AT_HOME)
     if not said or is_away:
         return
-    if not any(str(one.get("replication_enabled", False)).lower().endswith("true") for one in said):
+    if all(unmet({REPLICATION_SPEC: "<is> True"}, one) for one in said):
         raise Invalid(f"'{service.host}' replicates nothing, so there is nowhere to fail over to.")
     targets = sorted({str(name) for one in said for name in one.get("replication_targets") or ()})
     if targets and target not in (None, HOME, *targets):

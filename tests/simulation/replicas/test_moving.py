@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-import structlog
 
 from penstock.domain.migration import PHASE1_DONE, MigrationFlags
 from penstock.domain.shares import Share, ShareStatus
@@ -181,11 +180,6 @@ def _live(world: World) -> World:
         watch()
         check_truth(world, users)
     return world
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 @pytest.mark.parametrize(("kind", "seeds"), chunks(16))

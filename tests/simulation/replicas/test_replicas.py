@@ -6,13 +6,11 @@ How many: ``PENSTOCK_SEEDS``. A failing seed is named; play it again with
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-import structlog
 
 from penstock.errors import Fault
 from tests.simulation.replicas import requests
@@ -20,28 +18,15 @@ from tests.simulation.replicas.invariants import Reigns, Truth
 from tests.simulation.replicas.trouble import CONTROL, ReplicaTrouble
 from tests.simulation.replicas.users import Users
 from tests.simulation.replicas.world import SECTIONS, World, life
+from tests.simulation.seeds import seeds
 from tests.simulation.trouble import Died
 
-SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100"))
-CHUNK = 20
 ROUNDS = 2
 
 
 def chunks(part: int) -> list[tuple[str, range]]:
     """Lives on records, and with the ZFS driver on simulated hosts, by kind of storage: one for `part` seeds each."""
-    if "PENSTOCK_SEED" in os.environ:
-        seed = int(os.environ["PENSTOCK_SEED"])
-        return [(kind, range(seed, seed + 1)) for kind in ("dummy", "zfs")]
-    return [
-        (kind, range(start, min(start + CHUNK, SEEDS // part)))
-        for kind in ("dummy", "zfs")
-        for start in range(0, SEEDS // part, CHUNK)
-    ]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    return [(kind, few) for kind in ("dummy", "zfs") for few in seeds(part, 20)]
 
 
 @pytest.mark.parametrize(("kind", "seeds"), chunks(8), ids=lambda part: str(part).removeprefix("range"))

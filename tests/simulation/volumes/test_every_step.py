@@ -6,7 +6,6 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-import structlog
 
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.services.volumes import attachments, connections, creation, lifecycle, retyping, snapshots, volumes
@@ -37,11 +36,6 @@ class OnceAt(Trouble):
         if self.left < 0:
             self.left = None
             raise Died(what)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def _create(world: World, volume: Volume) -> None:

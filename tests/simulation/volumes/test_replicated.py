@@ -5,7 +5,6 @@ How many: a sixteenth of ``PENSTOCK_SEEDS``. Play one again with ``PENSTOCK_SEED
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,6 @@ from unittest import mock
 from uuid import UUID
 
 import pytest
-import structlog
 
 from penstock.doctor.findings import Kind as Finding
 from penstock.doctor.volumes.examination import examine_volumes
@@ -30,30 +28,17 @@ from penstock.zfs.reigns import OF, hold_tag
 from tests.contract.volume_sides import FAR, HOME
 from tests.simulation.replicas.test_replicas import _change_line, _stir
 from tests.simulation.replicas.trouble import CONTROL
+from tests.simulation.seeds import named, seeds
 from tests.simulation.trouble import Died
 from tests.simulation.volumes.replicated_users import Users
 from tests.simulation.volumes.replicated_world import SIDES, ReplicatedWorld, name_of
 from tests.volume_plane import ADMIN, OWNER
 
-SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "100")) // 16
-CHUNK = 5
 ROUNDS = 2
 ACCEPTED = (Finding.SET_ASIDE,)
 
 
-def _seeds() -> list[range]:
-    if "PENSTOCK_SEED" in os.environ:
-        seed = int(os.environ["PENSTOCK_SEED"])
-        return [range(seed, seed + 1)]
-    return [range(start, min(start + CHUNK, SEEDS)) for start in range(0, SEEDS, CHUNK)]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-
-
-@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", seeds(16, 5), ids=named)
 def test_whatever_happens_no_acknowledged_write_is_lost_unsaid(
     seeds: range, happened: Callable[[str, Counter[str]], None]
 ) -> None:

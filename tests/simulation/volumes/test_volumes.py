@@ -6,14 +6,12 @@ How many: an eighth of ``PENSTOCK_SEEDS`` (2000 by ``script/test``). A failing s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from random import Random
 from unittest import mock
 from uuid import UUID
 
 import pytest
-import structlog
 
 from penstock.domain.volume_lifecycle import DELETABLE
 from penstock.errors import Fault
@@ -27,31 +25,18 @@ from penstock.services.volumes import (
     transfers,
 )
 from penstock.store.keyset import KeysetPage
+from tests.simulation.seeds import named, seeds
 from tests.simulation.trouble import Died
 from tests.simulation.volumes.invariants import Truth, check_nothing_left
 from tests.simulation.volumes.users import Users
 from tests.simulation.volumes.world import ADMIN, CONTEXT, World
 
-SEEDS = int(os.environ.get("PENSTOCK_SEEDS", "160")) // 8  # each life is as long as several of the others'
-CHUNK = 5
 ROUNDS = 3
 DEATHS_AT_START = 3
 GIVEN_UP_AFTER_S = 600
 
 
-def _seeds() -> list[range]:
-    if "PENSTOCK_SEED" in os.environ:
-        seed = int(os.environ["PENSTOCK_SEED"])
-        return [range(seed, seed + 1)]
-    return [range(start, min(start + CHUNK, SEEDS)) for start in range(0, SEEDS, CHUNK)]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-
-
-@pytest.mark.parametrize("seeds", _seeds(), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", seeds(8, 5, by_default=160), ids=named)
 def test_whatever_happens_everything_ends_well_or_truthfully(seeds: range) -> None:
     for seed in seeds:
         try:

@@ -15,9 +15,8 @@ from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.replica_set import Copy
 from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
-from penstock.zfs.faults import HasClones, NewerSnapshots
 from penstock.zfs.incremental import SnapshotPoint, newest_common
-from penstock.zfs.lines import Line, Taken, drop, observe_line, release_ours
+from penstock.zfs.lines import Line, Taken, drop, observe_line, roll_back
 
 log = structlog.get_logger(__name__)
 
@@ -84,27 +83,11 @@ def cut_back(zfs: Zfs, line: Line, source_points: Sequence[SnapshotPoint]) -> bo
 
 
 def _roll_back(target: Copy, line: Line, to: Taken, newer: Sequence[Taken]) -> None:
-    """The newest goes in the command that goes back: were it gone before, and that command never made, what it held
-    would look as if somebody had written it."""
     was_mounted = target.seen is not None and target.seen.is_mounted
     if was_mounted and not target.zfs.flavour.rename_while_mounted:
         target.peer.storage.nfs.remove([str(target.seen.mountpoint)] if target.seen else [])
-    for taken in newer[:-1]:
-        drop(target.zfs, line, taken)
-    newest = newer[-1] if newer else None
-    reason = _rolled_back(target, line, to, newest)
+    reason = roll_back(target.zfs, line, to, newer)
     if reason is not None:
         log.warning("replica.not_gone_back", replica=target.id, reason=reason)
-        if newest is not None:
-            drop(target.zfs, line, newest)
-
-
-def _rolled_back(target: Copy, line: Line, to: Taken, newest: Taken | None) -> str | None:
-    """Why it was not, None when it was."""
-    if newest is not None and release_ours(target.zfs, line.name(newest)):
-        return f"somebody holds {line.name(newest)}"
-    try:
-        target.zfs.rollback(line.name(to), destroy_newer=newest is not None)
-    except (NewerSnapshots, HasClones) as fault:
-        return fault.message
-    return None
+        if newer:
+            drop(target.zfs, line, newer[-1])

@@ -13,9 +13,8 @@ import structlog
 from penstock.volume.drivers.zfs.copies import NAMING, VolumeCopy
 from penstock.volume.drivers.zfs.fencing import UNPLANNED
 from penstock.volume.drivers.zfs.identity import Kind
-from penstock.zfs.faults import HasClones, NewerSnapshots
 from penstock.zfs.incremental import newest_common
-from penstock.zfs.lines import SYNC, Line, Taken, drop, observe_line, release_ours
+from penstock.zfs.lines import SYNC, observe_line, roll_back
 
 OURS = re.compile(f"{NAMING.syncs}|{NAMING.others}")
 
@@ -46,7 +45,9 @@ def forget_unfinished(source: VolumeCopy, target: VolumeCopy) -> VolumeCopy:
     to = line.by_guid(common[1].guid)
     if not is_known or not is_ours or not newer or to is None:
         return target
-    _roll_back(target, line, to, newer)
+    reason = roll_back(target.zfs, line, to, newer)
+    if reason is not None:
+        log.warning("volume.replica_not_gone_back", volume=target.volume.id, reason=reason)
     return target.again()
 
 
@@ -55,18 +56,3 @@ def is_named_for(target: VolumeCopy) -> bool:
     name = target.id.replace("-", "_")
     line = observe_line(target.zfs, target.dataset, ())
     return any(name in taken.point.name and re.fullmatch(NAMING.syncs, taken.point.name) for taken in line.taken)
-
-
-def _roll_back(target: VolumeCopy, line: Line, to: Taken, newer: list[Taken]) -> None:
-    """The newest goes in the command that goes back: were it gone before, and that command never made, what it held
-    would look as if somebody had written it."""
-    for taken in newer[:-1]:
-        drop(target.zfs, line, taken)
-    newest = line.name(newer[-1])
-    if release_ours(target.zfs, newest):
-        log.warning("volume.replica_not_gone_back", volume=target.volume.id, reason=f"somebody holds {newest}")
-        return
-    try:
-        target.zfs.rollback(line.name(to), destroy_newer=True)
-    except (NewerSnapshots, HasClones) as fault:
-        log.warning("volume.replica_not_gone_back", volume=target.volume.id, reason=fault.message)

@@ -19,9 +19,7 @@ TIMEOUT_S = 60.0
 # Nobody but root may read it. coreutils: > is at least, so nobody's data are ever cut off.
 _GROW = 'umask 077 && truncate -s ">$1" -- "$2"'
 # One that is large enough is not touched: that would count as if somebody had written to it.
-_GROW_SMALLER = (
-    """[ "$(stat -L -c %s -- "$2" 2>/dev/null || echo 0)" -ge "$1" ] || { umask 077 && truncate -s ">$1" -- "$2"; }"""
-)
+_GROW_SMALLER = f'[ "$(stat -L -c %s -- "$2" 2>/dev/null || echo 0)" -ge "$1" ] || {{ {_GROW}; }}'
 _SIZE = "stat", "-L", "-c", "%s", "--"
 # A filesystem keeps this much beside the bytes of a file that is written whole (indirect blocks, metadata).
 OVERHEAD_SHARE, OVERHEAD_BYTES = 64, 4 * 2**20

@@ -234,8 +234,9 @@ class ReplicationMethods(ConnectionMethods):
     def accept_older(self, volumes: Sequence[VolumeModel], backend_id: str) -> list[OlderCopy]:
         """See `TakesOlder`."""
         older = self.older_copies(volumes, backend_id)
+        zfs = self.sides.reach(backend_id).storage.zfs
         for one in older:
-            self.sides.reach(backend_id).storage.zfs.set(Dataset(one.place), {ACCEPTED: one.since.isoformat()})
+            zfs.set(Dataset(one.place), {ACCEPTED: one.since.isoformat()})
             log.warning("volume.older_accepted", volume=one.volume_id, side=backend_id, since=one.since.isoformat())
         return older
 
