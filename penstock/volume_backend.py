@@ -33,6 +33,7 @@ OPERATIONS = frozenset(
         "freeze_host",
         "thaw_host",
         "failover_host",
+        "remove_left_copy",
         "create_backup",
         "restore_backup",
         "delete_backup",

@@ -59,6 +59,7 @@ class MemoryRecords:
         self.temporary_of: dict[str, str] = {}  # a backup's id -> the volume or snapshot made for it
         self.elsewhere: dict[str, Any] = {}  # a volume's id -> connection information that its manager answers
         self.connected: set[str] = set()
+        self.left: list[tuple[VolumeModel, str]] = []  # copies to be removed later, with their sides
 
     def volume(self, volume_id: str) -> VolumeModel:
         try:
@@ -79,6 +80,9 @@ class MemoryRecords:
     def update_volumes(self, updates: Mapping[str, Mapping[str, Any]]) -> None:
         for volume_id in updates.keys() & self.volumes.keys():
             self.update_volume(volume_id, updates[volume_id])
+
+    def copy_left(self, volume: VolumeModel, backend_id: str) -> None:
+        self.left.append((volume, backend_id))
 
     def update_snapshot(self, snapshot_id: str, updates: Mapping[str, Any]) -> SnapshotModel:
         self.snapshots[snapshot_id] = self.snapshot(snapshot_id).updated(updates)

@@ -49,6 +49,13 @@ def homes(tx: Connection) -> list[Home]:
     return [Home(VolumeId(row.id), VolumeId(row.name_id or row.id), row.host) for row in rows]
 
 
+def home_of(tx: Connection, name_id: str) -> Home | None:
+    """The volume whose backend name has that id, as what it has on a storage does; None when there is none."""
+    named = func.coalesce(volumes.c.name_id, volumes.c.id) == name_id
+    row = tx.execute(select(volumes.c.id, volumes.c.name_id, volumes.c.host).where(named)).first()
+    return None if row is None else Home(VolumeId(row.id), VolumeId(row.name_id or row.id), row.host)
+
+
 def snapshot_ids(tx: Connection) -> list[VolumeSnapshotId]:
     """Every snapshot of every volume."""
     return [VolumeSnapshotId(found) for found in tx.execute(select(volume_snapshots.c.id)).scalars()]

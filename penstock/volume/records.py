@@ -33,6 +33,11 @@ class Records(Protocol):
         out."""
         ...
 
+    def copy_left(self, volume: VolumeModel, backend_id: str) -> None:
+        """A copy that was to go is left on that side, which did not answer: have it removed (`RemovesLeftCopies`) when
+        it does, whichever process serves then, and whether the volume's row is still there or not."""
+        ...
+
     def update_snapshot(self, snapshot_id: str, updates: Updates) -> SnapshotModel:
         """Store a driver's model update. Returns the snapshot as it is then."""
         ...

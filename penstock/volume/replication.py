@@ -65,6 +65,20 @@ class HasReplicas(Protocol):
 
 
 @runtime_checkable
+class RemovesLeftCopies(Protocol):
+    """Says by `Records.copy_left` which copies it could not remove, and removes them when it is asked again."""
+
+    def remove_left_copy(self, volume: VolumeModel, backend_id: str, lives: VolumeModel | None) -> None:
+        """Remove the copy that `volume` has on that side, or the volume itself should the side serve by now.
+
+        `volume` is as it was when its copies were to go, `lives` as it is now: None when it was deleted. Where it has a
+        copy there again, or is served from there, nothing is done. Safe to repeat. Raises Unavailable: the side does
+        not answer.
+        """
+        ...
+
+
+@runtime_checkable
 class ChoosesTarget(Protocol):
     """Says where a failover without a named target would go before it goes there, so that it is written down and a
     process that takes over goes to the same."""

@@ -22,6 +22,7 @@ from penstock.volume.manager import (
     group_snapshots,
     groups,
     images,
+    left_copies,
     manage,
     marking,
     migration,
@@ -167,6 +168,10 @@ class VolumeManager(BackendInService):
     def failover_host(self, context: RequestContext, secondary_backend_id: str | None = None) -> None:
         """Serve the volumes from a replication target, or from here again (``default``)."""
         replication.failover(self.backend, context, secondary_backend_id)
+
+    def remove_left_copy(self, context: RequestContext, side: str, about: Mapping[str, Any]) -> None:
+        """Take away the copy of a volume that was replicated from a side that was away when it was to go."""
+        left_copies.remove(self.backend, side, about)
 
     # --- backups ------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from penstock.store import attachments, volume_snapshots, volumes
 from penstock.store.database import Transaction
 from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
 from penstock.volume.interface.values import ConnectionInfo, Connector, Context, Updates
+from penstock.volume.manager import left_copies
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.manager.models import snapshot_model, type_model, volume_model
 from penstock.volume.manager.temporary import WORK_FOR, temporary, working_volume
@@ -55,6 +56,10 @@ class StoredRecords:
         with self._backend.database.begin() as tx:
             for volume_id in sorted(volumes.by_ids(tx, list(updates))):
                 store_of_volume(tx, volume_id, checked(updates[volume_id]), now=self._backend.now())
+
+    def copy_left(self, volume: VolumeModel, backend_id: str) -> None:
+        with self._backend.database.begin() as tx:
+            left_copies.queue(tx, self._backend, volume, backend_id)
 
     def update_snapshot(self, snapshot_id: str, updates: Updates) -> SnapshotModel:
         with self._backend.database.begin() as tx:

@@ -10,19 +10,18 @@ import structlog
 
 from penstock.clock import Clock
 from penstock.domain.volumes import HOME
-from penstock.errors import Conflict, Fault, NotFound, Unavailable, Unsupported
+from penstock.errors import Conflict, Fault, Unavailable, Unsupported
 from penstock.host.streaming import Routes
-from penstock.volume.drivers.zfs import accepting, failing_over, lineage, setting_aside, spec
-from penstock.volume.drivers.zfs.connecting import ConnectionMethods
+from penstock.volume.drivers.zfs import accepting, failing_over, spec
 from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
 from penstock.volume.drivers.zfs.fencing import settle
 from penstock.volume.drivers.zfs.finding import Finder
-from penstock.volume.drivers.zfs.identity import REPLICA_MARKS, Kind
+from penstock.volume.drivers.zfs.identity import REPLICA_MARKS
 from penstock.volume.drivers.zfs.reigning import Numbers
+from penstock.volume.drivers.zfs.removing import RemovalMethods
 from penstock.volume.drivers.zfs.replica_round import Round, worth_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending
-from penstock.volume.drivers.zfs.replica_syncs import Syncs
-from penstock.volume.drivers.zfs.sides import Side, Sides
+from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
 from penstock.volume.interface.replication import Failover
 from penstock.volume.interface.values import Context
@@ -39,12 +38,9 @@ LOOKS, PAUSE_S = 3, 2.0
 log = structlog.get_logger(__name__)
 
 
-class ReplicationMethods(ConnectionMethods):
-    """`sides` are all places, `active` the one whose volumes are served, `routes` the ways between them."""
+class ReplicationMethods(RemovalMethods):
+    """`routes` are the ways between the sides."""
 
-    sides: Sides
-    active: Side
-    syncs: Syncs
     clock: Clock
     routes: Routes
     _left_id: str | None = None  # the side that served before the one that this process failed over to
@@ -65,10 +61,6 @@ class ReplicationMethods(ConnectionMethods):
             "replication_count": len(targets),
             "replication_targets": targets,
         }
-
-    def is_replicated(self, volume: VolumeModel) -> bool:
-        """Does it have copies elsewhere, or will it?"""
-        return bool(self.sides.targets) and spec.is_replicated(volume)
 
     def replication_of_new(self, volume: VolumeModel) -> dict[str, Any]:
         """What a new volume's row says: its first copy follows. Raises UnableToFailOver while another side serves, and
@@ -146,17 +138,6 @@ class ReplicationMethods(ConnectionMethods):
         for name in REPLICA_MARKS:
             if local_value(properties, name) is not None:
                 zfs.inherit(dataset, name)
-
-    def remove_copies(self, volume: VolumeModel) -> None:
-        """Destroy the volume's copies on the other sides; one that has data of its own is set aside."""
-        for side in self.sides.ids:
-            if side == self.active.id:
-                continue
-            try:
-                copy = observe_copy(volume, self.sides.reach(side), is_served=False)
-                remove_copy(copy)
-            except Unavailable as fault:
-                log.warning("volume.replica_left", volume=volume.id, side=side, reason=fault.message)
 
     def clear_for_revert(self, volume: VolumeModel, to: SnapshotName, newer: Collection[str]) -> None:
         """Let go of the syncs between the volume and the snapshot it goes back to; its copies will go back, too."""
@@ -375,22 +356,6 @@ class ReplicationMethods(ConnectionMethods):
             update["replication_extended_status"] = f"unplanned: what was written after {since} is not in it"
             update |= {RECOVERY_POINT: outcome.recovery_point, REASON: outcome.reason, SNAPSHOTS: outcome.snapshots}
         return update
-
-
-def remove_copy(copy: VolumeCopy) -> None:
-    """Destroy it; what was the volume once, and was not brought into line since, is set aside. Safe to repeat."""
-    if copy.seen is None or copy.seen.kind is not Kind.REPLICA:
-        if copy.is_active:
-            setting_aside.leave(copy)
-        return
-    if copy.fence is not None:
-        setting_aside.leave(copy)
-        return
-    release_all(copy.zfs, copy.dataset)
-    try:
-        lineage.destroy_volume(copy.zfs, copy.dataset)
-    except NotFound:
-        log.info("volume.replica_gone_already", dataset=str(copy.dataset))
 
 
 def disabled_update() -> dict[str, Any]:
