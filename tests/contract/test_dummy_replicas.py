@@ -72,6 +72,22 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     return Pair(tmp_path)
 
 
+def test_what_was_made_before_its_host_was_away_is_served_by_a_repeated_creation(pair: Pair) -> None:
+    """No row says yet that it is to be served, so `ensure_shares` passes it over."""
+    pair.storage.reboot("east")
+    with pytest.raises(OSError, match="read-only"):
+        pair.east.write(pair.active, "one")
+    pair.east.create_share(CONTEXT, pair.active)
+    pair.east.write(pair.active, "one")
+
+
+@pytest.mark.parametrize("replica_state", [None, "active"])
+def test_what_its_host_forgot_is_served_again_when_it_is_ensured(pair: Pair, replica_state: str | None) -> None:
+    pair.storage.reboot("east")
+    pair.east.ensure_shares(CONTEXT, [replace(pair.active, replica_state=replica_state)])
+    pair.east.write(pair.active, "one")
+
+
 def test_a_sync_brings_what_was_written_and_its_snapshots(pair: Pair) -> None:
     pair.east.write(pair.active, "one")
     taken = a_snapshot_model(pair.active)

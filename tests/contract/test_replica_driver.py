@@ -279,7 +279,7 @@ def test_a_snapshot_that_the_active_one_lost_is_not_waited_for(share: Any) -> No
     asked = CONTEXT, share.list, share.models["b"], list(there.values()), there["b"]
     assert share.driver("b").update_replicated_snapshot(*asked) is None, "it comes with the next sync"
     zfs, dataset = share.sites.all["a"].zfs, share.dataset("a")
-    name = next(name for name in names_of_snapshots(share, "a") if item["a"].id.replace("-", "_") in name)
+    name = next(name for name in names_of_snapshots(share, "a") if item["a"].snapshot_id.replace("-", "_") in name)
     zfs.destroy_snapshots(dataset, [name], deferred=False)
     with pytest.raises(SnapshotLost):
         share.driver("b").update_replicated_snapshot(*asked)

@@ -227,6 +227,45 @@ def test_a_snapshot_that_was_an_error_when_a_replica_was_made_goes_from_there_to
         assert names_of_snapshots(share, name) == share.syncs(name)
 
 
+def promoted_with_a_snapshot_of_a_replica_that_is_gone(share: SimulatedShare) -> dict[str, Any]:
+    """It came to "b" by a sync that did not know of it; "a", which it was taken of, is deleted. Its instances."""
+    share.add("b")
+    share.sync("b")
+    item = share.take_snapshot()
+    share.snapshots.clear()
+    share.sync("b")
+    share.promote("b")
+    share.delete("a")
+    share.gone("a")
+    del item["a"]
+    return item
+
+
+def test_a_snapshot_is_known_though_the_replica_that_it_was_taken_of_is_gone(share: SimulatedShare) -> None:
+    item = promoted_with_a_snapshot_of_a_replica_that_is_gone(share)
+    mine = replace(item["b"], status="creating")
+    told = share.driver("b").update_replicated_snapshot(CONTEXT, share.list, share.models["b"], [mine], mine)
+    assert told["status"] == "available"
+    line = observe_line(share.sites.all["b"].zfs, share.dataset("b"), ())
+    assert line.owned_by(mine.id) is not None
+
+
+def test_what_was_given_up_and_is_there_is_marked_with_the_next_replica(share: SimulatedShare) -> None:
+    """Its rows are errors, so nobody asks how far it is; the share's next replica is brought it all the same."""
+    item = promoted_with_a_snapshot_of_a_replica_that_is_gone(share)
+    item["b"] = replace(item["b"], status="error")
+    share.snapshots.append(item)
+    share.add("c")
+    item["c"] = replace(item["c"], status="error")
+    assert share.sync("c") == "in_sync"
+    for name in ("b", "c"):
+        line = observe_line(share.sites.all[name].zfs, share.dataset(name), ())
+        assert line.owned_by(item[name].id) is not None
+    share.driver("b").delete_replicated_snapshot(CONTEXT, share.list, list(item.values()))
+    for name in ("b", "c"):
+        assert names_of_snapshots(share, name) == share.syncs(name)
+
+
 def test_a_replica_that_somebody_holds_a_snapshot_of_is_deleted_and_swept_later() -> None:
     share = SimulatedShare(SimulatedSites(OPENZFS))
     share.create("a")

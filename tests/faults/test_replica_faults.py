@@ -6,15 +6,19 @@ happened.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import pytest
 
 from penstock.errors import Fault
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
+from tests.contract.share_backends import CONTEXT
 from tests.simulation.replica_sites import (
     Crash,
     DiesAt,
@@ -314,3 +318,53 @@ def test_a_fence_is_not_lifted_once_another_process_has_activated_the_replica(fl
     assert overtaken.is_done
     roles = {name: getattr(share.seen(name), "role", None) for name in "ab"}
     assert roles == {"a": "demoted", "b": "active"}
+
+
+def promote_again(share: SimulatedShare) -> object:
+    mine = replace(share.models["b"], epoch=2)
+    return share.driver("b").promote_replica(CONTEXT, share.list, mine, share.rules)
+
+
+def sync_again(share: SimulatedShare) -> object:
+    return share.driver("b").update_replica_state(CONTEXT, share.list, share.models["b"], share.rules, [])
+
+
+@pytest.mark.parametrize("flavour", [OPENZFS, ZFS_FUSE], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("call", [promote_again, sync_again], ids=lambda call: call.__name__)
+def test_a_process_that_wakes_up_after_a_promotion_leaves_it_as_it_is(
+    call: Callable[[SimulatedShare], object], flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hung before some action of the same promotion, or of a sync, and clients have written to the replica since."""
+    for lock in ("penstock.zfs.commands.mount_lock", "penstock.exports.shards._change_lock"):
+        monkeypatch.setattr(lock, lambda *_of: Lock())  # they are of one process
+    sites = SimulatedSites(flavour)
+    share = SimulatedShare(sites)
+    planned(share)
+    start, models = sites.saved(), dict(share.models)
+
+    def promote() -> None:
+        share.promote("b", epoch=4)
+        share.write("b")
+
+    at, is_over = 0, False
+    while not is_over:
+        sites.back_to(start)
+        share.models = copy.copy(models)
+        midst = InTheMidst(sites, at, promote, serial=frozenset())
+        sites.hook(midst)
+        with contextlib.suppress(Fault):
+            call(share)
+        sites.hook(None)
+        at, is_over = at + 1, not midst.struck
+        if is_over:
+            continue
+        seen, everything = share.seen("b"), share.content("b")
+        assert seen is not None, midst.struck
+        assert (seen.role, seen.epoch) == ("active", share.models["b"].epoch), midst.struck
+        share.settle()
+        share.write("b")
+        share.settle()
+        assert share.writable() == ["b"], midst.struck
+        assert share.content("a") == share.content("b"), midst.struck
+        assert set(everything) <= set(share.content("b")), midst.struck
+        assert share.others("a") == share.others("b") == [], f"something was set aside before {midst.struck}"

@@ -135,6 +135,8 @@ def test_names_come_from_ids() -> None:
     assert known_dataset(a_share(id="a", provider_location="tank/x"), settings) == Dataset("tank/x/manila_share_a")
     assert snapshot_name(a_snapshot(share, id="c-d"), settings) == "manila_share_snapshot_c_d"
     assert snapshot_name(a_snapshot(share, provider_location="tank/x/theirs@daily"), settings) == "daily"
+    replica = a_share(replica_state="active")
+    assert snapshot_name(a_snapshot(replica, id="c-d", snapshot_id="e-f"), settings) == "manila_share_snapshot_e_f"
 
 
 def test_export_locations() -> None:

@@ -77,7 +77,7 @@ class DummyDriver(DummyReplicas, DummyMigrations, ShareDriver):
 
     def create_share(self, context: Any, share: ShareModel, share_server: Any = None) -> list[dict[str, Any]]:
         with self._changing() as records:
-            self._make(records, share)
+            self._make(records, share).is_served = True  # also when its host was away since an earlier attempt
         return self._locations(_path(share))
 
     def create_share_from_snapshot(
@@ -90,7 +90,7 @@ class DummyDriver(DummyReplicas, DummyMigrations, ShareDriver):
     ) -> list[dict[str, Any]]:
         with self._changing() as records:
             source = self._snapshot(records, snapshot)
-            self._make(records, share, source)
+            self._make(records, share, source).is_served = True
         return self._locations(_path(share))
 
     def delete_share(self, context: Any, share: ShareModel, share_server: Any = None) -> None:

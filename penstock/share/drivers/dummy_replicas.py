@@ -366,12 +366,12 @@ class DummyReplicas:
         }
 
     def _serve_again(self, shares: Sequence[ShareModel]) -> None:
-        """What `ensure_shares` does for replicated shares: only the one the rows call active, and no older reign."""
+        """What `ensure_shares` does: of a replicated share only the one the rows call active, and no older reign."""
         for share in shares:
             record = self._storage.find(self._section, share.id)
-            if record is None or share.replica_state is None:
+            if record is None:
                 continue
-            if share.replica_state != "active" and record.role == Role.ACTIVE:
+            if share.replica_state not in (None, "active") and record.role == Role.ACTIVE:
                 record.role = Role.DEMOTED
             elif record.role == Role.ACTIVE:
                 record.is_served = True

@@ -70,6 +70,8 @@ def _live(world: World) -> World:
         world.settle()
         reigns.check()
         Truth(world, users).check()
+    if users.let_in():
+        world.settle()
     for _ in range(2):
         users.write_everywhere()
         world.settle()

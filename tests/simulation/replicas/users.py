@@ -21,6 +21,8 @@ from tests.simulation.replicas import requests
 from tests.simulation.replicas.site import Copy
 from tests.simulation.replicas.world import World
 
+CLIENT = "10.0.0.1"
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -49,7 +51,7 @@ class Users:
         """A share with two replicas: most of what is of interest needs them."""
         requests.create(self.world)
         self.world.work_all()
-        requests.allow(self.world, self.shares()[0].id, "10.0.0.1")
+        requests.allow(self.world, self.shares()[0].id, CLIENT)
         for _ in range(self.world.random.choice((1, 2, 2))):
             requests.create_replica(self.world, self.shares()[0].id)
         self.world.work_all()
@@ -170,6 +172,15 @@ class Users:
             self.reverted.add(what)
         epoch = next(copy.epoch for copy in self.world.site.copies() if copy.instance_id == instance_id)
         self.written.setdefault(share.id, []).append(Write(what, self.world.clock.utc(), epoch, instance_id))
+
+    def let_in(self) -> bool:
+        """A client may write to each share that can be used; was there one that had let nobody in?"""
+        is_new = False
+        for share in self.shares():
+            with suppress(Fault):
+                requests.allow(self.world, share.id, CLIENT)
+                is_new = True
+        return is_new
 
     def write_everywhere(self) -> None:
         """Each share is written to, where it is now, so that each replica has something to follow."""

@@ -113,10 +113,14 @@ def life(seed: int) -> Iterator[None]:
     def seeded_uuid() -> UUID:
         return UUID(int=source.getrandbits(128), version=4)
 
-    def lock_of_one_process(_host_name: str, _directory: str) -> Lock:
+    def lock_of_one_process(*_of: str) -> Lock:
         return Lock()
 
-    with mock.patch("uuid.uuid4", seeded_uuid), mock.patch("penstock.exports.shards._change_lock", lock_of_one_process):
+    with (
+        mock.patch("uuid.uuid4", seeded_uuid),
+        mock.patch("penstock.exports.shards._change_lock", lock_of_one_process),
+        mock.patch("penstock.zfs.commands.mount_lock", lock_of_one_process),
+    ):
         yield
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import structlog
 
-from penstock.errors import BackendFault, Unavailable
+from penstock.errors import BackendFault, Conflict, Unavailable
 from penstock.share.drivers.zfsonlinux.exporting import wanted_export
 from penstock.share.drivers.zfsonlinux.identity import ROLE
 from penstock.share.drivers.zfsonlinux.observe import SeenShare, observe_share
@@ -164,13 +164,18 @@ def plan_activation(seen: SeenShare, epoch: int, kind: PromotionKind, flavour: F
 
 
 def activate(copy: Copy, epoch: int, kind: PromotionKind) -> None:
-    """Make it the active one at ZFS' level, mounted; exports are the caller's. Safe to repeat. Raises Busy."""
+    """Make it the active one at ZFS' level, mounted; exports are the caller's. Safe to repeat.
+
+    Raises Busy; Conflict when it is of a later reign by now: another process has promoted it.
+    """
     zfs, before = copy.zfs, copy.seen
 
     def planned() -> Steps:
         seen = observe_share(zfs, copy.dataset)
         if seen is None or not seen.belongs_to(copy.id):
             raise BackendFault(f"{copy.dataset} went away")
+        if seen.epoch > epoch:
+            raise Conflict(f"{copy.dataset} is of reign {seen.epoch}, which is later than {epoch}")
         steps = plan_activation(seen, epoch, kind, zfs.flavour)
         return steps if seen.is_mounted or any(isinstance(s, Mount) for s in steps) else (*steps, Mount(seen.dataset))
 

@@ -13,6 +13,7 @@ import structlog
 
 from penstock.share.drivers.zfsonlinux.identity import Kind
 from penstock.share.drivers.zfsonlinux.replica_set import Copy
+from penstock.share.drivers.zfsonlinux.setting_aside import refuse_promoted
 from penstock.share.replication import Role
 from penstock.zfs.client import Zfs
 from penstock.zfs.incremental import SnapshotPoint, newest_common
@@ -83,6 +84,7 @@ def cut_back(zfs: Zfs, line: Line, source_points: Sequence[SnapshotPoint]) -> bo
 
 
 def _roll_back(target: Copy, line: Line, to: Taken, newer: Sequence[Taken]) -> None:
+    refuse_promoted(target)
     was_mounted = target.seen is not None and target.seen.is_mounted
     if was_mounted and not target.zfs.flavour.rename_while_mounted:
         target.peer.storage.nfs.remove([str(target.seen.mountpoint)] if target.seen else [])

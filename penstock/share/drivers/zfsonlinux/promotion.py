@@ -76,7 +76,7 @@ def _planned(
         own = _catch_up(head, own, replica_list, sending, quiesce_s)
     head = _fenced_or_serving(head, decision.fence, own)
     try:
-        brought = bring(head, own, replica_list, sending)
+        brought = bring(head, own.again(), replica_list, sending)
     except Fault:
         _lift(head, decision.fence, own)
         raise
@@ -104,6 +104,9 @@ def _catch_up(head: Copy, own: Copy, replica_list: Sequence[ShareModel], sending
 
 
 def _fenced_or_serving(head: Copy, fence: Fence, own: Copy) -> Copy:
+    head = head.again()
+    if head.highest_epoch > fence.epoch or head.epoch == fence.epoch:
+        raise Conflict("a later promotion of the share has begun; this one ends here")
     try:
         return fence_copy(head, fence)
     except Fault:

@@ -71,7 +71,7 @@ def decide(found: CopySet, replica_list: Sequence[ShareModel], replica_id: str) 
     is_rows_active = row_active is not None and row_active["id"] == own.id and not found.away
     is_known = is_rows_active or own.epoch >= _untold_epoch(found, replica_list, own)
     if own.role is Role.ACTIVE and is_newest and is_known:
-        return Finish(_told_again(own, reserved, head))
+        return Finish(_told_again(own, reserved, head, known_epoch))
     missing = _why_uncertain(found, row_active, replica_id)
     is_behind = (
         head is not None and head.epoch >= own.epoch and not (_made_way(own) and _standing(own) > _standing(head))
@@ -147,17 +147,18 @@ def _told_for(head: Copy, epoch: int) -> Promotion:
     return Promotion(PromotionKind.UNPLANNED, epoch, marks.synced_at, reason)
 
 
-def _told_again(own: Copy, reserved: int, head: Copy | None) -> Promotion:
-    """What an attempt that ended too early would have answered."""
+def _told_again(own: Copy, reserved: int, head: Copy | None, known_epoch: int) -> Promotion:
+    """What an attempt that ended too early would have answered: a command of it may still be on its way."""
     if own.seen is None:
         raise Conflict("The replica holds nothing yet.")
     marks = own.seen.marks
-    epoch = head.fence.epoch if head is not None and head.fence and head.fence.successor == own.id else own.epoch
+    begun = head.fence.epoch if head is not None and head.fence and head.fence.successor == own.id else 0
+    epoch = begun if begun >= own.epoch and begun > known_epoch else max(begun, own.epoch, reserved)
     is_unplanned = marks.promoted is PromotionKind.UNPLANNED
     kind = PromotionKind.UNPLANNED if is_unplanned else PromotionKind.PLANNED
     recovery_point = marks.synced_at if is_unplanned else None
     reason = "An earlier attempt promoted it without the old active replica." if is_unplanned else None
-    return Promotion(kind, max(epoch, reserved, own.epoch), recovery_point, reason)
+    return Promotion(kind, epoch, recovery_point, reason)
 
 
 def _why_uncertain(found: CopySet, row_active: ShareModel | None, replica_id: str) -> str | None:

@@ -24,11 +24,6 @@ ERROR = "error"
 ERROR_DELETING = "error_deleting"
 
 
-def name_in(snapshot: SnapshotModel, copy: Copy) -> str:
-    """The snapshot's name on its dataset as its backend gives it."""
-    return spec.snapshot_name(snapshot, copy.peer.settings)
-
-
 def marked(copy: Copy, line: Line, found: Taken, snapshot: SnapshotModel) -> dict[str, Any]:
     """Mark what arrived as this replica's instance of the snapshot; the updates that say so. Safe to repeat."""
     name = line.name(found)
@@ -49,14 +44,16 @@ def mark_arrived(source: Copy, target: Copy, pairs: Sequence[SnapshotPair]) -> b
     own = observe_line(target.zfs, target.dataset, ())
     is_whole = True
     for pair in pairs:
-        wanted = theirs.owned_by(pair["active_replica_snapshot"]["id"])
+        there, here = pair["active_replica_snapshot"], pair["share_replica_snapshot"]
+        wanted = _find(source, theirs, there, [there])
         if wanted is None:
             continue
+        marked(source, theirs, wanted, there)  # it may have got there by a sync, when it was not the source yet
         found = own.by_guid(wanted.point.guid)
         if found is None:
-            is_whole = is_whole and pair["share_replica_snapshot"]["status"] in (ERROR, ERROR_DELETING)
+            is_whole = is_whole and here["status"] in (ERROR, ERROR_DELETING)
         else:
-            marked(target, own, found, pair["share_replica_snapshot"])
+            marked(target, own, found, here)
     return is_whole
 
 
@@ -87,7 +84,7 @@ def _find(copy: Copy, line: Line, snapshot: SnapshotModel, instances: Sequence[S
     found = line.owned_by(snapshot["id"])
     if found is not None:
         return found
-    names = {name_in(instance, copy) for instance in instances}
+    names = frozenset().union(*(spec.snapshot_names(instance, copy.peer.settings) for instance in instances))
     return next((taken for taken in line.taken if taken.point.name in names and taken.kind is None), None)
 
 

@@ -55,16 +55,24 @@ def set_aside(copy: Copy, source_points: Sequence[SnapshotPoint]) -> Copy:
 
 
 def leave(copy: Copy) -> None:
-    """Put the whole copy under its diverged name; nothing takes its place. Raises Busy when it is in use there."""
+    """Put the whole copy under its diverged name; nothing takes its place. Raises Busy when it is in use there,
+    Conflict when it was promoted since it was looked at."""
     seen = copy.seen
     if seen is None:
         return
+    refuse_promoted(copy)
     stop_serving(copy)
     if copy.zfs.flavour.can_resume:
         abort(copy.zfs, copy.dataset)  # nobody goes on with an increment to what is aside
     release_all(copy.zfs, copy.dataset)  # first: whoever has looked through what is aside may destroy it
     carry_out(plan_leaving(seen, _free_name(copy)), copy.zfs)
     log.warning("replica.diverged", replica=copy.id, dataset=str(copy.dataset), epoch=seen.epoch)
+
+
+def refuse_promoted(copy: Copy) -> None:
+    """Before what it holds is given up: another process may have made it the active one. Raises Conflict."""
+    if copy.role is not Role.ACTIVE and copy.again().role is Role.ACTIVE:
+        raise Conflict(f"{copy.dataset} on {copy.peer.section} was promoted meanwhile")
 
 
 def plan_leaving(seen: SeenShare, diverged: Dataset) -> Steps:

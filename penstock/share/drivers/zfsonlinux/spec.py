@@ -201,11 +201,25 @@ def known_dataset(share: ShareModel, settings: Settings) -> Dataset:
 
 
 def snapshot_name(snapshot: SnapshotModel, settings: Settings) -> str:
-    """The snapshot's name within its dataset: as it is called if we took it over, else made from its id."""
+    """The snapshot's name within its dataset: as it is called if that is known, else made from its id.
+
+    Of a replicated share from the id that its instances have in common: a copy may bring it to a replica that outlives
+    the one it was taken of, and all that it was called by there.
+    """
     told = _told(snapshot.get("provider_location"))
     if isinstance(told, SnapshotName):
         return told.name
-    return settings.snapshot_prefix + str(snapshot["id"]).replace("-", "_")
+    is_replicated = snapshot["share"]["replica_state"] is not None
+    return _name_of(snapshot["snapshot_id"] if is_replicated else snapshot["id"], settings)
+
+
+def snapshot_names(snapshot: SnapshotModel, settings: Settings) -> frozenset[str]:
+    """All that the snapshot may be called: earlier versions made the name from the instance's id on all replicas."""
+    return frozenset({snapshot_name(snapshot, settings), _name_of(snapshot["id"], settings)})
+
+
+def _name_of(snapshot_id: str, settings: Settings) -> str:
+    return settings.snapshot_prefix + str(snapshot_id).replace("-", "_")
 
 
 def _told(location: str | None) -> Target | None:

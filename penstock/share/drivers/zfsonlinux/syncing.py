@@ -70,7 +70,7 @@ def _bring(source: Copy, target: Copy, replica_list: Sequence[ShareModel], sendi
     replica_ids = [model["id"] for model in replica_list]
     if source.seen is None:
         raise Conflict(f"{source.peer.section} has nothing of share {source.model['share_id']} to copy from")
-    if target.epoch > source.epoch:
+    if target.epoch > source.epoch or (target.role is Role.ACTIVE and target.epoch == source.epoch):
         raise Conflict(
             f"{target.dataset} is of reign {target.epoch}, {source.dataset} of {source.epoch}: not its source"
         )
