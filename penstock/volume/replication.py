@@ -71,9 +71,9 @@ class RemovesLeftCopies(Protocol):
     def remove_left_copy(self, volume: VolumeModel, backend_id: str, lives: VolumeModel | None) -> None:
         """Remove the copy that `volume` has on that side, or the volume itself should the side serve by now.
 
-        `volume` is as it was when its copies were to go, `lives` as it is now: None when it was deleted. Where it has a
-        copy there again, or is served from there, nothing is done. Safe to repeat. Raises Unavailable: the side does
-        not answer.
+        `volume` is as it was when its copies were to go, ``launched_at`` None when it was never made; `lives` as it is
+        now, None when it was deleted. Where it has a copy there again, or is served from there, nothing is done. Safe
+        to repeat. Raises Unavailable: the side does not answer.
         """
         ...
 

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.doctor.findings import Kind as Finding
 from penstock.domain.volumes import Volume, VolumeStatus
-from penstock.errors import Fault
+from penstock.errors import Fault, Unavailable
 from penstock.services.volumes import lifecycle, retyping
 from penstock.store import operations
 from penstock.volume.drivers.zfs.identity import Kind
@@ -18,7 +18,8 @@ from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.marks import ID
 from tests.contract.test_volume_failover_on_zfs import Site, attached
 from tests.contract.volume_sides import FAR, HOME, Machines
-from tests.simulation.zfs_host import OPENZFS
+from tests.simulation.zfs_cli import Answer
+from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 from tests.volume_plane import ADMIN, OWNER
 
 
@@ -155,3 +156,37 @@ def test_a_deletion_that_ends_twice_leaves_one_copy_to_be_removed(site: Site) ->
     for _ in range(2):
         site.manager.driver.delete_volume(model)
     assert _pending(site) == ["remove_left_copy"]
+
+
+class _Unheard:
+    """What was done by `word` is not heard of any more."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def before(self, _: SimulatedHost, __: tuple[str, ...]) -> Answer | None:
+        return None
+
+    def after(self, _: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        if self.word in words:
+            raise Unavailable("the line was cut")
+        return answer
+
+
+def test_what_was_begun_of_a_volume_that_could_not_be_made_then(site: Site) -> None:
+    """Its creation was cut off, and the backend was failed over; nobody ever had it, so nothing is kept."""
+    other = site.made()
+    site.replicate()
+    site.machines.hosts[HOME].hooks = _Unheard("create")
+    volume = site.made("default")
+    site.machines.hosts[HOME].hooks = None
+    assert site.machines.kind(volume, HOME) is Kind.VOLUME
+    site.machines.cut_power(HOME)
+    site.fail_over(FAR)
+    site.settle()
+    assert site.seen(volume).status is VolumeStatus.ERROR
+    _deleted(site, volume)
+    _back(site)
+    assert _pending(site) == []
+    assert (site.machines.kind(volume, HOME), site.machines.aside(HOME)) == (None, [])
+    assert site.machines.kind(other, HOME) is Kind.VOLUME

@@ -260,6 +260,8 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
                 self._delete(volume)
         else:
             self._delete(volume)
+            if self.active.id != HOME:  # it was never made, for all that is known: what its creation began is there
+                self.db.copy_left(volume, HOME)
 
     def _delete(self, volume: VolumeModel) -> None:
         if volume.source_volid is not None and volume.launched_at is None:
