@@ -15,12 +15,12 @@ from penstock.store import volumes as volume_rows
 from penstock.volume.drivers.zfs.copies import Reign
 from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.errors import InvalidReplicationTarget
-from penstock.volume.models import VolumeModel
+from penstock.volume.models import VolumeModel, VolumeTypeModel
 from penstock.zfs.flavour import ZFS_FUSE
 from penstock.zfs.reigns import EPOCH, FENCED, SYNCED_AT
 from tests.contract.test_volume_failover_on_zfs import Site
 from tests.contract.test_zfs_volume_failover_faults import AfterAnActivation, AfterTheFences
-from tests.contract.volume_sides import CONTEXT, FAR, HOME, Machines, Sides
+from tests.contract.volume_sides import CONTEXT, FAR, HOME, PLAIN, REPLICATED, Machines, Sides
 from tests.simulation.trouble import Died
 from tests.simulation.zfs_host import OPENZFS
 
@@ -367,3 +367,66 @@ _FIELDS: Any = {
     "id": "v", "name": "volume-v", "name_id": "v", "size": 1, "status": "available", "host": "", "project_id": "",
     "user_id": "",
 }  # fmt: skip
+
+
+def _retyped(sides: Sides, volume: VolumeModel, kind: VolumeTypeModel) -> VolumeModel:
+    done, update = sides.driver.retype(CONTEXT, sides.volumes[volume.id], kind, {}, {"host": volume.host})
+    assert done
+    sides.later(volume, volume_type=kind, volume_type_id=kind.id)
+    return sides.known(sides.volumes[volume.id], update)
+
+
+def test_a_retype_there_and_back_outranks_what_was_begun_on_a_target_that_is_silent(sides: Sides) -> None:
+    volume = _begun_on_the_target(sides)
+    begun = _epoch(sides, volume, FAR)
+    sides.cut_off(FAR)
+    sides.write(volume, HOME)
+    volume = _retyped(sides, volume, PLAIN)
+    assert sides.volumes[volume.id].replication_status == "disabled"
+    assert Reign.of(sides.volumes[volume.id]) == Reign(0, {}, begun)
+    for _ in range(2):  # also when it is asked for again by who died before it was stored
+        _retyped(sides, volume, REPLICATED)
+        sides.later(volume, volume_type=PLAIN)
+    sides.later(volume, volume_type=REPLICATED)
+    assert _epoch(sides, volume, HOME) == begun + 1
+    sides.hosts[FAR].is_cut_off = False
+    sides.write(volume, HOME)
+    sides.replicate()
+    assert (sides.kind(volume, HOME), sides.kind(volume, FAR)) == (Kind.VOLUME, Kind.REPLICA)
+    sides.replicate()
+    assert sides.content(volume, FAR) == sides.content(volume, HOME)
+    sides.cut_power(HOME)
+    sides.fail_over(FAR)
+    assert sides.told[volume.id]["replication_status"] == "failed-over"
+    assert sides.kind(volume, FAR) is Kind.VOLUME
+
+
+def test_a_migration_outranks_what_was_begun_on_a_target_that_is_silent(tmp_path: Path) -> None:
+    sides = Sides(OPENZFS, tmp_path, more_pools={HOME: ("lake",)})
+    volume = _begun_on_the_target(sides)
+    begun = _epoch(sides, volume, FAR)
+    sides.cut_off(FAR)
+    sides.driver.remove_export(CONTEXT, sides.volumes[volume.id])
+    volume = sides.later(volume, volume_attachment=())
+    to = {"host": "here@third#lake", "capabilities": {"location_info": sides.driver.location_info}}
+    done, update = sides.driver.migrate_volume(CONTEXT, volume, to)
+    assert done
+    volume = sides.known(sides.later(volume, host=to["host"]), update)
+    assert Reign.of(volume) == Reign(0, {}, begun + 1)
+    place = f"lake/volumes/{volume.name}"
+    assert sides.hosts[HOME].filesystem(place).local[EPOCH] == str(begun + 1)
+    assert sides.driver.migrate_volume(CONTEXT, volume, to) == (done, update)
+    sides.hosts[FAR].is_cut_off = False
+    sides.replicate()
+    sides.replicate()
+    assert sides.kind(volume, FAR) is Kind.REPLICA
+    assert sides.content(volume, FAR) == sides.hosts[HOME].content(place)
+
+
+def test_who_never_failed_over_has_nothing_to_be_outranked(sides: Sides) -> None:
+    volume = sides.made()
+    sides.replicate()
+    for kind in (PLAIN, REPLICATED):
+        _retyped(sides, volume, kind)
+    assert sides.volumes[volume.id].replication_driver_data is None
+    assert EPOCH not in sides.hosts[HOME].filesystem(sides.place(volume, HOME)).local

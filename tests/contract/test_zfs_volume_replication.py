@@ -268,7 +268,7 @@ def test_retyping_switches_it_on_and_off(sides: Sides) -> None:
     volume = sides.made(PLAIN)
     pool = {"host": volume.host}
     done, update = sides.driver.retype(CONTEXT, volume, REPLICATED, {}, pool)
-    assert (done, update) == (True, {"replication_status": "enabling"})
+    assert (done, update) == (True, {"replication_status": "enabling", "replication_driver_data": None})
     volume = sides.later(volume, volume_type=REPLICATED)
     sides.replicate()
     assert sides.kind(volume, FAR) is Kind.REPLICA

@@ -29,7 +29,7 @@ from penstock.volume.drivers.zfs.inventory import InventoryMethods
 from penstock.volume.drivers.zfs.migrating import MigrationMethods
 from penstock.volume.drivers.zfs.options import read_settings, zfs_volume_opts
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
-from penstock.volume.drivers.zfs.replicating import ENABLING, disabled_update
+from penstock.volume.drivers.zfs.replicating import disabled_update
 from penstock.volume.drivers.zfs.replication_devices import read_devices
 from penstock.volume.drivers.zfs.sides import GivenHosts, Sides
 from penstock.volume.drivers.zfs.taking_over import TakingOver
@@ -435,5 +435,5 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if was and not will:
             with self.syncs.paused(volume.id):
                 self.end_replication(volume)
-            return disabled_update()
-        return {"replication_status": ENABLING} if will and not was else None
+            return disabled_update(volume)
+        return self.begin_again(volume) if will and not was else None

@@ -10,13 +10,17 @@ import structlog
 from penstock.clock import Clock
 from penstock.config.backend import volume_backend
 from penstock.domain.pools import PoolRef
+from penstock.domain.volumes import HOME
 from penstock.errors import Conflict, Fault, Invalid, NotFound
 from penstock.ids import new_id
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, spec
+from penstock.volume.drivers.zfs.copies import look_at
 from penstock.volume.drivers.zfs.identity import Kind, id_of, kind_of, marks_of_volume
 from penstock.volume.drivers.zfs.options import Settings, read_settings, zfs_volume_opts
+from penstock.volume.drivers.zfs.reigning import Numbers
 from penstock.volume.drivers.zfs.replicating import ENABLING, ReplicationMethods
+from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.drivers.zfs.storage import Storage, open_storage
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import VolumeModel
@@ -65,7 +69,9 @@ class MigrationMethods(ReplicationMethods):
         self._discard_snapshots(volume, storage, into)
         update: dict[str, Any] = {"provider_id": str(into), "provider_location": None, "provider_auth": None}
         if spec.is_replicated(volume):
-            update |= {"replication_status": ENABLING, "replication_driver_data": None}
+            moved = look_at(volume, Side(HOME, settings, storage), into)  # nothing is copied there yet
+            kept = Numbers(self.db).begin_again(moved)
+            update |= {"replication_status": ENABLING, "replication_driver_data": kept}
         return True, update
 
     def _side(self, to: PoolRef) -> tuple[Storage, Settings]:

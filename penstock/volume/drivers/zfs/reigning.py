@@ -150,11 +150,25 @@ class Numbers:
         for pair in self.give(Pair(copy, None, True, Reign.of(copy.volume).given) for copy in behind):
             raise_reign(pair, pair.new)
 
+    def begin_again(self, copy: VolumeCopy) -> str | None:
+        """Have the volume, whose replication ended once, outrank what a side that was away then may still have of it.
+        Returns what its row keeps (``replication_driver_data``). Safe to repeat."""
+        given = Reign.of(copy.volume).given
+        if given:
+            self.outrank([copy])
+            given = max(given, copy.again().epoch)
+        return without_copies(given)
+
     def _note(self, numbers: Iterable[tuple[VolumeModel, int]]) -> None:
         rows = ((volume.id, replace(Reign.of(volume), given=number)) for volume, number in numbers)
         updates = {volume_id: {"replication_driver_data": str(row)} for volume_id, row in rows}
         if updates:
             self.records.update_volumes(updates)
+
+
+def without_copies(given: int) -> str | None:
+    """What the row of a volume keeps that has no copies: the highest number that was given out, where there is one."""
+    return str(Reign(given=given)) if given else None
 
 
 def _answered(pair: Pair) -> Pair:

@@ -13,11 +13,11 @@ from penstock.domain.volumes import HOME
 from penstock.errors import Conflict, Fault, Unavailable, Unsupported
 from penstock.host.streaming import Routes
 from penstock.volume.drivers.zfs import accepting, failing_over, spec
-from penstock.volume.drivers.zfs.copies import VolumeCopy, copy_id, observe_copy
+from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy, copy_id, observe_copy
 from penstock.volume.drivers.zfs.fencing import settle
 from penstock.volume.drivers.zfs.finding import Finder
 from penstock.volume.drivers.zfs.identity import REPLICA_MARKS
-from penstock.volume.drivers.zfs.reigning import Numbers
+from penstock.volume.drivers.zfs.reigning import Numbers, without_copies
 from penstock.volume.drivers.zfs.removing import RemovalMethods
 from penstock.volume.drivers.zfs.replica_round import Round, worth_of
 from penstock.volume.drivers.zfs.replica_syncing import Sending
@@ -138,6 +138,12 @@ class ReplicationMethods(RemovalMethods):
         for name in REPLICA_MARKS:
             if local_value(properties, name) is not None:
                 zfs.inherit(dataset, name)
+
+    def begin_again(self, volume: VolumeModel) -> dict[str, Any]:
+        """A model update for a volume that is replicated from now on, which it may have been before."""
+        copy = observe_copy(volume, self.active, is_served=True)
+        kept = Numbers(self.db).begin_again(copy)
+        return {"replication_status": ENABLING, "replication_driver_data": kept}
 
     def clear_for_revert(self, volume: VolumeModel, to: SnapshotName, newer: Collection[str]) -> None:
         """Let go of the syncs between the volume and the snapshot it goes back to; its copies will go back, too."""
@@ -358,6 +364,8 @@ class ReplicationMethods(RemovalMethods):
         return update
 
 
-def disabled_update() -> dict[str, Any]:
-    """A model update for a volume that is replicated no more."""
-    return {"replication_status": "disabled", "replication_extended_status": None, "replication_driver_data": None}
+def disabled_update(volume: VolumeModel) -> dict[str, Any]:
+    """A model update for a volume that is replicated no more. The number of its last reign stays: a side that is away
+    may have begun one by it."""
+    kept = without_copies(Reign.of(volume).given)
+    return {"replication_status": "disabled", "replication_extended_status": None, "replication_driver_data": kept}
