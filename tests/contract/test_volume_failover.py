@@ -216,3 +216,19 @@ def test_what_serves_a_backend_lets_nothing_run_beside_a_failover(site: Replicat
         (waiting,) = operations.pending(tx)
     with served.manager.turn("failover_host"), pytest.raises(Postponed):
         served.dispatch(OWNER, waiting)
+
+
+def test_a_thaw_that_fails_back_lets_nothing_run_beside_it_and_another_does(site: ReplicatedPlane) -> None:
+    served = VolumeBackend(site.conf, "dummy", site.database, site.queue, site.clock).manager
+    with served.turn("thaw_host"), served.turn("create_volume"):
+        pass
+    site.driver.broken = True  # type: ignore[attr-defined]
+    replication.failover(site.plane, ADMIN, HOST, None)
+    site.work()
+    assert service(site).replication_status == ReplicationStatus.FAILOVER_ERROR
+    with served.turn("thaw_host"), pytest.raises(Postponed), served.turn("create_volume"):
+        pass
+    site.driver.broken = False  # type: ignore[attr-defined]
+    replication.thaw(site.plane, ADMIN, HOST)
+    with served.turn("thaw_host"), served.turn("create_volume"):
+        pass

@@ -162,8 +162,12 @@ class BackendInService:
             log.warning("backend.not_failed_over", backend=self.host, fault=str(fault))
 
     def turn(self, method: str) -> AbstractContextManager[None]:
-        """What an operation of that name runs in: a failover alone, everything else together. Raises Postponed."""
-        return self._turns.alone() if method == "failover_host" else self._turns.together()
+        """What an operation of that name runs in: alone what changes which storage serves, everything else together.
+        Raises Postponed."""
+        is_change = method == replication.FAILOVER or (
+            method == replication.THAW and replication.thaw_fails_back(self.backend)
+        )
+        return self._turns.alone() if is_change else self._turns.together()
 
     def is_service_ready(self) -> bool:
         """Has the driver been set up, so that requests can be taken?"""

@@ -38,7 +38,7 @@ from penstock.volume.replication import REASON, RECOVERY_POINT, SNAPSHOTS, Choos
 log = structlog.get_logger(__name__)
 
 FROZEN, FAILED_OVER = "frozen", "failed-over"
-FAILOVER, TOWARDS = "failover_host", "to "
+FAILOVER, THAW, TOWARDS = "failover_host", "thaw_host", "to "
 REPLICATED = (
     ReplicationStatus.ENABLING,
     ReplicationStatus.ENABLED,
@@ -63,14 +63,19 @@ def thaw(backend: VolumeBackend, context: RequestContext) -> None:
     with driver_call("be thawed"):
         if not backend.driver.thaw_backend(context):
             raise BackendFault(f"The storage of {backend.host} would not be thawed.")
-    with backend.database.read() as tx:
-        service = _service(tx, backend)
-    if service.replication_status == ReplicationStatus.FAILOVER_ERROR and service.active_backend_id is None:
+    if thaw_fails_back(backend):
         _serve_from(backend, context, HOME)  # what had made way is served again
     with backend.database.begin() as tx:
-        done_with(tx, "thaw_host")
+        done_with(tx, THAW)
         values: dict[str, Any] = {"frozen": False, "disabled": False, "disabled_reason": None}
-        backends.update_service(tx, service.id, **values)
+        backends.update_service(tx, _service(tx, backend).id, **values)
+
+
+def thaw_fails_back(backend: VolumeBackend) -> bool:
+    """Will a thaw have served again what had made way for a failover that broke? Nothing runs beside that one."""
+    with backend.database.read() as tx:
+        service = _service(tx, backend)
+    return service.replication_status == ReplicationStatus.FAILOVER_ERROR and service.active_backend_id is None
 
 
 def asked_target(backend: VolumeBackend) -> tuple[str | None] | None:
