@@ -346,6 +346,13 @@ def test_a_snapshot_that_a_failover_lost_is_said_to_be(site: Site) -> None:
     site.settle()
     with pytest.raises(Fault):
         snapshots.get(site.plane, OWNER, lost.id)
+    site.machines.boot(HOME)
+    site.replicate()
+    site.fail_over("default")
+    site.settle()
+    (aside,) = site.machines.aside(HOME)
+    assert f"snapshot-{lost.id}" in site.machines.hosts[HOME].filesystem(aside).snapshots
+    assert not [one for one in site.findings() if one.is_drift]  # it is part of what was set aside
 
 
 def test_a_snapshot_that_arrived_and_was_not_marked_is_not_lost(site: Site) -> None:

@@ -10,7 +10,7 @@ import pytest
 from penstock.errors import Unavailable
 from penstock.volume.drivers.zfs.identity import Kind
 from penstock.volume.errors import InvalidReplicationTarget, UnableToFailOver
-from penstock.volume.models import VolumeTypeModel
+from penstock.volume.models import VolumeModel, VolumeTypeModel
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.contract.remote_host import Remote
 from tests.contract.volume_sides import CLIENT, CONTEXT, FAR, HOME, PLAIN, REPLICATED, RPO_S, Sides
@@ -238,6 +238,48 @@ def test_snapshots_go_along_and_can_be_reverted_to(sides: Sides) -> None:
     clone = sides.new(snapshot_id=kept.id)
     sides.driver.create_volume_from_snapshot(clone, kept)
     assert sides.content(clone, FAR) == content
+
+
+def _none_begins(volume_id: str, side: str, sync: Any) -> bool:
+    raise AssertionError(f"a sync of {volume_id} to {side}, though there is nothing to do")
+
+
+def _snapshots(sides: Sides, volume: VolumeModel, side: str) -> list[str]:
+    found = sides.hosts[side].filesystem(sides.place(volume, side)).snapshots
+    return [name for name in found if name.startswith("snapshot-")]
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_a_deleted_snapshot_goes_from_the_copy_though_nobody_writes(sides: Sides, is_away: bool) -> None:
+    volume = sides.made()
+    taken, kept = sides.taken(volume), sides.taken(volume)
+    sides.replicate()
+    sides.replicate()
+    assert _snapshots(sides, volume, FAR) == [f"snapshot-{taken.id}", f"snapshot-{kept.id}"]
+    if is_away:
+        sides.cut_off(FAR)
+    for _ in range(2):  # also when who destroyed it died before he was done
+        sides.driver.delete_snapshot(taken)
+    sides.hosts[FAR].is_cut_off = False
+    sides.replicate(1)
+    assert _snapshots(sides, volume, FAR) == [f"snapshot-{kept.id}"]
+    sides.driver.syncs.start = _none_begins  # type: ignore[method-assign]
+    (report,) = sides.replicate()
+    assert report.synced_at == sides.clock.utc()
+
+
+def test_a_deleted_snapshot_goes_from_the_old_side_after_a_failover(sides: Sides) -> None:
+    volume = sides.made()
+    taken, kept = sides.taken(volume), sides.taken(volume)
+    sides.replicate()
+    sides.replicate()
+    sides.driver.delete_snapshot(taken)
+    sides.fail_over(FAR)
+    volume = sides.volumes[volume.id]
+    sides.driver.delete_snapshot(kept.updated({"volume": volume}))
+    sides.replicate(1)
+    sides.replicate(1)
+    assert (_snapshots(sides, volume, HOME), _snapshots(sides, volume, FAR)) == ([], [])
 
 
 def test_deleting_removes_the_copies_also_those_on_a_side_that_was_away(sides: Sides) -> None:

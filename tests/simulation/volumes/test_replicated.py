@@ -168,6 +168,10 @@ def _check_volume(world: ReplicatedWorld, users: Users, volume: Volume, where: s
         assert far is not None, f"{where} has no copy"
         assert far.local.get(KIND) == Kind.REPLICA, f"{where}: its copy is a {far.local.get(KIND)}"
         assert world.content(far) == content, f"{where}: its copy is not what it is"
+        known = {one.id for one in users.snapshots()}
+        taken = [one for one in far.snapshots.values() if one.local.get(KIND) == Kind.SNAPSHOT and not one.is_deferred]
+        too_many = [one.path for one in taken if one.local.get(ID) not in known]
+        assert not too_many, f"{where}: its copy has {too_many}, which were deleted"
     else:
         expected = volume.replication_status in (None, ReplicationStatus.DISABLED)
         assert expected or world.trouble.told, f"{where} is not replicated"

@@ -10,7 +10,7 @@ from typing import Self
 from uuid import NAMESPACE_OID, uuid5
 
 from penstock.errors import Conflict
-from penstock.volume.drivers.zfs.identity import REPLICA_MARKS, SOURCE, Kind, id_of, kind_of
+from penstock.volume.drivers.zfs.identity import DELETED, REPLICA_MARKS, SOURCE, Kind, id_of, kind_of
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.models import VolumeModel
 from penstock.zfs.bases import End, Naming
@@ -71,7 +71,8 @@ class Reign:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A copy's dataset as it is now. `accepted`: somebody wants it served though it is older than the volume was; what
-    was written since is lost then."""
+    was written since is lost then. `last_deleted` is the id of the snapshot that was deleted last, as far as it heard.
+    """
 
     kind: Kind | None
     epoch: int
@@ -87,6 +88,7 @@ class Seen:
     origin: SnapshotName | None
     has_reservation: bool
     accepted: datetime | None = None
+    last_deleted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,4 +203,5 @@ def seen_of(volume: VolumeModel, side: str, dataset: Dataset, found: Properties)
         origin=target if isinstance(target, SnapshotName) else None,
         has_reservation=found["refreservation"].value not in ("none", "0", "-"),
         accepted=accepted,
+        last_deleted=local_value(found, DELETED),
     )

@@ -23,7 +23,7 @@ from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, reporting, spec, unmarked
 from penstock.volume.drivers.zfs.groups import GroupMethods
-from penstock.volume.drivers.zfs.identity import Kind, kind_of, marks_of_snapshot
+from penstock.volume.drivers.zfs.identity import DELETED, Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
 from penstock.volume.drivers.zfs.inventory import InventoryMethods
 from penstock.volume.drivers.zfs.migrating import MigrationMethods
@@ -355,6 +355,9 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         found = self.finder.snapshot(snapshot)
         if found is not None:
             lineage.destroy_snapshot(self.storage.zfs, found)
+        volume = self.finder.volume(snapshot.volume) if self.is_replicated(snapshot.volume) else None
+        if volume is not None:  # also when the snapshot was gone: who destroyed it may have died then
+            self.storage.zfs.set(volume[0], {DELETED: snapshot.id})
 
     def snapshot_revert_use_temp_snapshot(self) -> bool:
         """A rollback is done or not done."""

@@ -17,6 +17,7 @@ On a snapshot (``penstock:kind`` = ``volume_snapshot``): ``penstock:id`` its id,
 Of replication: ``volume_replica``, with the volume's id, is a copy that nobody may use: it follows the volume, or was
 the volume once and made way (``penstock:fenced``). ``volume_diverged`` is what was set aside of one, of the volume
 ``penstock:of``. ``penstock:source`` on a replica is the GUID of the dataset that holds the volumes it was copied from.
+``penstock:deleted`` names the snapshot that was deleted last: a replica on which it differs may have some too many.
 ``sync`` is a snapshot taken to move data. The other marks are those of `penstock.zfs.reigns`.
 """
 
@@ -115,5 +116,6 @@ def id_of(properties: Mapping[str, Property]) -> str | None:
 VOLUME_MARKS = tuple(f"penstock:{name}" for name in VolumeIdentity.__slots__)
 SNAPSHOT_MARKS = tuple(f"penstock:{name}" for name in SnapshotIdentity.__slots__)
 SOURCE = f"{PREFIX}source"
-REPLICA_MARKS = (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, PROMOTED, REVERTED_TO, SOURCE, ACCEPTED)
+DELETED = f"{PREFIX}deleted"
+REPLICA_MARKS = (EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, PROMOTED, REVERTED_TO, SOURCE, DELETED, ACCEPTED)
 EVERY_MARK = tuple(dict.fromkeys((*VOLUME_MARKS, *SNAPSHOT_MARKS, *REPLICA_MARKS, KIND)))

@@ -260,6 +260,8 @@ def _snapshots(pool: str, tree: Tree) -> Iterator[FoundVolumeSnapshot]:
             continue
         parent = name.partition("@")[0]
         above = tree.get(parent, {})
+        if kind_of(above) is Kind.DIVERGED:
+            continue  # set aside with all that it has, for whoever looks through that
         marks = SnapshotIdentity.read_marks(properties)
         # taken together with others it is marked afterwards, and known by its name until then
         by_name = UUID.search(name)

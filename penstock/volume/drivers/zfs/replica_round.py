@@ -16,7 +16,7 @@ from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.volume.drivers.zfs import lineage, spec
 from penstock.volume.drivers.zfs.copies import LOOKED_AT, Reign, VolumeCopy, copy_id, look_at, observe_copy, seen_of
 from penstock.volume.drivers.zfs.identity import SOURCE, Kind, id_of, kind_of
-from penstock.volume.drivers.zfs.replica_syncing import Sending, bring, keeps_space_as_wanted
+from penstock.volume.drivers.zfs.replica_syncing import Sending, bring, is_as_wanted
 from penstock.volume.drivers.zfs.replica_syncs import Syncs
 from penstock.volume.drivers.zfs.setting_aside import INFIX, leave
 from penstock.volume.drivers.zfs.sides import Side, Sides
@@ -132,7 +132,7 @@ class Round:
             why = f"{of.dataset} on {of.side.id} is not served, so nothing is copied from it"
             return ReplicaReport(volume.id, side, synced_at, why, diverged)
         is_unwritten = _is_unwritten(of, copy, source.changes.get(of.dataset))
-        if is_unwritten and keeps_space_as_wanted(copy):
+        if is_unwritten and is_as_wanted(of, copy):
             unwritten.append(copy)
             synced_at = self.clock.utc()
         elif is_unwritten or self._is_due(volume, of, copy):

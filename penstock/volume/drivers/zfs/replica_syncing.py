@@ -16,7 +16,7 @@ from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import going_back, lineage, setting_aside, spec
 from penstock.volume.drivers.zfs.copies import UUID, VolumeCopy
 from penstock.volume.drivers.zfs.fencing import fence_copy
-from penstock.volume.drivers.zfs.identity import SNAPSHOT_MARKS, SOURCE, Kind, kind_of, marks_of_volume
+from penstock.volume.drivers.zfs.identity import DELETED, SNAPSHOT_MARKS, SOURCE, Kind, kind_of, marks_of_volume
 from penstock.zfs.bases import move_base, snapshot_to_send
 from penstock.zfs.faults import Diverged
 from penstock.zfs.incremental import SnapshotPoint, newest_common
@@ -89,9 +89,12 @@ def bring(source: VolumeCopy, target: VolumeCopy, sending: Sending) -> Brought:
     return Brought(target.again(), looked_at, arrived.point, sent_bytes)
 
 
-def keeps_space_as_wanted(target: VolumeCopy) -> bool:
-    """Is space kept free for it if its type wants that, and only then? A retype changes that, though nobody writes."""
-    return target.seen is not None and target.seen.has_reservation != _is_thin(target)
+def is_as_wanted(source: VolumeCopy, target: VolumeCopy) -> bool:
+    """Is it what a sync would make it, apart from what was written? Is space kept free for it if its type wants that,
+    and only then, and did it hear of every snapshot that was deleted?"""
+    if source.seen is None or target.seen is None or source.seen.last_deleted != target.seen.last_deleted:
+        return False
+    return target.seen.has_reservation != _is_thin(target)
 
 
 def _is_thin(target: VolumeCopy) -> bool:
@@ -230,6 +233,7 @@ def _mark(source: VolumeCopy, target: VolumeCopy, guid: int, looked_at: datetime
     seen, zfs = target.seen, target.zfs
     if seen is None:
         return
+    last_deleted = source.seen.last_deleted if source.seen is not None else None
     if not _is_thin(target):
         target.side.storage.medium.reserve(target.dataset, gib_to_bytes(target.volume.size))
     elif seen.has_reservation:
@@ -238,6 +242,7 @@ def _mark(source: VolumeCopy, target: VolumeCopy, guid: int, looked_at: datetime
         (EPOCH, str(source.epoch), seen.epoch != source.epoch),
         (SYNCED_GUID, str(guid), seen.synced_guid != guid),
         (SOURCE, source_guid, seen.source_guid != source_guid),
+        (DELETED, last_deleted or "", last_deleted is not None and seen.last_deleted != last_deleted),
     )
     pairs = {name: value for name, value, is_missing in wanted if is_missing}
     zfs.set(target.dataset, {**pairs, SYNCED_AT: looked_at.isoformat()})
@@ -246,6 +251,7 @@ def _mark(source: VolumeCopy, target: VolumeCopy, guid: int, looked_at: datetime
         (PROMOTED, seen.promoted),
         (REVERTED_TO, seen.reverted_to),
         (ACCEPTED, seen.accepted),
+        (DELETED, seen.last_deleted if last_deleted is None else None),
     )
     for name, value in stale:
         if value is not None:
