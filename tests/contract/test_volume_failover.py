@@ -106,11 +106,16 @@ def test_over_to_the_target_and_back(site: ReplicatedPlane) -> None:
     assert state(site, plain) == (VolumeStatus.AVAILABLE, None)
 
 
-def test_a_target_that_is_none_changes_nothing(site: ReplicatedPlane) -> None:
+@pytest.mark.parametrize("reason", [None, "new disks"])
+def test_a_target_that_is_none_changes_nothing(site: ReplicatedPlane, reason: str | None) -> None:
     plain = made(site, "default")
+    service_id = service(site).id
+    with site.database.begin() as tx:
+        backends.update_service(tx, service_id, disabled=reason is not None, disabled_reason=reason)
     replication.failover(site.plane, ADMIN, HOST, "nowhere")
     site.work()
     assert service(site).replication_status == ReplicationStatus.ENABLED
+    assert service(site).disabled_reason == (reason or "not failed over: There is no target 'nowhere'.")
     assert state(site, plain) == (VolumeStatus.AVAILABLE, None)
 
 

@@ -271,9 +271,22 @@ def test_an_away_target_leaves_it_in_service(site: Site) -> None:
     volume = site.made()
     site.machines.cut_off(FAR)
     site.fail_over(FAR)
-    assert site.service().replication_status == ReplicationStatus.ENABLED
+    seen = site.service()
+    assert (seen.replication_status, seen.disabled) == (ReplicationStatus.ENABLED, False)
+    assert str(seen.disabled_reason).startswith("not failed over: far does not answer")  # it was accepted by then
     assert site.made().status is VolumeStatus.AVAILABLE
     assert site.seen(volume).status is VolumeStatus.AVAILABLE
+    site.machines.boot(FAR)
+    site.fail_over(FAR)
+    assert site.service().disabled_reason == "failed-over"
+    site.machines.cut_off(HOME)
+    site.fail_over("default")
+    seen = site.service()
+    assert (seen.replication_status, seen.disabled) == (ReplicationStatus.FAILED_OVER, True)
+    assert str(seen.disabled_reason).startswith("failed-over; then not failed over: default does not answer")
+    site.machines.boot(HOME)
+    site.fail_over("default")
+    assert site.service().disabled_reason is None
 
 
 def test_a_volume_whose_first_copy_never_ended_is_in_error_and_comes_back(site: Site) -> None:

@@ -37,7 +37,7 @@ from penstock.volume.replication import REASON, RECOVERY_POINT, SNAPSHOTS, Choos
 
 log = structlog.get_logger(__name__)
 
-FROZEN, FAILED_OVER = "frozen", "failed-over"
+FROZEN, FAILED_OVER, NOT_FAILED_OVER = "frozen", "failed-over", "not failed over"
 FAILOVER, THAW, TOWARDS = "failover_host", "thaw_host", "to "
 REPLICATED = (
     ReplicationStatus.ENABLING,
@@ -116,8 +116,8 @@ def _serve_from(
             active_id, of_volumes, _ = backend.driver.failover_host(
                 context, models, secondary_id=secondary_id, groups=[]
             )
-    except (InvalidReplicationTarget, Unsupported):  # nothing was changed
-        _end(backend, _stayed(service))
+    except (InvalidReplicationTarget, Unsupported) as fault:  # nothing was changed
+        _end(backend, _stayed(service, fault))
         raise
     except Fault as fault:
         if is_final(fault) and not (is_starting and fault.retryable):
@@ -316,9 +316,14 @@ def _rests(volume: Volume) -> VolumeStatus | None:
     return at_rest(attach_status_of(volume.attachments)) if was in RESTING else was
 
 
-def _stayed(service: Service) -> dict[str, Any]:
-    is_away = service.active_backend_id is not None
-    return {"replication_status": ReplicationStatus.FAILED_OVER if is_away else ReplicationStatus.ENABLED}
+def _stayed(service: Service, fault: Fault) -> dict[str, Any]:
+    """Whoever asked was answered before anybody had looked: why nothing came of it stands where services are listed,
+    until they are enabled, thawed or failed over. The reason of somebody who disabled it himself stays."""
+    if service.active_backend_id is not None:
+        reason = f"{FAILED_OVER}; then {NOT_FAILED_OVER}: {fault.message}"
+        return {"replication_status": ReplicationStatus.FAILED_OVER, "disabled_reason": reason[:255]}
+    said = {} if service.disabled else {"disabled_reason": f"{NOT_FAILED_OVER}: {fault.message}"[:255]}
+    return {"replication_status": ReplicationStatus.ENABLED, **said}
 
 
 def _end(backend: VolumeBackend, values: Mapping[str, Any]) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import structlog
 
-from penstock.errors import BackendFault, Conflict, Fault, Unavailable
+from penstock.errors import BackendFault, Conflict, Fault, InsufficientCapacity, Unavailable
 from penstock.volume.drivers.zfs import accepting, spec
 from penstock.volume.drivers.zfs.copies import Reign, VolumeCopy
 from penstock.volume.drivers.zfs.fencing import PLANNED, UNPLANNED, activate, fence_copy, settle, stop_serving
@@ -35,6 +36,7 @@ from penstock.zfs.names import Dataset
 from penstock.zfs.reigns import EPOCH, FENCED, PROMOTED, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
 
 CATCH_UPS = 3
+OF_ONE = (Busy, MountFailed, KeyNotLoaded, InsufficientCapacity, BackendFault)  # not of the side that it is on
 UNTOLD = "an earlier failover went on without the side that served it"
 
 log = structlog.get_logger(__name__)
@@ -44,7 +46,8 @@ SendingOf = Callable[[VolumeModel], Sending]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it went with one volume. `copy` is the one that is to be served now, None when there is none: `reason`.
+    """How it went with one volume. `copy` is the one that is to be served now, None when there is none: `reason`, with
+    the `fault` of this one alone that kept it from being served.
 
     `recovery_point` is the time whose state it starts from, when it was not planned: what was written later is not
     in it, nor snapshots that are not among `snapshots`. `reign` is what its row keeps.
@@ -56,6 +59,7 @@ class Outcome:
     recovery_point: datetime | None = None
     reason: str = ""
     snapshots: Sequence[str] = ()
+    fault: Fault | None = None
 
 
 def fail_over(
@@ -72,8 +76,9 @@ def fail_over(
 
     `is_back`: the rows say that `new` serves them, and a failover that began is taken back.
 
-    Raises UnableToFailOver (nothing was failed over, and what was fenced serves on, but for what it names), Unavailable
-    (a side, or the database, does not answer any more; go on by the same call).
+    A volume that alone cannot be made active where the others are is in error; where none can, that is raised. Raises
+    UnableToFailOver (nothing was failed over, and what was fenced serves on, but for what it names), Unavailable (a
+    side, or the database, does not answer any more; go on by the same call).
     """
     pairs = numbers.challenged([pair_of(volume, old, new, is_back=is_back) for volume in volumes])
     begun = [pair for pair in pairs if pair.is_done]
@@ -84,11 +89,25 @@ def fail_over(
     left = numbers.give(pair for pair in pairs if not pair.is_done)
     planned = [_undone(pair) for pair in left if pair.has_way_back]
     rest = [pair for pair in left if not pair.has_way_back]
-    return [
-        *(_again(outranked.get(pair.volume.id, pair)) for pair in begun),
+    cause = why or "the side that served it has nothing of it"
+    outcomes = [
+        *(_unless_it_fails(pair, _again) for pair in (outranked.get(pair.volume.id, pair) for pair in begun)),
         *(_planned(planned, sending_of, is_begun=bool(begun)) if planned else ()),
-        *(_unplanned(pair, why or "the side that served it has nothing of it") for pair in rest),
+        *(_unless_it_fails(pair, partial(_unplanned, why=cause)) for pair in rest),
     ]
+    faults = [one.fault for one in outcomes if one.fault is not None]
+    if faults and not any(one.copy for one in outcomes):
+        raise faults[0]
+    return outcomes
+
+
+def _unless_it_fails(pair: Pair, serve: Callable[[Pair], Outcome]) -> Outcome:
+    """What is wrong with this volume alone is no reason for the others not to be served."""
+    try:
+        return serve(pair)
+    except OF_ONE as fault:
+        log.warning("volume.not_activated", volume=pair.volume.id, side=pair.new.side.id, reason=fault.message)
+        return Outcome(pair.volume, None, Reign.of(pair.volume), reason=fault.message, fault=fault)
 
 
 def _undone(pair: Pair) -> Pair:
@@ -170,7 +189,7 @@ def _planned(pairs: Sequence[Pair], sending_of: SendingOf, *, is_begun: bool) ->
             raise UnableToFailOver(f"Nothing was failed over: {told}") from fault
         fault.message, fault.args = told, (told,)  # of its own kind: what is done about it depends on that
         raise
-    return [_hand_over(one, sending_of) for one in handed]
+    return [_unless_it_fails(one.pair, partial(_hand_over, one=one, sending_of=sending_of)) for one in handed]
 
 
 def _catch_up(pair: Pair, sending_of: SendingOf) -> None:
@@ -200,19 +219,19 @@ def _last_changes(pair: Pair, sending_of: SendingOf) -> _Handed:
     return _Handed(replace(pair, old=old), brought.copy, brought.base)
 
 
-def _hand_over(one: _Handed, sending_of: SendingOf) -> Outcome:
-    old = one.pair.old
+def _hand_over(pair: Pair, one: _Handed, sending_of: SendingOf) -> Outcome:
+    old = pair.old
     if old is None or old.again().fence != old.fence:
         raise Conflict(f"another failover of volume {one.new.volume.id} has begun; this one ends here")
-    since = one.pair.lost_since
+    since = pair.lost_since
     if since is not None:  # told again by `_again`, when we end before it is stored: what `old` says is gone then
         one.new.zfs.set(one.new.dataset, {SYNCED_AT: since.isoformat()})
-    new = activate(one.new, one.pair.reign, _how(since))
+    new = activate(one.new, pair.reign, _how(since))
     try:
         _reverse(old, new, one.base, sending_of(new.volume))
     except Fault as fault:  # clients wait for the new one; the next sync of the old one does it
         log.warning("volume.reversed_later", volume=new.volume.id, side=old.side.id, reason=fault.message)
-    return _outcome(one.pair, new, since, UNTOLD if since is not None else "")
+    return _outcome(pair, new, since, UNTOLD if since is not None else "")
 
 
 def _how(since: datetime | None) -> str:
@@ -317,7 +336,7 @@ def _fence_stale(pair: Pair) -> None:
     """Best effort where the host answers: the volume is in error either way, and the others are to be served."""
     try:
         fence_copy(pair.new, Fence(pair.row_epoch, ""))
-    except (Busy, MountFailed, KeyNotLoaded, BackendFault) as fault:  # of this one alone; it has no target any more
+    except OF_ONE as fault:  # it has no target any more
         log.warning("volume.not_fenced", volume=pair.new.volume.id, side=pair.new.side.id, reason=fault.message)
 
 
