@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.volumes import ReplicationStatus, VolumeStatus
-from penstock.errors import BackendFault, Fault, Invalid, Unavailable
+from penstock.errors import BackendFault, Conflict, Fault, Invalid, Unavailable
 from penstock.services.volumes import attachments, lifecycle, replication
 from penstock.store import attachments as attachment_rows
 from penstock.store import backends, operations
@@ -337,6 +337,53 @@ def test_a_volume_that_alone_cannot_be_served_keeps_no_other_from_it(
     other = HOME if back == FAR else FAR
     assert [sides.kind(volume, other) for volume in (sick, *others)] == [Kind.REPLICA] * 3
     assert sides.content(sick, other) == written
+
+
+def _stranger(sides: Sides, place: str) -> None:
+    marks = ["-o", "canmount=off", "-o", f"{KIND}=volume", "-o", "penstock:id=somebody-else"]
+    assert sides.hosts[FAR].run(["zfs", "create", *marks, place], timeout_s=10).exit_code == 0
+
+
+def test_somebody_s_dataset_in_the_place_of_one_copy_keeps_no_other_from_being_served(sides: Sides) -> None:
+    strange, other = sides.made(), sides.attached(sides.made())
+    _stranger(sides, sides.place(strange, FAR))
+    sides.replicate()
+    sides.replicate()
+    with pytest.raises(Conflict):  # where it is served now, it would not be any more
+        sides.fail_over(FAR)
+    assert [sides.kind(volume, HOME) for volume in (strange, other)] == [Kind.VOLUME] * 2
+    assert sides.is_served(other, HOME)
+    sides.cut_power(HOME)
+    sides.fail_over(FAR)
+    assert sides.kind(other, FAR) is Kind.VOLUME
+    assert sides.told[other.id]["replication_status"] == "failed-over"
+    assert sides.told[strange.id]["status"] == "error"
+    assert "somebody-else" in sides.told[strange.id]["reason"]
+    sides.boot(HOME)
+    sides.write(other, FAR)
+    written = sides.content(other, FAR)
+    assert sides.hosts[FAR].run(["zfs", "destroy", sides.place(strange, FAR)], timeout_s=10).exit_code == 0
+    sides.fail_over(HOME)
+    assert [sides.kind(volume, HOME) for volume in (strange, other)] == [Kind.VOLUME] * 2
+    assert sides.content(other, HOME) == written
+
+
+def test_it_hides_no_failover_that_began_from_the_way_back(sides: Sides) -> None:
+    strange, *others = [sides.made() for _ in range(3)]
+    _stranger(sides, sides.place(strange, FAR))
+    sides.replicate()
+    sides.replicate()
+    sides.cut_power(HOME)
+    sides.hosts[FAR].hooks = AfterAnActivation()
+    with pytest.raises(Died):
+        sides.fail_over(FAR)
+    sides.hosts[FAR].hooks = None
+    assert {sides.kind(volume, FAR) for volume in others} == {Kind.REPLICA, Kind.VOLUME}
+    sides.boot(HOME)
+    sides.restart(None)
+    begun = sides.driver._begun(list(sides.volumes.values()))
+    assert begun is not None
+    assert begun.id == FAR
 
 
 def test_where_none_can_be_served_it_is_a_fault(sides: Sides) -> None:

@@ -10,7 +10,7 @@ that is. At no time do two sides serve a volume.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -80,7 +80,15 @@ def fail_over(
     UnableToFailOver (nothing was failed over, and what was fenced serves on, but for what it names), Unavailable (a
     side, or the database, does not answer any more; go on by the same call).
     """
-    pairs = numbers.challenged([pair_of(volume, old, new, is_back=is_back) for volume in volumes])
+    found, strange = list[Pair](), list[Outcome]()
+    for volume in volumes:
+        try:
+            found.append(pair_of(volume, old, new, is_back=is_back))
+        except Conflict as fault:
+            if old is not None:  # it is served, and would not be
+                raise
+            strange.append(_unserved(volume, new, fault))
+    pairs = numbers.challenged(found)
     begun = [pair for pair in pairs if pair.is_done]
     for pair in begun:
         if pair.old is not None and pair.old.is_active:
@@ -94,6 +102,7 @@ def fail_over(
         *(_unless_it_fails(pair, _again) for pair in (outranked.get(pair.volume.id, pair) for pair in begun)),
         *(_planned(planned, sending_of, is_begun=bool(begun)) if planned else ()),
         *(_unless_it_fails(pair, partial(_unplanned, why=cause)) for pair in rest),
+        *strange,
     ]
     faults = [one.fault for one in outcomes if one.fault is not None]
     if faults and not any(one.copy for one in outcomes):
@@ -106,8 +115,12 @@ def _unless_it_fails(pair: Pair, serve: Callable[[Pair], Outcome]) -> Outcome:
     try:
         return serve(pair)
     except OF_ONE as fault:
-        log.warning("volume.not_activated", volume=pair.volume.id, side=pair.new.side.id, reason=fault.message)
-        return Outcome(pair.volume, None, Reign.of(pair.volume), reason=fault.message, fault=fault)
+        return _unserved(pair.volume, pair.new.side, fault)
+
+
+def _unserved(volume: VolumeModel, new: Side, fault: Fault) -> Outcome:
+    log.warning("volume.not_activated", volume=volume.id, side=new.id, reason=fault.message)
+    return Outcome(volume, None, Reign.of(volume), reason=fault.message, fault=fault)
 
 
 def _undone(pair: Pair) -> Pair:
@@ -344,8 +357,3 @@ def _drop_old(pair: Pair) -> None:
     """A side that answers, and has no copy to be believed, serves nothing of the volume."""
     if pair.old is not None:
         stop_serving(pair.old.side, [pair.old.volume])
-
-
-def unserved(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
-    """The reasons of those that no side can serve, by volume id."""
-    return {one.volume.id: one.reason for one in outcomes if one.copy is None}

@@ -308,9 +308,9 @@ class ReplicationMethods(RemovalMethods):
                 continue
             try:
                 side = self.sides.reach(one)
-                if any(observe_copy(volume, side, is_served=False).is_active for volume in volumes):
+                if any(_is_active_on(side, volume) for volume in volumes):
                     return side
-            except (Unavailable, Conflict) as fault:
+            except Unavailable as fault:
                 log.warning("volume.not_taken_back", side=one, reason=fault.message)
         return None
 
@@ -362,6 +362,14 @@ class ReplicationMethods(RemovalMethods):
             update["replication_extended_status"] = f"unplanned: what was written after {since} is not in it"
             update |= {RECOVERY_POINT: outcome.recovery_point, REASON: outcome.reason, SNAPSHOTS: outcome.snapshots}
         return update
+
+
+def _is_active_on(side: Side, volume: VolumeModel) -> bool:
+    try:
+        return observe_copy(volume, side, is_served=False).is_active
+    except Conflict as fault:
+        log.warning("volume.not_where_it_was", volume=volume.id, reason=fault.message)
+        return False
 
 
 def disabled_update(volume: VolumeModel) -> dict[str, Any]:
