@@ -77,8 +77,8 @@ class Dispatch:
         self._manager = manager
         self._operations = operations
 
-    def look_ahead(self, call: Call, about: Any) -> Any:  # noqa: ARG002 - a kind may have one
-        """What can be looked at before the operation is sure to happen; None is nothing. Changes nothing."""
+    def look_ahead(self, call: Call, about: Any) -> Callable[[], Any] | None:  # noqa: ARG002 - a kind may have one
+        """A look that can be taken before the operation is sure to happen; None where there is none."""
         return None
 
     def __call__(self, context: RequestContext, operation: Operation) -> Any:

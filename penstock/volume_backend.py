@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -76,7 +76,7 @@ class Dispatch(AnyDispatch):
         super().__init__(manager, OPERATIONS)
         self._volumes = manager
 
-    def look_ahead(self, call: Call, about: Any) -> Any:
+    def look_ahead(self, call: Call, about: Any) -> Callable[[], Any] | None:
         """See AnyDispatch."""
         return self._volumes.look_ahead(call.method, about)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from penstock.domain.shares import Share
 from penstock.ids import InstanceId, ProjectId, ShareId, SnapshotId, SnapshotInstanceId, UserId
 
 
@@ -79,3 +80,11 @@ class Snapshot:
     def status(self) -> SnapshotStatus:
         """The state of the instance that speaks for the snapshot."""
         return self.instance.status
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOf:
+    """A snapshot with the share it is of."""
+
+    snapshot: Snapshot
+    share: Share

@@ -7,10 +7,12 @@ attachment meanwhile is ``available``. REST stands for that in the table.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
-from penstock.domain.attachments import AttachStatus
+from penstock.domain.attachments import Attachment, AttachStatus, attach_status_of
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus as P
+from penstock.domain.volumes import Volume
 from penstock.domain.volumes import VolumeStatus as S
 from penstock.errors import Invalid
 
@@ -158,6 +160,14 @@ SNAPSHOT_TRANSITIONAL = (P.CREATING, P.DELETING, P.RESTORING, P.BACKING_UP, P.MA
 def at_rest(attach_status: AttachStatus) -> S:
     """The state of a volume with which nothing is going on."""
     return _AT_REST[attach_status]
+
+
+def followed(volume: Volume, attachment: Attachment) -> Volume:
+    """The volume with this attachment as it is now, in the state that its attachments make of it; work goes on."""
+    others = tuple(one for one in volume.attachments if one.id != attachment.id)
+    attach_status = attach_status_of((*others, attachment))
+    status = at_rest(attach_status) if volume.status in RESTING else volume.status
+    return replace(volume, attachments=(*others, attachment), attach_status=attach_status, status=status)
 
 
 def advance_volume(status: S, event: VolumeEvent, attach_status: AttachStatus) -> S:

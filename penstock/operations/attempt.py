@@ -11,17 +11,32 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from penstock.domain.operations import Operation
 from penstock.store.database import Transaction
 
 Done = Callable[[Transaction, Any], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What an attempt is handed by the transaction that asked for its operation, where it begins with that.
+
+    `about` is what it is about, as that transaction left it; `ahead` a look at the storage that began before.
+    """
+
+    about: Any
+    ahead: Future[Any] | None = None
+
 
 _OPERATION: ContextVar[Operation | None] = ContextVar("penstock_operation", default=None)
 _LAST: ContextVar[bool] = ContextVar("penstock_last_attempt", default=True)
 _DONE: ContextVar[Done | None] = ContextVar("penstock_done", default=None)
-_LOOKED: ContextVar[Future[Any] | None] = ContextVar("penstock_looked", default=None)
+_HANDED: ContextVar[Handed | None] = ContextVar("penstock_handed", default=None)
+_BEFORE_OUTSIDE: ContextVar[Callable[[], None] | None] = ContextVar("penstock_before_outside", default=None)
 
 
 def is_last() -> bool:
@@ -36,7 +51,33 @@ def current() -> Operation | None:
 
 def looked() -> Future[Any] | None:
     """What a look found that began while the operation was being asked for, or will find; None when there was none."""
-    return _LOOKED.get()
+    found = _HANDED.get()
+    return None if found is None else found.ahead
+
+
+def handed(kind: type[T], *methods: str) -> T | None:
+    """What an operation of one of these `methods` is about, as the transaction that asked for it left it.
+
+    None when that is to be read, also when the operation is another method's, of which this is a part. Once: whoever
+    asks again may have changed it meanwhile.
+    """
+    operation, found = _OPERATION.get(), _HANDED.get()
+    if found is None or operation is None or operation.call.method not in methods:
+        return None
+    if not isinstance(found.about, kind):
+        return None
+    _HANDED.set(replace(found, about=None))
+    return found.about
+
+
+def before_outside() -> None:
+    """To be called before anything is done elsewhere: what the attempt goes by is on the disk then. Raises Unavailable.
+
+    An operation may begin before that.
+    """
+    await_disk = _BEFORE_OUTSIDE.get()
+    if await_disk is not None:
+        await_disk()
 
 
 def done_with(tx: Transaction, *methods: str, told: Any = None) -> None:
@@ -57,20 +98,23 @@ def attempt(
     last: bool,
     operation: Operation | None = None,
     done: Done | None = None,
-    looked: Future[Any] | None = None,
+    handed: Handed | None = None,
+    await_disk: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Run the block as an attempt of `operation` that is, or is not, the last one; `done` writes that it is done.
 
-    `looked` is a look that began before.
+    `await_disk` is what `before_outside` does in it.
     """
-    tokens = _LAST.set(last), _OPERATION.set(operation), _DONE.set(done), _LOOKED.set(looked)
+    tokens = _LAST.set(last), _OPERATION.set(operation), _DONE.set(done), _HANDED.set(handed)
+    disk = _BEFORE_OUTSIDE.set(await_disk)
     try:
         yield
     finally:
         _LAST.reset(tokens[0])
         _OPERATION.reset(tokens[1])
         _DONE.reset(tokens[2])
-        _LOOKED.reset(tokens[3])
+        _HANDED.reset(tokens[3])
+        _BEFORE_OUTSIDE.reset(disk)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from penstock.errors import BackendFault, Fault, InsufficientCapacity, NotFound, Postponed, Unsupported
-from penstock.operations.attempt import is_last
+from penstock.operations.attempt import before_outside, is_last
 
 QUOTING = (InsufficientCapacity, Unsupported, NotFound)  # what any driver may say in the words of its storage
 
@@ -18,6 +18,7 @@ def driver_call(what: str) -> Iterator[None]:
 
     A driver of somebody else may raise anything; what it does not implement is Unsupported.
     """
+    before_outside()
     try:
         yield
     except Fault as fault:

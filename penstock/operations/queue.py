@@ -18,8 +18,9 @@ from penstock.clock import Clock
 from penstock.context import RequestContext
 from penstock.domain.operations import Call, Operation
 from penstock.ids import OperationId
+from penstock.operations.attempt import Handed
 from penstock.store import operations as rows
-from penstock.store.database import Database, Transaction, after_commit, unless_committed
+from penstock.store.database import Database, Transaction, after_commit, unless_committed, when_visible
 
 LOOK_AGAIN_S = 0.5  # the end of an operation in another process is found by looking
 MOST_WAITERS = 16  # requests are answered by a few dozen threads: some must be left for those that need not wait
@@ -44,8 +45,15 @@ class Taker(Protocol):
         """
         ...
 
-    def begin(self, operation: Operation, ahead: Future[Any] | None) -> None:
-        """Run it: its row says so since the transaction that has just been committed."""
+    def foresee(self, call: Call, context: RequestContext, about: Any) -> None:
+        """This call will probably be asked for soon: what `look_ahead` would begin then may begin now."""
+        ...
+
+    def begin(self, operation: Operation, handed: Handed | None) -> None:
+        """Run it: its row says so since the transaction that has just been committed.
+
+        With `handed` that one may not be on the disk yet, and nothing may be done elsewhere before it is.
+        """
         ...
 
     def give_back(self, resource_key: str) -> None:
@@ -76,8 +84,9 @@ class OperationQueue:
     def enqueue(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any = None) -> OperationId:
         """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards.
 
-        Where a look at the storage is what it waits for, `about` is what to look at, which this transaction has read
-        with its place: see `Taker.look_ahead`.
+        `about` is what it is about, read with its place in this transaction, and as this transaction leaves it: a
+        handler that begins at once need not read it again (`attempt.handed`), and may have looked at it at the storage
+        already (`Taker.look_ahead`).
         """
         taker, ahead = self._taker_of(tx, context, call, about)
         operation = rows.add(
@@ -92,7 +101,10 @@ class OperationQueue:
         )
         if taker is not None:
             begin = taker.begin
-            after_commit(tx, lambda: begin(operation, ahead))
+            if about is None:
+                after_commit(tx, lambda: begin(operation, None))
+            else:
+                when_visible(tx, lambda: begin(operation, Handed(about, ahead)))
         else:
             after_commit(tx, self.waker(call.backend).set)
         return operation.id
@@ -121,6 +133,13 @@ class OperationQueue:
         release = taker.release
         unless_committed(tx, lambda: release(key))
         return taker, ahead
+
+    def foresee(self, context: RequestContext, call: Call, *, about: Any) -> None:
+        """Say that `call` will probably be asked for soon; `about` as in `enqueue`, but read before this."""
+        with self._lock:
+            taker = self._takers.get(call.backend)
+        if taker is not None:
+            taker.foresee(call, context, about)
 
     def served_by(self, backend: str, taker: Taker | None) -> None:
         """From now on `taker` works on the backend's operations in this process, or nobody does."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from penstock.context import RequestContext
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Cancelled, Displaced, Fault, Postponed, Unavailable
 from penstock.full_pool import full_pool
-from penstock.operations.attempt import attempt
+from penstock.operations.attempt import Handed, attempt
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.outcome import RetryPolicy, kind_of
 from penstock.operations.queue import OperationQueue
@@ -32,6 +32,7 @@ from penstock.store.database import Database, Transaction, after_commit
 
 log = structlog.get_logger(__name__)
 
+FORESEEN_S = 5.0  # a look that nobody asked for by then is of no use: whoever asks has another one
 AFTER_YOU_S = 0.00002  # a look is asked for in less time than the interpreter is else kept from its thread
 POLL_S = 2.0  # other processes' work is found by polling; this process's own work wakes us at once
 
@@ -43,6 +44,20 @@ class Handler(Protocol):
     """
 
     def __call__(self, context: RequestContext, operation: Operation) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look for a call of `method` that was foreseen, of use until then (monotonic)."""
+
+    method: str
+    future: Future[Any]
+    until_s: float
+
+    def is_good(self, now_s: float) -> bool:
+        if now_s > self.until_s:
+            return False
+        return not self.future.done() or (not self.future.cancelled() and self.future.exception() is None)
 
 
 class Worker:
@@ -59,9 +74,9 @@ class Worker:
         threads: int = 4,
         retry: RetryPolicy | None = None,
         service_down_s: float = 60.0,
-        look_ahead: Callable[[Call, Any], Any] | None = None,
+        look_ahead: Callable[[Call, Any], Callable[[], Any] | None] | None = None,
     ) -> None:
-        """`look_ahead` is what a handler can begin with before its operation is sure to happen: see `Taker`."""
+        """`look_ahead` gives the look that can be taken before an operation is sure to happen: see `Taker`."""
         self.backend = backend
         self._database = database
         self._clock = clock
@@ -82,6 +97,7 @@ class Worker:
         self._dispatcher: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._lookers = ThreadPoolExecutor(threads, thread_name_prefix=f"ahead-{backend}")  # threads come when wanted
+        self._foreseen: dict[str, _Look] = {}  # by resource, until an operation of it has ended; guarded by _lock
 
     def start(self) -> None:
         """Begin to work, first on what a former process left unfinished."""
@@ -102,29 +118,47 @@ class Worker:
 
     def look_ahead(self, call: Call, context: RequestContext, about: Any) -> Future[Any] | None:
         """See Taker."""
-        look = self._look
+        with self._lock:
+            foreseen = self._foreseen.pop(call.resource_key, None)
+        if foreseen is not None and foreseen.method == call.method and foreseen.is_good(self._clock.monotonic_s()):
+            return foreseen.future
+        looking = self._look_at(call, context, about)
+        if looking is not None:
+            time.sleep(AFTER_YOU_S)
+        return looking
+
+    def foresee(self, call: Call, context: RequestContext, about: Any) -> None:
+        """See Taker. Only as long as somebody is free to look: those who ask already come first."""
+        now = self._clock.monotonic_s()
+        with self._lock:
+            self._foreseen = {key: one for key, one in self._foreseen.items() if one.is_good(now)}
+            is_free = len(self._foreseen) < self._threads and call.resource_key not in self._busy
+            looking = self._look_at(call, context, about) if is_free else None
+            if looking is not None:
+                self._foreseen[call.resource_key] = _Look(call.method, looking, now + FORESEEN_S)
+
+    def _look_at(self, call: Call, context: RequestContext, about: Any) -> Future[Any] | None:
+        look = None if self._look is None else self._look(call, about)
         if look is None:
             return None
 
         def within() -> Any:
             ids = {"request_id": context.request_id, "method": call.method, "resource": call.resource_key}
             with structlog.contextvars.bound_contextvars(**ids):
-                return look(call, about)
+                return look()
 
         try:
-            looking = self._lookers.submit(within)
+            return self._lookers.submit(within)
         except RuntimeError:  # no thread could be started: the handler looks for itself
             log.warning("operation.not_looked_ahead", method=call.method, resource=call.resource_key)
             return None
-        time.sleep(AFTER_YOU_S)
-        return looking
 
-    def begin(self, operation: Operation, ahead: Future[Any] | None = None) -> None:
+    def begin(self, operation: Operation, handed: Handed | None = None) -> None:
         """See Taker."""
         pool = self._pool
         assert pool is not None  # noqa: S101 - start() made it
         self._queue.tell_begun(operation.id)
-        pool.submit(self._run, operation, ahead)
+        pool.submit(self._run, operation, handed)
         with self._lock:
             self._reserved -= 1
             self._lock.notify_all()
@@ -240,14 +274,14 @@ class Worker:
             self._queue.tell_begun(operation.id)
         return taken
 
-    def _run(self, operation: Operation, ahead: Future[Any] | None = None) -> None:
+    def _run(self, operation: Operation, handed: Handed | None = None) -> None:
         call = operation.call
         with structlog.contextvars.bound_contextvars(
             request_id=operation.request_id, operation=operation.id, method=call.method, resource=call.resource_key
         ):
             is_stranded = False
             try:
-                self._attempt(operation, ahead)
+                self._attempt(operation, handed)
             except Displaced as fault:
                 # Who serves the backend now has it; should that be us again, the row is put back.
                 log.warning("operation.left_to_others", fault=str(fault))
@@ -259,6 +293,7 @@ class Worker:
             finally:
                 with self._lock:  # both at once: the row is put back only when it is no longer busy
                     self._busy.discard(call.resource_key)
+                    self._foreseen.pop(call.resource_key, None)  # what was seen may have been before this
                     if is_stranded:
                         self._stranded.set()
                 self._queue.tell_left(operation.id)
@@ -266,7 +301,7 @@ class Worker:
                     self._has_ended = True
                     self._waker.set()
 
-    def _attempt(self, operation: Operation, ahead: Future[Any] | None) -> None:
+    def _attempt(self, operation: Operation, handed: Handed | None) -> None:
         now = self._clock.utc()
         if operation.attempts == 1:
             waited_s = (now - operation.created_at).total_seconds()
@@ -285,7 +320,8 @@ class Worker:
             self._tell_at_commit(tx, replace(operation, state=OperationState.DONE, finished_at=now, told=told))
 
         try:
-            with attempt(last=last, operation=operation, done=write, looked=ahead):
+            disk = self._database.await_disk
+            with attempt(last=last, operation=operation, done=write, handed=handed, await_disk=disk):
                 answer = self._handler(context, operation)
         except Elsewhere as moved:
             log.info("operation.moved", to=moved.backend)

@@ -7,7 +7,8 @@ from typing import Any
 from penstock.context import RequestContext
 from penstock.domain.operations import Call
 from penstock.domain.pools import service_host
-from penstock.domain.shares import ShareInstance
+from penstock.domain.shares import Share, ShareInstance
+from penstock.domain.snapshots import SnapshotOf
 from penstock.errors import Invalid
 from penstock.services.control_plane import ControlPlane
 from penstock.store.database import Transaction
@@ -22,11 +23,15 @@ def enqueue(
     arguments: dict[str, Any],
     *,
     resource_key: str | None = None,
+    about: Share | SnapshotOf | None = None,
 ) -> None:
-    """Queue `method` at the backend of `instance`, after everything queued for its share (or `resource_key`) before."""
+    """Queue `method` at the backend of `instance`, after everything queued for its share (or `resource_key`) before.
+
+    `about` is what it is about, for a method that asks for that: see `OperationQueue.enqueue`.
+    """
     key = resource_key or f"share:{instance.share_id}"
     call = Call(service_host(placed_on(instance)), key, method, arguments)
-    plane.operations.enqueue(tx, context, call)
+    plane.operations.enqueue(tx, context, call, about=about)
 
 
 def replica_key(replica: ShareInstance) -> str:

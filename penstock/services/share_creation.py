@@ -270,4 +270,4 @@ def _enqueue(
     tx: Transaction, plane: ControlPlane, context: RequestContext, share: Share, of_a_place: Mapping[str, Any]
 ) -> None:
     arguments = {"share_instance_id": share.instance.id, "snapshot_id": share.snapshot_id, **of_a_place}
-    share_calls.enqueue(tx, plane, context, share.instance, "create_share_instance", arguments)
+    share_calls.enqueue(tx, plane, context, share.instance, "create_share_instance", arguments, about=share)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction
@@ -36,10 +38,12 @@ def extend(plane: ControlPlane, context: RequestContext, share_id: str, new_size
             no_room.tell_of_share(tx, plane, context, share, MessageAction.EXTEND, refusal)
             return
         now = plane.clock.utc()
-        shares.move(tx, share.instance, Event.EXTEND, now=now)
+        status = shares.move(tx, share.instance, Event.EXTEND, now=now)
         shares.update_share(tx, share.id, now=now, size_target_gib=new_size_gib)
+        instance = replace(share.instance, status=status, updated_at=now)
+        left = replace(share, instance=instance, size_target_gib=new_size_gib, updated_at=now)
         arguments = {"share_id": share.id, "new_size": new_size_gib}
-        share_calls.enqueue(tx, plane, context, share.instance, "extend_share", arguments)
+        share_calls.enqueue(tx, plane, context, instance, "extend_share", arguments, about=left)
 
 
 def shrink(plane: ControlPlane, context: RequestContext, share_id: str, new_size_gib: int) -> None:

@@ -11,7 +11,7 @@ from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.quotas import QuotaResource
 from penstock.domain.shares import Share, ShareStatus
-from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
+from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotOf, SnapshotStatus
 from penstock.errors import Conflict, Invalid, InvalidShare, NotFound, Unprocessable
 from penstock.ids import InstanceId, SnapshotId, SnapshotInstanceId, new_id
 from penstock.services import quotas, share_calls
@@ -77,8 +77,11 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewSnapshot) ->
         if share.has_replicas:
             _add_copies(tx, share, snapshot)
         arguments = {"share_id": share.id, "snapshot_id": snapshot.id}
-        method = "create_replicated_snapshot" if share.has_replicas else "create_snapshot"
-        share_calls.enqueue(tx, plane, context, share.instance, method, arguments)
+        if share.has_replicas:
+            share_calls.enqueue(tx, plane, context, share.instance, "create_replicated_snapshot", arguments)
+        else:
+            about = SnapshotOf(snapshot, share)
+            share_calls.enqueue(tx, plane, context, share.instance, "create_snapshot", arguments, about=about)
         return snapshot
 
 

@@ -1,7 +1,7 @@
 """Connections and transactions: SQLite in WAL mode that loses nothing, or PostgreSQL.
 
 Default SQLAlchemy with pysqlite begins late and so loses concurrent updates; here every writing transaction begins with
-BEGIN IMMEDIATE and every commit is synced (``synchronous=FULL``) unless it says that it may be lost.
+BEGIN IMMEDIATE and every commit is synced (see `log_sync`) unless it says that it may be lost.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from penstock.errors import Conflict, Unavailable
+from penstock.store.log_sync import LogSync
 from penstock.store.sealed import Sealer, seal_with
 
 Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
 
 AFTER_COMMIT = "penstock_after_commit"
 UNLESS_COMMITTED = "penstock_unless_committed"
-SYNCHRONOUS = "penstock_synchronous"
+WHEN_VISIBLE = "penstock_when_visible"
 BUSY_TIMEOUT_MS = 30_000
 
 # A server that vanished without a word is noticed in some 15 seconds; by default TCP waits a quarter of an hour.
@@ -49,6 +50,7 @@ class Database:
         self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self._serial: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
         self._writing: AbstractContextManager[None] = _Turns() if self.is_sqlite else nullcontext()
+        self._log = LogSync()
         self._guard: Callable[[Connection], None] | None = None
         # Asked before what no transaction takes back; None where nobody else may be at the same work.
         self.before_outside_work: Callable[[], None] | None = None
@@ -80,9 +82,21 @@ class Database:
             # The one given back last first: it knows the statements and the pages, others may have to learn them again
             options.update(pool_size=10, max_overflow=20, pool_use_lifo=True)
         engine = create_engine(self.url, **options)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", self._prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+    def _prepare_sqlite(self, connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we begin and end transactions ourselves
+        cursor = connection.cursor()
+        (mode,) = cursor.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode == "wal":
+            _, _, self._log.path = cursor.execute("PRAGMA database_list").fetchone()
+        # without shared memory there is no log to be synced: SQLite does it, whatever the transaction says
+        synchronous = "NORMAL" if mode == "wal" else "FULL"
+        for pragma in (f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
 
     @contextmanager
     def begin(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -94,26 +108,47 @@ class Database:
         revert loses what was written since). What `after_commit` was given runs after the commit, and when there was
         none what `unless_committed` was given.
 
+        A commit is seen by others before it is on the disk: what `when_visible` was given runs then, and whoever does
+        something elsewhere on the strength of it has to `await_disk`.
+
         Raises Unavailable when the database cannot be reached or stays locked, Conflict when a row another transaction
         wrote meanwhile forbids this one.
         """
+        visible: list[Callable[[], None]] = []
         callbacks: list[Callable[[], None]] = []
         undoing: list[Callable[[], None]] = []
+        ticket: int | None = None
         try:
-            with translated(), self._serial, self._writing, self._write_connection(durable=durable) as tx, tx.begin():
-                tx.info[AFTER_COMMIT], tx.info[UNLESS_COMMITTED] = callbacks, undoing
+            with translated(), self._serial, self._writing, self._write_connection() as tx, tx.begin():
+                tx.info[WHEN_VISIBLE], tx.info[AFTER_COMMIT], tx.info[UNLESS_COMMITTED] = visible, callbacks, undoing
                 if self._guard is not None:
                     self._guard(tx)
                 yield tx
+                ticket = self._log.expect() if durable else None
         except BaseException:
+            if ticket is not None:
+                self._log.drop(ticket)
             for callback in undoing:
                 callback()
             raise
+        try:
+            for callback in visible:
+                callback()
+        finally:
+            if ticket is not None:
+                self._log.settle(ticket)
         for callback in callbacks:
             callback()
 
-    def _write_connection(self, *, durable: bool) -> Connection:
-        return self.engine.connect().execution_options(penstock_write=True, penstock_durable=durable)
+    def await_disk(self) -> None:
+        """Return when all that can be read now is there after a power cut, too, but what need not be.
+
+        To be called before what is done elsewhere, and outside of a transaction. Raises Unavailable.
+        """
+        self._log.wait()
+
+    def _write_connection(self) -> Connection:
+        return self.engine.connect().execution_options(penstock_write=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -179,6 +214,11 @@ def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
     tx.info[AFTER_COMMIT].append(callback)
 
 
+def when_visible(tx: Connection, callback: Callable[[], None]) -> None:
+    """Run `callback` once others can see this transaction, before it is on the disk: for getting ready only."""
+    tx.info[WHEN_VISIBLE].append(callback)
+
+
 def unless_committed(tx: Connection, callback: Callable[[], None]) -> None:
     """Run `callback` when this transaction is rolled back, or when nobody can tell whether it was."""
     tx.info[UNLESS_COMMITTED].append(callback)
@@ -196,21 +236,6 @@ def hold(tx: Connection, name: str) -> bool:
     return True
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we begin and end transactions ourselves
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
 def _begin_sqlite(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if not options.get("penstock_write", False):
-        connection.exec_driver_sql("BEGIN")
-        return
-    synchronous = "FULL" if options["penstock_durable"] else "NORMAL"
-    if connection.info.get(SYNCHRONOUS, "FULL") != synchronous:  # as `_prepare_sqlite` set it
-        connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
-        connection.info[SYNCHRONOUS] = synchronous
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    is_writing = connection.get_execution_options().get("penstock_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")

@@ -21,7 +21,7 @@ from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from penstock.store.database import AFTER_COMMIT, Database, translated
+from penstock.store.database import AFTER_COMMIT, WHEN_VISIBLE, Database, translated
 
 Processor = Callable[[Any], Any]
 Looks = dict[Any, tuple[int, list[Any]]]  # what was found, and how many rows had been changed until then
@@ -104,7 +104,7 @@ class QuickDatabase(Database):
     def begin(self, *, durable: bool = True) -> Iterator[Connection]:
         callbacks: list[Callable[[], None]] = []
         transaction: Any = QuickTransaction(self)
-        transaction.info[AFTER_COMMIT] = callbacks
+        transaction.info[WHEN_VISIBLE] = transaction.info[AFTER_COMMIT] = callbacks
         with translated(), self._serial, self._inside("BEGIN IMMEDIATE", "COMMIT"):
             if self._guard is not None:
                 self._guard(transaction)

@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus, same_initiator, told_again
-from penstock.domain.volume_lifecycle import RESTING
+from penstock.domain.volume_lifecycle import RESTING, followed
 from penstock.domain.volumes import ATTACHED_MODE, Volume, VolumeStatus
 from penstock.errors import Conflict, Invalid
 from penstock.ids import AttachmentId, OperationId, new_id
@@ -43,6 +43,7 @@ __all__ = [
     "update",
 ]
 SORT_KEYS = tuple(attachments.SORTABLE)
+CONNECT = "attachment_update"
 CONNECTABLE = (
     AttachStatus.RESERVED,
     AttachStatus.ATTACHING,
@@ -75,7 +76,10 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewAttachment) 
         attachments.insert_attachment(tx, attachment)
         if wanted.connector is not None:
             operation_id = _connect(tx, plane, context, volume, attachment, wanted.connector)
-        volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
+        else:
+            volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
+    if operation_id is None:
+        calls.foresee(plane, context, volume, CONNECT)  # whoever reserves mostly connects at once
     try:
         return _answered(plane, context, attachment.id, operation_id)
     except Invalid:  # the connector was refused: nobody was told of the attachment
@@ -118,9 +122,6 @@ def update(
     with plane.database.begin() as tx:
         volume, attachment = attached_volume_to_change(tx, context, attachment_id)
         operation_id = _connect(tx, plane, context, volume, attachment, connector)
-        others = {one.status for one in volume.attachments if one.id != attachment.id}
-        statuses = others | {_when_connecting(attachment)}
-        volumes.follow_attachments(tx, volume.id, now=plane.clock.utc(), statuses=statuses)
     return _answered(plane, context, attachment.id, operation_id)
 
 
@@ -167,11 +168,13 @@ def end(
         attachments.delete_attachment(tx, attachment.id)
         volumes.follow_attachments(tx, volume.id, now=now)
         return None
+    left = followed(volume, replace(attachment, status=AttachStatus.DETACHING, updated_at=now))
+    arguments = {"volume_id": volume.id, "attachment_id": attachment.id, "force": force}
+    operation_id = calls.enqueue(tx, plane, context, volume, "attachment_delete", arguments, about=left)
     if attachment.status is not AttachStatus.DETACHING:
         attachments.change(tx, attachment, AttachStatus.DETACHING, now=now)
-    volumes.follow_attachments(tx, volume.id, now=now)
-    arguments = {"volume_id": volume.id, "attachment_id": attachment.id, "force": force}
-    return calls.enqueue(tx, plane, context, volume, "attachment_delete", arguments)
+    volumes.follow_attachments(tx, volume.id, now=now, statuses={one.status for one in left.attachments})
+    return operation_id
 
 
 def new_attachment(
@@ -233,7 +236,7 @@ def _connect(
     attachment: Attachment,
     connector: Mapping[str, Any],
 ) -> OperationId:
-    """Write who connects, and queue that the backend lets it."""
+    """Write who connects and what that makes of the volume, and queue that the backend lets it."""
     if not connector:
         raise Invalid("The connector says nothing: give what its initiator said of itself.")
     if attachment.status not in CONNECTABLE:
@@ -246,18 +249,18 @@ def _connect(
         if other.instance_uuid == attachment.instance_uuid and same_initiator(other.connector, connector):
             raise Invalid(f"Attachment {other.id} connects this volume, instance and initiator already.")
     mode = checked_mode(volume, connector.get("mode") or attachment.mode.value)
+    status, now = _when_connecting(attachment), plane.clock.utc()
+    values: dict[str, Any] = {
+        "connector": told_again(attachment.connector, connector),
+        "attached_host": connector.get("host"),
+        "mountpoint": connector.get("mountpoint"),
+        "mode": mode,
+    }
+    left = followed(volume, replace(attachment, status=status, updated_at=now, **values))
     arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
-    operation_id = calls.enqueue(tx, plane, context, volume, "attachment_update", arguments)
-    attachments.change(
-        tx,
-        attachment,
-        _when_connecting(attachment),
-        now=plane.clock.utc(),
-        connector=told_again(attachment.connector, connector),
-        attached_host=connector.get("host"),
-        mountpoint=connector.get("mountpoint"),
-        mode=mode,
-    )
+    operation_id = calls.enqueue(tx, plane, context, volume, CONNECT, arguments, about=left)
+    attachments.change(tx, attachment, status, now=now, **values)
+    volumes.follow_attachments(tx, volume.id, now=now, statuses={one.status for one in left.attachments})
     return operation_id
 
 

@@ -7,13 +7,12 @@ from typing import Any
 from penstock.context import RequestContext
 from penstock.domain.operations import Call
 from penstock.domain.pools import service_host
+from penstock.domain.volume_snapshots import VolumeSnapshotOf
 from penstock.domain.volumes import Volume
 from penstock.errors import Invalid
 from penstock.ids import OperationId
 from penstock.services.control_plane import ControlPlane
 from penstock.store.database import Transaction
-
-LOOKING_AHEAD = ("attachment_update", "initialize_connection")  # short, but for the look at the storage
 
 
 def enqueue(
@@ -23,10 +22,23 @@ def enqueue(
     volume: Volume,
     method: str,
     arguments: dict[str, Any],
+    *,
+    about: Volume | VolumeSnapshotOf | None = None,
 ) -> OperationId:
-    """Queue `method` at the backend of `volume`, after everything queued for the volume before."""
-    call = Call(service_host(placed_on(volume)), f"volume:{volume.id}", method, arguments)
-    return plane.operations.enqueue(tx, context, call, about=volume if method in LOOKING_AHEAD else None)
+    """Queue `method` at the backend of `volume`, after everything queued for the volume before.
+
+    `about` is what it is about, for a method that asks for that: see `OperationQueue.enqueue`.
+    """
+    return plane.operations.enqueue(tx, context, _call(volume, method, arguments), about=about)
+
+
+def foresee(plane: ControlPlane, context: RequestContext, volume: Volume, method: str) -> None:
+    """Say that `method` will probably be asked for next, of the volume as it is: see `OperationQueue.foresee`."""
+    plane.operations.foresee(context, _call(volume, method, {}), about=volume)
+
+
+def _call(volume: Volume, method: str, arguments: dict[str, Any]) -> Call:
+    return Call(service_host(placed_on(volume)), f"volume:{volume.id}", method, arguments)
 
 
 def placed_on(volume: Volume) -> str:

@@ -7,12 +7,12 @@ A reservation is an attachment of nobody. A connection that nobody reserved or c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.attachments import Attachment, AttachStatus, nested, same_initiator, told_again
-from penstock.domain.volume_lifecycle import RESTING
+from penstock.domain.volume_lifecycle import RESTING, followed
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import BackendFault, Invalid, NotFound
 from penstock.ids import OperationId
@@ -163,10 +163,11 @@ def initialize_connection(
         if attachment is None:
             attachment = new_attachment(plane, volume, AttachStatus.DETACHED, checked_mode(volume, None))
             attachments.insert_attachment(tx, attachment)
-        told = told_again(attachment.connector, connector)
-        attachments.update_attachment(tx, attachment.id, now=plane.clock.utc(), connector=told)
+        told, now = told_again(attachment.connector, connector), plane.clock.utc()
+        left = followed(volume, replace(attachment, connector=told, updated_at=now))
         arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
-        operation_id = calls.enqueue(tx, plane, context, volume, "initialize_connection", arguments)
+        operation_id = calls.enqueue(tx, plane, context, volume, "initialize_connection", arguments, about=left)
+        attachments.update_attachment(tx, attachment.id, now=now, connector=told)
     await_end(plane, operation_id)
     with plane.database.read() as tx:
         found = own_attachment(tx, context, attachment.id)

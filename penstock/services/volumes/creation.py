@@ -63,7 +63,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.SCHEDULE_ALLOCATE_VOLUME, reason)
         else:
             arguments = {**_arguments(volume, wanted), **asked(requirements)}
-            calls.enqueue(tx, plane, context, volume, "create_volume", arguments)
+            calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=volume)
         return volume
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_quotas import VolumeResource
-from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotOf, VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Conflict, Invalid, NotFound
 from penstock.ids import VolumeSnapshotId, new_id
@@ -111,7 +111,8 @@ def take(
     )
     volume_snapshots.insert_snapshot(tx, snapshot)
     if group_snapshot_id is None:
-        calls.enqueue(tx, plane, context, volume, "create_snapshot", {"snapshot_id": snapshot.id})
+        about = VolumeSnapshotOf(snapshot, volume)
+        calls.enqueue(tx, plane, context, volume, "create_snapshot", {"snapshot_id": snapshot.id}, about=about)
     return snapshot
 
 

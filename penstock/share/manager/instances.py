@@ -17,7 +17,7 @@ from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction, MessageDetail
 from penstock.domain.shares import Share, ShareStatus
 from penstock.errors import BackendFault, Fault, Invalid, NotFound, ShareShrinkingPossibleDataLoss, Unavailable
-from penstock.operations.attempt import done_with
+from penstock.operations.attempt import done_with, handed
 from penstock.share.manager import access, elsewhere
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final, locations_in
@@ -41,7 +41,7 @@ class _Created:
 def create(backend: Backend, context: RequestContext, instance_id: str, snapshot_id: str | None) -> None:
     """Make the instance on the backend, empty or from a snapshot, unless that is done already."""
     with backend.database.read() as tx:
-        share = shares.get_by_instance(tx, instance_id)
+        share = handed(Share, "create_share_instance") or shares.get_by_instance(tx, instance_id)
         if share is None or share.status is not ShareStatus.CREATING or not backend.holds(share):
             return
         model = share_model(tx, backend, share)
@@ -142,7 +142,7 @@ def delete(backend: Backend, context: RequestContext, instance_id: str, *, force
 def extend(backend: Backend, context: RequestContext, share_id: str, new_size: int) -> None:
     """Let the share hold `new_size` GiB, unless that is done already."""
     with backend.database.read() as tx:
-        share = shares.get(tx, share_id)
+        share = handed(Share, "extend_share") or shares.get(tx, share_id)
         if share is None or share.status is not ShareStatus.EXTENDING:
             return
         model = share_model(tx, backend, share)

@@ -38,9 +38,14 @@ def share_model(tx: Transaction, backend: Backend, share: Share) -> ShareModel:
     return _share_model(backend, share, locations, share_type)
 
 
-def snapshot_model(tx: Transaction, backend: Backend, snapshot: Snapshot) -> SnapshotModel:
-    """The model of a snapshot instance with the share instance it is of. Raises NotFound when that is gone."""
-    share = shares.get_by_instance(tx, snapshot.instance.share_instance_id)
+def snapshot_model(
+    tx: Transaction, backend: Backend, snapshot: Snapshot, *, share: Share | None = None
+) -> SnapshotModel:
+    """The model of a snapshot instance with the share instance it is of, `share` for who has read it already.
+
+    Raises NotFound when that is gone.
+    """
+    share = share or shares.get_by_instance(tx, snapshot.instance.share_instance_id)
     if share is None:
         raise NotFound(f"The share of snapshot {snapshot.id} does not exist any more.")
     parent = share_model(tx, backend, share)

@@ -12,9 +12,9 @@ from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageAction
 from penstock.domain.shares import Share, ShareStatus
-from penstock.domain.snapshots import Snapshot, SnapshotStatus
+from penstock.domain.snapshots import Snapshot, SnapshotOf, SnapshotStatus
 from penstock.errors import Conflict, Fault, NotFound
-from penstock.operations.attempt import done_with
+from penstock.operations.attempt import done_with, handed
 from penstock.share.manager import replicated_snapshots
 from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final
@@ -28,10 +28,11 @@ log = structlog.get_logger(__name__)
 def create(backend: Backend, context: RequestContext, snapshot_id: str) -> None:
     """Take the snapshot, unless that is done already."""
     with backend.database.read() as tx:
-        snapshot = snapshots.get(tx, snapshot_id)
+        found = handed(SnapshotOf, "create_snapshot")
+        snapshot = snapshots.get(tx, snapshot_id) if found is None else found.snapshot
         if snapshot is None or snapshot.status is not SnapshotStatus.CREATING:
             return
-        model = snapshot_model(tx, backend, snapshot)
+        model = snapshot_model(tx, backend, snapshot, share=None if found is None else found.share)
     try:
         with driver_call("take snapshots"):
             answer = backend.driver.create_snapshot(context, model, share_server=None)

@@ -9,7 +9,7 @@ An attachment that is ending is not connected any more, so that nobody waits for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_types import QosConsumer
 from penstock.domain.volumes import ATTACHED_MODE, Volume
 from penstock.errors import BackendFault, Fault, NotFound
-from penstock.operations.attempt import done_with, looked
+from penstock.operations.attempt import done_with, handed, looked
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import attachments, volumes
 from penstock.volume.errors import InvalidConnectorException, VolumeNotFound
@@ -65,10 +65,12 @@ def update(backend: VolumeBackend, context: RequestContext, attachment_id: str) 
         raise
 
 
-def look_ahead(backend: VolumeBackend, volume: Volume) -> Any:
+def look_ahead(backend: VolumeBackend, volume: Volume) -> Callable[[], Any] | None:
     """What the driver can look at before a connection is sure to be wanted; None where it has no such look."""
     driver = backend.driver
-    return driver.look_ahead(bare_model(backend, volume)) if isinstance(driver, LooksAhead) else None
+    if not isinstance(driver, LooksAhead):
+        return None
+    return lambda: driver.look_ahead(bare_model(backend, volume))
 
 
 def initialize(backend: VolumeBackend, context: RequestContext, attachment_id: str) -> None:
@@ -154,7 +156,7 @@ def terminate(backend: VolumeBackend, context: RequestContext, attachment_id: st
 
 def _load(backend: VolumeBackend, attachment_id: str) -> tuple[Volume, Attachment, VolumeModel] | None:
     with backend.database.read() as tx:
-        volume = volumes.of_attachment(tx, attachment_id)
+        volume = handed(Volume, *CONNECTING, "attachment_delete") or volumes.of_attachment(tx, attachment_id)
         if volume is None:
             return None
         attachment = next(one for one in volume.attachments if one.id == attachment_id)

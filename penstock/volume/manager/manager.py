@@ -8,7 +8,7 @@ failed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -217,8 +217,9 @@ class VolumeManager(BackendInService):
 
     # --- connections --------------------------------------------------------------------------------------------
 
-    def look_ahead(self, method: str, volume: Volume) -> Any:
-        """Look at what that method will want to know of the volume, while it is being asked for. Changes nothing."""
+    def look_ahead(self, method: str, volume: Volume) -> Callable[[], Any] | None:
+        """A look at what that method will want to know of the volume, to be taken while it is being asked for; None
+        when there is nothing to look at."""
         return connections.look_ahead(self.backend, volume) if method in connections.CONNECTING else None
 
     def attachment_update(self, context: RequestContext, volume_id: str, attachment_id: str) -> None:

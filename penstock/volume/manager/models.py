@@ -45,9 +45,14 @@ def bare_model(backend: VolumeBackend, volume: Volume) -> VolumeModel:
     return _volume_model(backend, volume, None)
 
 
-def snapshot_model(tx: Transaction, backend: VolumeBackend, snapshot: VolumeSnapshot) -> SnapshotModel:
-    """The model of a snapshot with the volume it is of. Raises NotFound when that is gone."""
-    volume = volumes.get(tx, snapshot.volume_id)
+def snapshot_model(
+    tx: Transaction, backend: VolumeBackend, snapshot: VolumeSnapshot, *, volume: Volume | None = None
+) -> SnapshotModel:
+    """The model of a snapshot with the volume it is of, `volume` for who has read it already.
+
+    Raises NotFound when that is gone.
+    """
+    volume = volume or volumes.get(tx, snapshot.volume_id)
     if volume is None:
         raise NotFound(f"The volume of snapshot {snapshot.id} does not exist any more.")
     parent = volume_model(tx, backend, volume)

@@ -7,9 +7,9 @@ import structlog
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction
-from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotOf, VolumeSnapshotStatus
 from penstock.errors import Fault
-from penstock.operations.attempt import done_with
+from penstock.operations.attempt import done_with, handed
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots
 from penstock.volume.errors import SnapshotIsBusy, SnapshotNotFound, VolumeNotFound
@@ -24,10 +24,11 @@ log = structlog.get_logger(__name__)
 def create(backend: VolumeBackend, context: RequestContext, snapshot_id: str) -> None:
     """Take the snapshot, unless that is done already."""
     with backend.database.read() as tx:
-        snapshot = volume_snapshots.get(tx, snapshot_id)
+        found = handed(VolumeSnapshotOf, "create_snapshot")
+        snapshot = volume_snapshots.get(tx, snapshot_id) if found is None else found.snapshot
         if snapshot is None or snapshot.status is not VolumeSnapshotStatus.CREATING:
             return
-        model = snapshot_model(tx, backend, snapshot)
+        model = snapshot_model(tx, backend, snapshot, volume=None if found is None else found.volume)
     try:
         with driver_call("take snapshots"):
             update = checked(backend.driver.create_snapshot(model))

@@ -17,7 +17,7 @@ from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus, driver_values
 from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Unsupported
-from penstock.operations.attempt import done_with
+from penstock.operations.attempt import done_with, handed
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots, volumes
 from penstock.store.database import hold
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 def create(backend: VolumeBackend, context: RequestContext, volume_id: str) -> None:
     """Make the volume on the backend, empty or from its source, unless that is done already."""
     with backend.database.read() as tx:
-        volume = volumes.get(tx, volume_id)
+        volume = handed(Volume, "create_volume") or volumes.get(tx, volume_id)
         if volume is None or volume.status is not VolumeStatus.CREATING or not backend.holds(volume):
             return
         model = volume_model(tx, backend, volume)

@@ -1,0 +1,99 @@
+"""Brings what was committed to the disk: SQLite's write-ahead log, synced by us after the commit.
+
+SQLite can do it within the commit (``synchronous=FULL``), and every other writer waits for the disk then, as does
+whoever only wants to get ready. With NORMAL a commit is seen by everybody at once and is as whole, but a power cut may
+take the last ones back until the log was synced (https://www.sqlite.org/pragma.html#pragma_synchronous): that is done
+here, once for all who wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from penstock.errors import Unavailable
+
+
+class LogSync:
+    """The log of one database file, `path`; without one (PostgreSQL, in memory) there is nothing for us to sync."""
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        self._changed = threading.Condition()  # guards the next four
+        self._tickets = 0
+        self._open: set[int] = set()  # of commits that may be seen and are not on the disk
+        self._arrived = 0
+        self._fault: OSError | None = None
+        self._turn = threading.Lock()  # guards the next two
+        self._synced = 0  # of those that arrived
+        self._inode = 0
+
+    def expect(self) -> int:
+        """Before a commit: until its ticket is settled or dropped, `wait` waits for it."""
+        with self._changed:
+            self._tickets += 1
+            self._open.add(self._tickets)
+            return self._tickets
+
+    def drop(self, ticket: int) -> None:
+        """It was not committed, or is on the disk."""
+        with self._changed:
+            self._open.discard(ticket)
+            self._changed.notify_all()
+
+    def settle(self, ticket: int) -> None:
+        """After the commit: returns when it is on the disk. Raises Unavailable when that cannot be had."""
+        try:
+            self._sync()
+        except OSError as err:
+            with self._changed:
+                self._fault = err
+            raise _unsaved(err) from err
+        finally:
+            self.drop(ticket)
+
+    def wait(self) -> None:
+        """Return when all that can be seen now is on the disk. Raises Unavailable when the last attempt failed."""
+        with self._changed:
+            seen = set(self._open)
+            self._changed.wait_for(lambda: seen.isdisjoint(self._open))
+            if self._fault is not None:
+                raise _unsaved(self._fault)
+
+    def _sync(self) -> None:
+        with self._changed:
+            self._arrived += 1
+            mine = self._arrived
+        with self._turn:
+            if self._synced >= mine:
+                return  # it began after our commit
+            with self._changed:
+                arrived = self._arrived
+            self._sync_file()
+            self._synced = arrived
+            with self._changed:
+                self._fault = None
+
+    def _sync_file(self) -> None:
+        if self.path is None:
+            return
+        try:
+            descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # the last connection was closed, and that brings all of it to the disk
+        try:
+            os.fdatasync(descriptor)
+            inode = os.fstat(descriptor).st_ino
+        finally:
+            os.close(descriptor)
+        if inode != self._inode:  # it was made anew, and so was its name
+            folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._inode = inode
+
+
+def _unsaved(err: OSError) -> Unavailable:
+    return Unavailable(f"The database's log could not be brought to the disk: {err.strerror}.")
