@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -156,7 +156,10 @@ def test_what_was_handed_over_to_a_process_that_dies_then_is_run_by_the_next(cou
         def give_back(self, resource_key: str) -> None:
             raise AssertionError(resource_key)
 
-        def begin(self, operation: Operation, ahead: object) -> None:
+        def foresee(self, call: Call, context: RequestContext, about: object) -> None:
+            raise AssertionError(about)
+
+        def begin(self, operation: Operation, handed: object) -> None:
             raise Died
 
         def release(self, resource_key: str) -> None:
@@ -211,9 +214,12 @@ def test_a_look_begins_while_the_transaction_goes_on_and_the_handler_is_told(cou
     looked_at: list[object] = []
     told: list[object] = []
 
-    def look(call: Call, about: object) -> str:
-        looked_at.append((call.method, about))
-        return "seen"
+    def look(call: Call, about: object) -> Callable[[], str]:
+        def seen() -> str:
+            looked_at.append((call.method, about))
+            return "seen"
+
+        return seen
 
     def handle(context: RequestContext, operation: Operation) -> None:
         found = looked()
@@ -259,7 +265,7 @@ def test_a_look_for_what_has_to_wait_keeps_nobody_s_place(counting) -> None:
         BACKEND,
         handler,
         threads=1,
-        look_ahead=lambda call, _: looks.append(call.method),
+        look_ahead=lambda call, _: lambda: looks.append(call.method),
     )
     worker.start()
     try:
@@ -278,7 +284,10 @@ def test_a_look_for_what_has_to_wait_keeps_nobody_s_place(counting) -> None:
 def test_a_look_that_fails_is_the_handler_s_to_judge(counting) -> None:
     queue, met = OperationQueue(SystemClock()), threading.Event()
 
-    def look(call: Call, about: object) -> None:
+    def look(call: Call, about: object) -> Callable[[], None]:
+        return not_there
+
+    def not_there() -> None:
         raise Invalid("not there")
 
     def handle(context: RequestContext, operation: Operation) -> None:
@@ -345,8 +354,8 @@ def test_a_worker_without_its_threads_does_not_start(counting, monkeypatch) -> N
 def test_who_cannot_look_ahead_does_not_hinder_the_request(counting, monkeypatch) -> None:
     queue, told = OperationQueue(SystemClock()), threading.Event()
 
-    def look(call: Call, about: object) -> None:
-        """Nothing to see."""
+    def look(call: Call, about: object) -> Callable[[], None]:
+        return lambda: None
 
     def handle(context: RequestContext, operation: Operation) -> None:
         if looked() is None:

@@ -399,14 +399,3 @@ def test_a_pool_of_connections_in_use_is_a_fault_that_may_pass(tmp_path: Path) -
         with pytest.raises(Unavailable, match="in use"):
             held.enter_context(database.read())
     database.close()
-
-
-def test_only_what_says_so_does_not_wait_for_the_disk(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/x.sqlite")
-    seen: list[int] = []
-    for durable in (True, False, False, True):  # one connection, again and again
-        with database.begin(durable=durable) as tx:
-            seen.append(int(tx.execute(text("PRAGMA synchronous")).scalar_one()))
-    database.close()
-    full, normal = 2, 1
-    assert seen == [full, normal, normal, full]

@@ -1,0 +1,206 @@
+"""Commits are seen at once, and on the disk when they are answered, or before anything is done elsewhere."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.clock import SystemClock
+from penstock.context import RequestContext, admin_context
+from penstock.domain.operations import Call, Operation
+from penstock.errors import Invalid, Unavailable
+from penstock.operations.attempt import handed
+from penstock.operations.driver_calls import driver_call
+from penstock.operations.queue import OperationQueue
+from penstock.operations.worker import Worker
+from penstock.store import operations as rows
+from penstock.store.database import Database, Transaction, when_visible
+from tests.databases import in_file
+
+BACKEND = "host@zfs"
+
+
+class Disk:
+    """Notes what is brought to the disk, and may be told to be slow, or to fail."""
+
+    def __init__(self) -> None:
+        self.synced: list[str] = []
+        self.folders: list[str] = []
+        self.is_asked = threading.Event()
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.fault: OSError | None = None
+        self._fdatasync, self._fsync = os.fdatasync, os.fsync
+
+    def fdatasync(self, descriptor: int) -> None:
+        self.is_asked.set()
+        assert self.may_end.wait(20)
+        if self.fault is not None:
+            raise self.fault
+        self._fdatasync(descriptor)
+        self.synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def fsync(self, descriptor: int) -> None:
+        self._fsync(descriptor)
+        self.folders.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def be_slow(self) -> None:
+        self.is_asked.clear()
+        self.may_end.clear()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    made = Disk()
+    monkeypatch.setattr(os, "fdatasync", made.fdatasync)
+    monkeypatch.setattr(os, "fsync", made.fsync)
+    return made
+
+
+@pytest.fixture
+def database(tmp_path: Path, disk: Disk) -> Iterator[Database]:
+    made = in_file(tmp_path / "x.db")
+    yield made
+    disk.may_end.set()
+    made.close()
+
+
+def add(tx: Transaction, key: str = "share:1") -> Operation:
+    now = SystemClock().utc()
+    return rows.add(tx, Call("host@else", key, "x", {}), request_id="r", user_id=None, project_id=None, now=now)
+
+
+def count(database: Database) -> int:
+    with database.read() as tx:
+        return len(rows.pending(tx, backend="host@else"))
+
+
+def commit(database: Database, *, durable: bool = True) -> None:
+    with database.begin(durable=durable) as tx:
+        add(tx)
+
+
+def in_thread(work: object) -> threading.Thread:
+    thread = threading.Thread(target=work)  # type: ignore[arg-type]
+    thread.start()
+    return thread
+
+
+def test_a_commit_is_on_the_disk_when_it_is_answered_unless_it_need_not_be(
+    database: Database, disk: Disk, tmp_path: Path
+) -> None:
+    log = f"{tmp_path}/x.db-wal"
+    for durable, synced in ((True, [log]), (False, [log]), (True, [log, log])):
+        commit(database, durable=durable)
+        assert disk.synced == synced
+    assert disk.folders == [str(tmp_path)]  # the log's name, once
+
+
+def test_a_commit_is_seen_before_it_is_on_the_disk_and_can_be_waited_for(database: Database, disk: Disk) -> None:
+    seen: list[int] = []
+    disk.be_slow()
+
+    def work() -> None:
+        with database.begin() as tx:
+            add(tx)
+            when_visible(tx, lambda: seen.append(count(database)))
+
+    committing = in_thread(work)
+    assert disk.is_asked.wait(20)
+    assert seen == [1]
+    waiting = in_thread(database.await_disk)
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    disk.may_end.set()
+    waiting.join(20)
+    committing.join(20)
+    assert not waiting.is_alive()
+    database.await_disk()
+
+
+def test_who_comes_while_the_disk_is_at_work_shares_the_next_turn(database: Database, disk: Disk) -> None:
+    disk.be_slow()
+    first = in_thread(lambda: commit(database))
+    assert disk.is_asked.wait(20)
+    others = [in_thread(lambda: commit(database)) for _ in range(5)]
+    while count(database) < 6:
+        first.join(0.01)
+    disk.may_end.set()
+    for thread in (first, *others):
+        thread.join(20)
+    assert 2 <= len(disk.synced) <= 3  # a late one may have been about to ask
+
+
+def test_a_transaction_that_was_taken_back_is_not_waited_for(database: Database, disk: Disk) -> None:
+    with pytest.raises(Invalid), database.begin() as tx:
+        add(tx)
+        raise Invalid("no")
+    database.await_disk()
+    assert disk.synced == []
+    assert count(database) == 0
+
+
+def test_a_disk_that_fails_is_told_to_who_commits_and_to_who_would_go_by_it(database: Database, disk: Disk) -> None:
+    disk.fault = OSError(5, "Input/output error")
+    with pytest.raises(Unavailable, match="Input/output"):
+        commit(database)
+    with pytest.raises(Unavailable, match="Input/output"):
+        database.await_disk()
+    disk.fault = None
+    commit(database)
+    database.await_disk()
+
+
+def test_an_operation_gets_ready_before_and_calls_its_driver_after(database: Database, disk: Disk) -> None:
+    queue, ready, called = OperationQueue(SystemClock()), threading.Event(), threading.Event()
+    found: list[object] = []
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        found.extend((handed(str, "delete"), handed(int, "attach"), handed(str, "attach"), handed(str, "attach")))
+        ready.set()
+        with driver_call("attach"):
+            called.set()
+
+    worker = Worker(database, queue, SystemClock(), BACKEND, handle)
+    worker.start()
+    try:
+        disk.be_slow()
+
+        def ask() -> None:
+            with database.begin() as tx:
+                queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about="a volume")
+
+        asking = in_thread(ask)
+        assert ready.wait(20)
+        assert found == [None, None, "a volume", None]
+        assert not called.wait(0.1)
+        disk.may_end.set()
+        assert called.wait(20)
+        asking.join(20)
+    finally:
+        worker.stop()
+
+
+def test_an_operation_that_is_handed_nothing_begins_after(database: Database, disk: Disk) -> None:
+    queue, begun = OperationQueue(SystemClock()), threading.Event()
+    worker = Worker(database, queue, SystemClock(), BACKEND, lambda *_: begun.set())
+    worker.start()
+    try:
+        disk.be_slow()
+
+        def ask() -> None:
+            with database.begin() as tx:
+                queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}))
+
+        asking = in_thread(ask)
+        assert disk.is_asked.wait(20)
+        assert not begun.wait(0.1)
+        disk.may_end.set()
+        assert begun.wait(20)
+        asking.join(20)
+    finally:
+        worker.stop()
