@@ -20,6 +20,7 @@ import pathlib
 import signal
 import stat
 import sys
+import threading
 import time
 import typing
 
@@ -41,6 +42,22 @@ class Fault(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
+
+
+class Syncing(threading.Thread):
+    """Brings these files to the disk, one after the other; `fault` is why it could not."""
+
+    def __init__(self, descriptors):  # type: (list[int]) -> None
+        super().__init__()
+        self.fault = None  # type: typing.Optional[OSError]
+        self._descriptors = descriptors
+
+    def run(self):  # type: () -> None
+        try:
+            for descriptor in self._descriptors:
+                os.fsync(descriptor)
+        except OSError as err:
+            self.fault = err
 
 
 class Files:
@@ -66,7 +83,8 @@ class Files:
     @contextlib.contextmanager
     def saved(self, texts, same):  # type: (dict[str, str], list[str]) -> typing.Iterator[None]
         """These files are there when the block begins, and on the disk when it has ended well; so are the `same`, which
-        hold already what they should: who wrote them may have ended before they were on the disk.
+        hold already what they should: who wrote them may have ended before they were on the disk. The disk does not
+        wait for the block.
 
         A power cut in between takes what a target server was told meanwhile as well, and nobody was answered. It may
         leave an empty file, so one that replaces another is on the disk before it does.
@@ -78,14 +96,19 @@ class Files:
             self.replace(path, texts[path])
         with contextlib.ExitStack() as stack:
             files = []  # type: list[typing.TextIO]
+            files.extend(stack.enter_context(open(path, encoding="utf-8")) for path in same)  # noqa: PTH123 - 3.6
             for path in new:
                 file, beside = stack.enter_context(self._written(pathlib.Path(path), texts[path]))
                 beside.replace(path)
                 files.append(file)
-            yield
-            files.extend(stack.enter_context(open(path, encoding="utf-8")) for path in same)  # noqa: PTH123 - 3.6
-            for file in files:
-                os.fsync(file.fileno())
+            syncing = Syncing([file.fileno() for file in files])
+            syncing.start()
+            try:
+                yield
+            finally:
+                syncing.join()  # it works on what is closed next
+            if syncing.fault is not None:
+                raise syncing.fault
 
     @contextlib.contextmanager
     def _written(self, place, text):  # type: (pathlib.Path, str) -> typing.Iterator[tuple[typing.TextIO, pathlib.Path]]

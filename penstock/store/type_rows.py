@@ -46,7 +46,7 @@ class TypeRows(Generic[T]):
         self._spec_owner, self._project_owner = specs.c[owner], projects.c[owner]
         specs_text = pairs_of(specs, self._spec_owner == types.c.id).label("specs")
         self.all: Select[Any] = select(*types.c, specs_text).order_by(types.c.created_at, types.c.id)
-        self._by_id = self.all.where(types.c.id == bindparam("id"))
+        self.by_id = self.all.where(types.c.id == bindparam("id"))
         self._by_name = self.all.where(types.c.name == bindparam("name"))
         self._names = select(types.c.id, types.c.name)
 
@@ -57,7 +57,7 @@ class TypeRows(Generic[T]):
 
     def get(self, tx: Connection, type_id: str) -> T | None:
         """The type by id, or None."""
-        return self._one(tx, self._by_id, {"id": type_id})
+        return self._one(tx, self.by_id, {"id": type_id})
 
     def get_by_name(self, tx: Connection, name: str) -> T | None:
         """The type by name, or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
@@ -49,6 +50,10 @@ set_extra_specs = ROWS.set_specs
 delete_extra_spec = ROWS.delete_spec
 
 _ENCRYPTION = select(volume_type_encryptions).where(volume_type_encryptions.c.volume_type_id == bindparam("id"))
+_LABELS = {column.name: f"encryption_{column.name}" for column in volume_type_encryptions.c}
+_WITH_ENCRYPTION = ROWS.by_id.outerjoin(volume_type_encryptions).add_columns(
+    *(volume_type_encryptions.c[name].label(label) for name, label in _LABELS.items())
+)
 _DEFAULT = select(default_volume_types.c.volume_type_id).where(
     default_volume_types.c.project_id == bindparam("project_id")
 )
@@ -73,6 +78,16 @@ def encryption_of(tx: Connection, type_id: str) -> TypeEncryption | None:
     """How volumes of the type are encrypted, or None."""
     row = tx.execute(_ENCRYPTION, {"id": type_id}).first()
     return None if row is None else _encryption(row)
+
+
+def with_encryption(tx: Connection, type_id: str) -> tuple[VolumeType, TypeEncryption | None] | None:
+    """The type, and how its volumes are encrypted, by one look; None when there is no such type."""
+    rows = tx.execute(_WITH_ENCRYPTION, {"id": type_id}).all()
+    if not rows:
+        return None
+    (volume_type,) = _read(tx, rows)
+    encryption = SimpleNamespace(**{name: getattr(rows[0], label) for name, label in _LABELS.items()})
+    return volume_type, None if encryption.encryption_id is None else _encryption(encryption)
 
 
 def insert_encryption(tx: Connection, made: TypeEncryption) -> None:
@@ -124,7 +139,7 @@ def unset_default(tx: Connection, project_id: str) -> bool:
     return tx.execute(delete(table).where(table.c.project_id == project_id)).rowcount > 0
 
 
-def _encryption(row: Row[Any]) -> TypeEncryption:
+def _encryption(row: Row[Any] | SimpleNamespace) -> TypeEncryption:
     return TypeEncryption(
         volume_type_id=VolumeTypeId(row.volume_type_id),
         encryption_id=row.encryption_id,

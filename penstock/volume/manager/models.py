@@ -85,11 +85,11 @@ def snapshot_model(
 
 def type_model(tx: Transaction, type_id: str | None) -> VolumeTypeModel | None:
     """The model of a type with its QoS specs and encryption; None when there is none of that id."""
-    found = None if type_id is None else volume_types.get(tx, type_id)
-    if found is None:
+    both = None if type_id is None else volume_types.with_encryption(tx, type_id)
+    if both is None:
         return None
+    found, encryption = both
     qos = None if found.qos_specs_id is None else volume_qos.get(tx, found.qos_specs_id)
-    encryption = volume_types.encryption_of(tx, found.id)
     return VolumeTypeModel(
         id=found.id,
         name=found.name,
