@@ -23,6 +23,7 @@ from penstock.context import RequestContext
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Cancelled, Displaced, Fault, Postponed, Unavailable
 from penstock.full_pool import full_pool
+from penstock.ids import OperationId
 from penstock.operations.attempt import Handed, attempt
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.outcome import RetryPolicy, kind_of
@@ -87,8 +88,8 @@ class Worker:
         self._service_down = timedelta(seconds=service_down_s)
         self._queue = queue
         self._waker = queue.waker(backend)
-        self._busy: set[str] = set()
-        self._reserved = 0  # of _busy: whose transactions have not ended
+        self._busy: dict[str, OperationId | None] = {}  # by resource; None while a request has only reserved it
+        self._reserved = 0  # requests that have, whose transactions have not ended
         self._lock = threading.Condition()  # guards these two, which requests, dispatcher and finishing threads change
         self._may_wait = True  # something may be queued that could not be begun: an end here is news
         self._has_ended = False  # what woke the dispatcher may be no more than such an end
@@ -112,7 +113,7 @@ class Worker:
         with self._lock:
             if self._stopping.is_set() or resource_key in self._busy or len(self._busy) >= self._threads:
                 return False
-            self._busy.add(resource_key)
+            self._busy[resource_key] = None
             self._reserved += 1
             return True
 
@@ -158,6 +159,8 @@ class Worker:
         pool = self._pool
         assert pool is not None  # noqa: S101 - start() made it
         self._queue.tell_begun(operation.id)
+        with self._lock:
+            self._busy[operation.call.resource_key] = operation.id
         pool.submit(self._run, operation, handed)
         with self._lock:
             self._reserved -= 1
@@ -173,12 +176,17 @@ class Worker:
 
     def _free(self, resource_key: str, *, is_stranded: bool) -> None:
         with self._lock:
-            self._busy.discard(resource_key)
+            self._vacate(resource_key, None)  # the dispatcher may have claimed an operation of it just before
             self._reserved -= 1
             if is_stranded:
                 self._stranded.set()
             self._lock.notify_all()
         self._waker.set()
+
+    def _vacate(self, resource_key: str, by: OperationId | None) -> None:
+        """That one has left the resource, if it is still its."""
+        if self._busy.get(resource_key, by) == by:
+            self._busy.pop(resource_key, None)
 
     def resume_interrupted(self) -> None:
         """Put back what is marked running but is not running here. Only one worker may serve a backend."""
@@ -269,7 +277,7 @@ class Worker:
             self._stranded.set()  # nobody knows what became of a commit that was not answered
             raise
         with self._lock:
-            self._busy.update(operation.call.resource_key for operation in taken)
+            self._busy.update((operation.call.resource_key, operation.id) for operation in taken)
         for operation in taken:
             self._queue.tell_begun(operation.id)
         return taken
@@ -292,7 +300,7 @@ class Worker:
                 is_stranded = True
             finally:
                 with self._lock:  # both at once: the row is put back only when it is no longer busy
-                    self._busy.discard(call.resource_key)
+                    self._vacate(call.resource_key, operation.id)
                     self._foreseen.pop(call.resource_key, None)  # what was seen may have been before this
                     if is_stranded:
                         self._stranded.set()

@@ -410,3 +410,36 @@ def test_only_who_read_in_the_same_transaction_where_it_is_need_not_look_whether
         worker.stop()
     assert not manager.attached.is_set()
     assert state(counting, moved).call.backend == "host@else"
+
+
+class SlowToReturn(Database):
+    """Its transactions that need not be on the disk return only when the test lets them: others see them before."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.has_claimed, self.may_return = threading.Event(), threading.Event()
+
+    @contextmanager
+    def begin(self, *, durable: bool = True) -> Iterator[Transaction]:
+        with super().begin(durable=durable) as tx:
+            yield tx
+        if not durable:
+            self.has_claimed.set()
+            assert self.may_return.wait(20)
+
+
+def test_what_was_claimed_a_moment_ago_is_not_given_back_by_a_request_that_has_to_wait(tmp_path) -> None:
+    database = in_file(tmp_path / "x.db", SlowToReturn)
+    queue, handler = OperationQueue(SystemClock()), Handling()
+    claimed = enqueue(database, queue, "first")  # nobody serves it yet, so it has to be claimed
+    with at_work(database, queue, handler) as worker:
+        assert database.has_claimed.wait(20)
+        enqueue(database, queue, "second")
+        database.may_return.set()
+        assert handler.begun.acquire(timeout=20)
+        worker.resume_interrupted()
+        assert state(database, claimed).state is OperationState.RUNNING
+        handler.may_end.release()
+        assert handler.begun.acquire(timeout=20)
+    assert handler.seen == ["first", "second"]
+    database.close()
