@@ -428,18 +428,28 @@ class SlowToReturn(Database):
             assert self.may_return.wait(20)
 
 
-def test_what_was_claimed_a_moment_ago_is_not_given_back_by_a_request_that_has_to_wait(tmp_path) -> None:
+def test_what_was_claimed_meanwhile_is_not_given_back_by_a_request_that_has_to_wait(tmp_path) -> None:
     database = in_file(tmp_path / "x.db", SlowToReturn)
     queue, handler = OperationQueue(SystemClock()), Handling()
     claimed = enqueue(database, queue, "first")  # nobody serves it yet, so it has to be claimed
-    with at_work(database, queue, handler) as worker:
-        assert database.has_claimed.wait(20)
-        enqueue(database, queue, "second")
+
+    def begun(call: Call, about: object) -> None:
+        """The request has its place, and has not seen yet that somebody is before it."""
         database.may_return.set()
         assert handler.begun.acquire(timeout=20)
+
+    worker = Worker(database, queue, SystemClock(), BACKEND, handler, look_ahead=begun)
+    worker.start()
+    try:
+        assert database.has_claimed.wait(20)
+        with database.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "second", {}), about="a share")
         worker.resume_interrupted()
         assert state(database, claimed).state is OperationState.RUNNING
         handler.may_end.release()
         assert handler.begun.acquire(timeout=20)
+    finally:
+        handler.may_end.release()
+        worker.stop()
     assert handler.seen == ["first", "second"]
     database.close()
