@@ -155,6 +155,19 @@ def test_a_snapshot_that_the_active_one_lost_is_an_error_everywhere(bench: Repli
     assert MessageDetail.SNAPSHOT_NOT_REPLICATED in [message.detail_id for message in bench.messages()]
 
 
+def test_a_snapshot_whose_creation_failed_before_a_replica_was_made_is_not_waited_for(
+    bench: ReplicaBench, share: Share
+) -> None:
+    """The replica was asked for while the snapshot was being taken: its instance is of then."""
+    snapshot_id = bench.begin_snapshot(share).id
+    active_id = bench.on(share, "east").id
+    with bench.database.begin() as tx:
+        mine = next(one for one in snapshots.instances_of(tx, snapshot_id) if one.share_instance_id == active_id)
+        snapshots.move(tx, mine, Event.FAILED, now=bench.clock.utc())
+    bench.look()
+    assert snapshot_states(bench, snapshot_id) == ["error"] * 3
+
+
 def test_a_replicated_share_is_reverted_where_it_is_active(bench: ReplicaBench, share: Share) -> None:
     bench.write(share, "east", "one")
     snapshot_id = taken(bench, share)

@@ -5,7 +5,7 @@ A snapshot has an instance on each replica; the active replica's speaks for it a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -25,6 +25,8 @@ from penstock.share.manager.backend import Backend
 from penstock.share.manager.calls import driver_call, is_final
 from penstock.share.manager.models import access_models
 from penstock.share.manager.notices import tell_owner
+from penstock.share.manager.replica_rows import Copies
+from penstock.share.models import SnapshotModel
 from penstock.store import access, operations, replicas, snapshots
 from penstock.store.database import Transaction
 
@@ -163,6 +165,9 @@ def _update(backend: Backend, queue: OperationQueue, context: RequestContext, sn
     if is_active and snapshot.status is SnapshotStatus.DELETING:
         _finish_deletion(backend, queue, context, snapshot, copies.mine)
         return
+    if snapshot.status is SnapshotStatus.CREATING and not is_active and _is_given_up(copies, models):
+        _give_up(backend, snapshot)
+        return
     try:
         with driver_call("tell how far snapshots are"):
             answer = backend.driver.update_replicated_snapshot(
@@ -194,6 +199,22 @@ def _is_awaited(tx: Transaction, snapshot: Snapshot) -> bool:
         operation.call.arguments.get("snapshot_id") == snapshot.id or operation.call.method == "promote_share_replica"
         for operation in pending
     )
+
+
+def _is_given_up(copies: Copies, models: Sequence[SnapshotModel]) -> bool:
+    """Has its creation failed where it speaks? The replica was asked for meanwhile, and nothing will come to it."""
+    active = copies.active
+    return active is not None and any(
+        model.share_instance_id == active.instance.id and model.status == SnapshotStatus.ERROR for model in models
+    )
+
+
+def _give_up(backend: Backend, snapshot: Snapshot) -> None:
+    """Its owner was told by who failed."""
+    with backend.database.begin() as tx:
+        present = snapshots.get_by_instance(tx, snapshot.instance.id)
+        if present is not None and present.status is SnapshotStatus.CREATING:
+            snapshots.move(tx, present.instance, Event.FAILED, now=backend.now())
 
 
 def _gone(backend: Backend, queue: OperationQueue, context: RequestContext, snapshot: Snapshot) -> None:
