@@ -326,6 +326,21 @@ def test_a_sync_broken_off_between_two_snapshots_is_gone_on_with(share: Simulate
     assert share.others("b") == []
 
 
+def test_a_part_of_a_stream_goes_when_its_copy_is_promoted_without_the_rest(share: SimulatedShare) -> None:
+    share.add("b")
+    share.sync("b")
+    share.write("a")
+    _break_streams(share, 0.6)
+    with pytest.raises(UnknownResult):
+        share.sync("b")
+    _break_streams(share, None)
+    copy = share.site("b").filesystem(str(share.dataset("b")))
+    assert (copy.partial is not None) is share.site("b").flavour.can_resume
+    share.sites.away.add("a")
+    assert share.promote("b").kind == "unplanned"
+    assert copy.partial is None
+
+
 def test_syncs_that_arrived_and_were_forgotten_at_the_source_are_forgotten(share: SimulatedShare) -> None:
     """Twice the process died, once before the stream and once after it: the second snapshot is only here."""
     share.add("b")

@@ -155,6 +155,18 @@ def test_a_snapshot_that_the_active_one_lost_is_an_error_everywhere(bench: Repli
     assert MessageDetail.SNAPSHOT_NOT_REPLICATED in [message.detail_id for message in bench.messages()]
 
 
+def test_a_snapshot_that_the_new_active_one_cannot_tell_of_is_an_error_everywhere(
+    bench: ReplicaBench, share: Share
+) -> None:
+    """The old one, which has it, is to follow one that may not have it."""
+    snapshot_id = taken(bench, share)
+    bench.away = {"east"}
+    bench.promote(share, "north")
+    bench.interrupt = broken_on_north  # type: ignore[method-assign]
+    bench.managers["north"].periodic_share_replica_snapshot_update(CONTEXT)
+    assert snapshot_states(bench, snapshot_id) == ["error"] * 3
+
+
 def test_a_snapshot_whose_creation_failed_before_a_replica_was_made_is_not_waited_for(
     bench: ReplicaBench, share: Share
 ) -> None:

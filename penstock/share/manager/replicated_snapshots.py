@@ -180,8 +180,8 @@ def _update(backend: Backend, queue: OperationQueue, context: RequestContext, sn
             _lost(backend, context, snapshot, fault, is_everywhere=isinstance(fault, SnapshotLost))
         return
     except Fault as fault:
-        if not fault.retryable:
-            _lost(backend, context, snapshot, fault)
+        if not fault.retryable:  # what only the old active one may have goes when that follows this one
+            _lost(backend, context, snapshot, fault, is_everywhere=is_active)
         raise
     if is_active and (answer or {}).get("status") != SnapshotStatus.AVAILABLE:
         # It was promoted before a sync brought the snapshot, and nobody will.

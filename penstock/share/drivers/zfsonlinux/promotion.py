@@ -27,8 +27,10 @@ from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry
 from penstock.share.drivers.zfsonlinux.syncing import Brought, bring
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
+from penstock.zfs.faults import Busy
 from penstock.zfs.holds import hold, release
 from penstock.zfs.lines import observe_line
+from penstock.zfs.receiving import abort
 from penstock.zfs.reigns import EPOCH, FENCED, SYNCED_AT, SYNCED_GUID, Fence, base_for, hold_tag
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ def make_active(
     own = _copy(found, replica_id)
     if isinstance(decision, Finish):
         activate(own, decision.told.epoch, decision.told.kind)
+        _give_up_stream(own)
         return decision.told
     own.zfs.unlock(own.dataset)  # before anybody is fenced: what cannot be mounted cannot serve
     for zombie in decision.zombies:
@@ -58,7 +61,18 @@ def make_active(
         return _planned(decision, own, replica_list, sending, CATCH_UP_S if quiesce_s is None else quiesce_s)
     log.warning("replica.promoted_unplanned", replica=replica_id, reason=decision.told.reason)
     activate(own, decision.told.epoch, decision.told.kind)
+    _give_up_stream(own)
     return decision.told
+
+
+def _give_up_stream(own: Copy) -> None:
+    """What a sync that broke off has brought of the next one is of no use any more; its space is given back."""
+    if not own.zfs.flavour.can_resume:
+        return
+    try:
+        abort(own.zfs, own.dataset)
+    except Busy as busy:  # the old active goes on sending: it ends with the first write
+        log.warning("replica.receive_stays", replica=own.id, reason=busy.message)
 
 
 def _copy(found: CopySet, replica_id: str) -> Copy:
