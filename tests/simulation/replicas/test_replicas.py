@@ -14,6 +14,7 @@ import pytest
 
 from penstock.errors import Fault
 from tests.simulation.replicas import requests
+from tests.simulation.replicas.examined import check_findings
 from tests.simulation.replicas.invariants import Reigns, Truth
 from tests.simulation.replicas.trouble import CONTROL, ReplicaTrouble
 from tests.simulation.replicas.users import Users
@@ -76,6 +77,7 @@ def _live(world: World) -> World:
         users.write_everywhere()
         world.settle()
     Truth(world, users).check_accounts()
+    check_findings(world)
     _delete_everything(world, users)
     return world
 
