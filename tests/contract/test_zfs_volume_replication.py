@@ -268,6 +268,25 @@ def test_a_deleted_snapshot_goes_from_the_copy_though_nobody_writes(sides: Sides
     assert report.synced_at == sides.clock.utc()
 
 
+def test_a_snapshot_that_was_deleted_while_the_target_was_away_goes_with_the_way_back(sides: Sides) -> None:
+    """The target never heard of it, and served for a while."""
+    volume = sides.made()
+    taken = sides.taken(volume)
+    sides.replicate()
+    sides.replicate()
+    sides.cut_off(FAR)
+    sides.driver.delete_snapshot(taken)
+    sides.hosts[FAR].is_cut_off = False
+    sides.cut_power(HOME)
+    sides.fail_over(FAR)
+    sides.boot(HOME)
+    sides.replicate()
+    sides.fail_over(HOME)
+    for _ in range(2):
+        sides.replicate(1)
+    assert (_snapshots(sides, volume, HOME), _snapshots(sides, volume, FAR)) == ([], [])
+
+
 def test_a_deleted_snapshot_goes_from_the_old_side_after_a_failover(sides: Sides) -> None:
     volume = sides.made()
     taken, kept = sides.taken(volume), sides.taken(volume)

@@ -71,7 +71,7 @@ class Reign:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A copy's dataset as it is now. `accepted`: somebody wants it served though it is older than the volume was; what
-    was written since is lost then. `last_deleted` is the id of the snapshot that was deleted last, as far as it heard.
+    was written since is lost then. `last_deleted` is another one after each deletion of a snapshot that it heard of.
     """
 
     kind: Kind | None

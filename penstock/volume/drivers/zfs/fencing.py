@@ -16,7 +16,7 @@ from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import spec
 from penstock.volume.drivers.zfs.connecting import iqn_of
 from penstock.volume.drivers.zfs.copies import VolumeCopy
-from penstock.volume.drivers.zfs.identity import Kind
+from penstock.volume.drivers.zfs.identity import DELETED, Kind
 from penstock.volume.drivers.zfs.links import remove_links
 from penstock.volume.drivers.zfs.sides import Side
 from penstock.volume.models import VolumeModel
@@ -26,6 +26,7 @@ from penstock.zfs.receiving import abort
 from penstock.zfs.reigns import ACCEPTED, EPOCH, FENCED, PROMOTED, Fence
 
 PLANNED, UNPLANNED = "planned", "unplanned"
+BEFORE_REIGN = "before reign "
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,9 @@ def activate(copy: VolumeCopy, epoch: int, how: str) -> VolumeCopy:
         zfs.inherit(copy.dataset, ACCEPTED)
     mountable = {} if seen.is_zvol else {"canmount": "on"}
     # its kind comes last: until then it is not served
-    zfs.set(copy.dataset, {PROMOTED: how, EPOCH: str(epoch), "readonly": "off", **mountable, KIND: Kind.VOLUME.value})
+    # the others look for what it has not: they may have snapshots that were deleted when it could not hear of that
+    marks = {PROMOTED: how, EPOCH: str(epoch), DELETED: f"{BEFORE_REIGN}{epoch}"}
+    zfs.set(copy.dataset, {**marks, "readonly": "off", **mountable, KIND: Kind.VOLUME.value})
     settle(copy)
     after = copy.again()
     if not after.is_active or after.epoch != epoch or (after.seen is not None and after.seen.is_readonly):

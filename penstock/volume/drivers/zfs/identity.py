@@ -17,7 +17,8 @@ On a snapshot (``penstock:kind`` = ``volume_snapshot``): ``penstock:id`` its id,
 Of replication: ``volume_replica``, with the volume's id, is a copy that nobody may use: it follows the volume, or was
 the volume once and made way (``penstock:fenced``). ``volume_diverged`` is what was set aside of one, of the volume
 ``penstock:of``. ``penstock:source`` on a replica is the GUID of the dataset that holds the volumes it was copied from.
-``penstock:deleted`` names the snapshot that was deleted last: a replica on which it differs may have some too many.
+``penstock:deleted`` names the snapshot that was deleted last, or the reign that has begun since: a replica on which it
+differs may have some too many.
 ``sync`` is a snapshot taken to move data. The other marks are those of `penstock.zfs.reigns`.
 """
 
