@@ -147,7 +147,7 @@ def _leftovers(books: Books, inventory: Inventory) -> Iterator[Finding]:
 def _tombstones(inventory: Inventory) -> Iterator[Finding]:
     for tombstone in inventory.tombstones:
         if tombstone.is_needed:
-            sentence = f"{tombstone.location} was deleted, and goes when the last share made from it goes"
+            sentence = f"{tombstone.location} was deleted, and goes with the last share made from it, or hold on it"
         else:
             sentence = f"{tombstone.location} was deleted and is still there, though nothing needs it"
         needed = tombstone.is_needed

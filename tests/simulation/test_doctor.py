@@ -234,6 +234,21 @@ def test_a_tombstone_that_is_needed_is_told_and_no_drift(bench: StorageBench) ->
     assert (finding.kind, finding.is_drift, finding.can_repair) == (Kind.TOMBSTONE, False, False)
 
 
+def test_what_somebody_holds_of_a_deleted_share_is_told_and_no_drift(ward: Ward) -> None:
+    """Its snapshots were deleted with it: they are nobody's, and no drift either."""
+    bench = ward.bench
+    if not bench.zfs.flavour.can_hold:
+        pytest.skip("it knows no holds that we would see")
+    ward.zfs("hold", "theirs", f"{ward.snapshot.instance.provider_location}")
+    lose_snapshot_row(ward)
+    with bench.database.begin() as tx:
+        shares.move(tx, ward.share.instance, Event.DELETE, now=NOW)
+    bench.site.manager.delete_share_instance(bench.site.context, ward.share.instance.id)
+    (finding,) = examine(bench.site).findings
+    assert (finding.kind, finding.is_drift, finding.can_repair) == (Kind.TOMBSTONE, False, False)
+    assert finding.subject == ward.dataset
+
+
 def test_work_in_progress_is_no_drift(ward: Ward) -> None:
     bench = ward.bench
     lose_export(ward)

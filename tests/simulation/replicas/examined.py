@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.doctor.examination import examine
-from penstock.doctor.findings import Kind
-from penstock.domain.shares import ShareStatus
+from penstock.domain.shares import AccessRulesStatus, ShareInstance, ShareStatus
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share_site import share_site_of
 from penstock.store import replicas
@@ -16,19 +15,23 @@ NOWHERE = Path("/nowhere")  # an examination writes nothing
 
 
 def check_findings(world: World) -> None:
-    """Raises AssertionError. What was set aside is told, and stays; of replicas that could not be made, or be deleted,
-    their owner was told."""
+    """Raises AssertionError. Of replicas that could not be made, or be deleted, and of rules that could not be put in
+    force, their owner was told."""
     for section in SECTIONS:
         daemon = world.daemons[section]
         if not isinstance(daemon.driver, ZFSonLinuxShareDriver) or not daemon.manager.is_service_ready():
             continue
         unwell = _unwell(world, section)
         found = examine(share_site_of(daemon.manager, NOWHERE)).findings
-        wrong = [one for one in found if one.kind is not Kind.SET_ASIDE and one.subject not in unwell]
+        wrong = [one for one in found if one.is_drift and one.subject not in unwell]
         assert not wrong, f"{section}: the doctor finds {wrong}"
+
+
+def _is_unwell(row: ShareInstance) -> bool:
+    return row.status is not ShareStatus.AVAILABLE or row.access_rules_status is AccessRulesStatus.ERROR
 
 
 def _unwell(world: World, section: str) -> set[str]:
     with world.database.read() as tx:
-        rows = [row.id for row in replicas.on(tx, f"sim@{section}") if row.status is not ShareStatus.AVAILABLE]
+        rows = [row.id for row in replicas.on(tx, f"sim@{section}") if _is_unwell(row)]
         return {*rows, *(one.id for row in rows for one in replicas.snapshot_instances_on(tx, row))}

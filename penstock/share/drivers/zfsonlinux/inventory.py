@@ -45,6 +45,7 @@ from penstock.zfs.names import Dataset, SnapshotName, parse_target
 from penstock.zfs.properties import Properties, bytes_of, local_value
 
 CREATION, USED = "creation", "used"
+HOLDS = "userrefs"  # how many, on a snapshot
 Tree = dict[str, Properties]
 
 
@@ -58,14 +59,16 @@ def take_inventory(storage: Storage, settings: Settings) -> Inventory:
     rehearsals: set[str] = set()
     for pool, root in settings.roots.items():
         datasets = _datasets(storage.zfs, root)
-        taken = storage.zfs.tree(root, SNAPSHOT_NAMES, kinds=("snapshot",))
+        held = (HOLDS,) if storage.flavour.can_hold else ()
+        taken = storage.zfs.tree(root, (*SNAPSHOT_NAMES, *held), kinds=("snapshot",))
         shares += _shares(pool, datasets, settings)
         aside = {name for name, found in datasets.items() if kind_of(found) is Kind.DIVERGED}
+        deleted = {name for name, found in datasets.items() if kind_of(found) is Kind.TOMBSTONE}
         set_aside += [_set_aside(pool, name, datasets[name]) for name in sorted(aside)]
         rehearsals |= {found["mountpoint"].value for found in datasets.values() if kind_of(found) is Kind.REHEARSAL}
-        # what was set aside keeps its snapshots, which are nobody's any more
+        # what was set aside keeps its snapshots, which are nobody's any more; so does what was deleted and is needed
         snapshots += _snapshots(
-            pool, {name: found for name, found in taken.items() if name.partition("@")[0] not in aside}
+            pool, {name: found for name, found in taken.items() if name.partition("@")[0] not in aside | deleted}
         )
         tombstones += _tombstones(pool, datasets, taken)
         leftovers += unmarked.unmarked(pool, root, datasets, settings)
@@ -206,15 +209,17 @@ def _snapshots(pool: str, taken: Tree) -> Iterator[FoundSnapshot]:
 
 
 def _tombstones(pool: str, datasets: Tree, taken: Tree) -> Iterator[Tombstone]:
-    """What is needed is known from the origins below the root; a clone elsewhere is ZFS' to protect."""
+    """What is needed is known from the origins below the root, and from holds; a clone elsewhere is ZFS' to protect."""
     origins = {properties["origin"].value for properties in datasets.values()}
+    held = {name for name, properties in taken.items() if HOLDS in properties and properties[HOLDS].value != "0"}
+    needed = origins | held
     for name, properties in datasets.items():
         if kind_of(properties) is Kind.TOMBSTONE:
-            yield Tombstone(name, pool, any(origin.startswith(f"{name}@") for origin in origins))
+            yield Tombstone(name, pool, any(snapshot.startswith(f"{name}@") for snapshot in needed))
     for name, properties in taken.items():
         if kind_of(properties) is Kind.TOMBSTONE:
             snapshot_id = local_value(properties, f"{PREFIX}snapshot_id")
-            yield Tombstone(name, pool, name in origins, SnapshotId(snapshot_id) if snapshot_id else None)
+            yield Tombstone(name, pool, name in needed, SnapshotId(snapshot_id) if snapshot_id else None)
 
 
 def _set_aside(pool: str, name: str, properties: Properties) -> SetAside:
