@@ -28,10 +28,20 @@ if typing.TYPE_CHECKING:
 
 
 class Daemon:
-    """tgtd's own socket: one connection for each request."""
+    """tgtd's own socket: one connection for each request.
+
+    `free_tid` and `listening` (portals as they are wanted) are what its process was last seen with: guesses, for who
+    finds out whether they are right.
+    """
 
     def __init__(self, path):  # type: (str) -> None
         self._path = path
+        self._process = 0
+        self.forget()
+
+    def forget(self):  # type: () -> None
+        self.free_tid = None  # type: typing.Optional[int]
+        self.listening = set()  # type: set[tuple[typing.Any, ...]]
 
     def call(self, mode, op, tid=-1, lun=0, sid=0, cid=0, outgoing=0, force=0, params=""):
         # type: (int, int, int, int, int, int, int, int, str) -> tuple[int, str]
@@ -44,6 +54,7 @@ class Daemon:
             with contextlib.closing(socket.socket(socket.AF_UNIX)) as line:
                 line.settimeout(20)
                 line.connect(self._path)
+                self._meet(line)
                 line.sendall(head + body)
                 while True:
                     more = line.recv(1 << 20)
@@ -55,6 +66,14 @@ class Daemon:
         if len(answer) < 8:
             raise Fault("down", "tgtd closed the connection without an answer")
         return struct.unpack("@I", answer[:4])[0], answer[8:].decode(errors="replace")
+
+    def _meet(self, line):  # type: (socket.socket) -> None
+        """Another process than the last time knows nothing of what that one was told."""
+        size = struct.calcsize("3i")
+        process = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        if process != self._process:
+            self._process = process
+            self.forget()
 
 
 def carry_out(step, daemon, record):  # type: (Step, Daemon, dict[str, str]) -> int
@@ -149,18 +168,26 @@ class Tgt(target_agent.Server):
         changed = set()  # type: set[str]
         trouble = ""
         sizes = {lun["path"]: self._files.size_of(lun["path"]) for one in wanted.values() if one for lun in one["luns"]}
-        listens = not any(one["portals"] for one in wanted.values() if one)
+        needed = {tuple(portal) for one in wanted.values() if one for portal in one["portals"]}
+        if needed <= self._daemon.listening and self._is_made(wanted, record, sizes):
+            changed |= set(wanted)
+            if self._daemon.free_tid is not None:  # else it is another tgtd by now, whose portals nobody has seen
+                return sorted(changed)
+        listens = not needed
         for _ in range(ROUNDS):
             seen = self._seen(wanted)
             portals = []  # type: list[Step]
             if not listens:
                 portals = tgt_plan.plan_portals(wanted.values(), self._daemon.call(PORTAL, SHOW)[1])
                 listens = not portals
+                if listens:
+                    self._daemon.listening |= needed
             steps = portals + tgt_plan.plan(wanted, seen, record, sizes)
             if not steps:
                 return sorted(changed)
             tids = {one["tid"]: name for name, one in seen.items()}
             tids.update({step["tid"]: step["name"] for step in steps if step["do"] == "add target"})
+            self._daemon.free_tid = max(tids, default=0) + 1
             changed |= {tids[step["tid"]] for step in steps if step.get("tid") in tids}
             trouble = self._carry_out(steps, record)
             if record != before:
@@ -169,6 +196,23 @@ class Tgt(target_agent.Server):
             if not trouble and {step["do"] for step in steps} == NEW_FOR_NAMES:
                 return sorted(changed)  # each was one request, and tgtd answers when it has done it
         raise Fault("backend", trouble or f"tgtd does not become what it should be: {json.dumps(shown(steps[0]))}")
+
+    def _is_made(self, wanted, record, sizes):
+        # type: (Targets, dict[str, str], dict[str, typing.Optional[int]]) -> bool
+        """Was it made as one new target for names, under the number that is probably free?
+
+        tgtd refuses a number, or a name, that it has: False then, and all is to be looked at. Showing all targets takes
+        longer the more there are.
+        """
+        free = self._daemon.free_tid
+        if free is None or len(wanted) != 1:
+            return False
+        steps = [dict(step, tid=free) for step in tgt_plan.plan(wanted, {}, record, sizes)]
+        if {step["do"] for step in steps} != NEW_FOR_NAMES or self._carry_out(steps, record):
+            return False
+        if self._daemon.free_tid is not None:
+            self._daemon.free_tid = free + 1
+        return True
 
     def _recorded(self):  # type: () -> dict[str, str]
         return dict(json.loads(self._files.read(self._record) or "{}"))

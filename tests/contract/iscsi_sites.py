@@ -38,6 +38,8 @@ class IscsiSite(ABC):
     first_lun = 1
     writes_zeros_one_by_one = False
     """Is WRITE SAME a loop over single blocks there?"""
+    has_numbers = False
+    """Has a target a number, which somebody else may take first?"""
 
     @abstractmethod
     def backing(self, size_mib: int) -> str:
@@ -63,6 +65,10 @@ class IscsiSite(ABC):
     def forget(self, iqn: str) -> None:
         """Behind our back, make the running server stop serving the target."""
 
+    def intrude(self, iqn: str) -> None:
+        """Behind our back, make a target of that name, where targets have numbers under the next one."""
+        raise NotImplementedError
+
     @abstractmethod
     def restart(self) -> None:
         """Stop the server and start it as its service does, without us."""
@@ -78,6 +84,8 @@ class IscsiSite(ABC):
 
 
 class SimulatedTgtSite(IscsiSite):
+    has_numbers = True
+
     def __init__(self) -> None:
         self.host: SimulatedHost = SimulatedHost("sim")
         self._sizes: dict[str, int] = {}
@@ -111,6 +119,10 @@ class SimulatedTgtSite(IscsiSite):
         for target in self.tgt._targets().items():
             if target[1]["name"] == iqn:
                 self.tgt.call(1, 1, int(target[0]), force=1)
+
+    def intrude(self, iqn: str) -> None:
+        number = max(map(int, self.tgt._targets()), default=0) + 1
+        assert self.tgt.call(1, 0, number, params=f"targetname={iqn}") == (0, "")
 
     def restart(self) -> None:
         self.tgt.stop()
@@ -182,6 +194,7 @@ class RealIscsiSite(IscsiSite):
 
 class TgtSite(RealIscsiSite):
     writes_zeros_one_by_one = True
+    has_numbers = True
 
     def prepare(self) -> None:
         self.server = TgtIscsi(self.host)
@@ -196,6 +209,11 @@ class TgtSite(RealIscsiSite):
 
     def remove(self, path: str) -> None:
         self.ran("rm", path)
+
+    def intrude(self, iqn: str) -> None:
+        shown = self.ran("tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show").stdout
+        tid = max(map(int, re.findall(r"^Target (\d+):", shown, re.MULTILINE)), default=0) + 1
+        self.ran("tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "new", "--tid", str(tid), "-T", iqn)
 
     def forget(self, iqn: str) -> None:
         shown = self.ran("tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show").stdout

@@ -246,6 +246,35 @@ def test_added_where_none_is_and_discarded_where_it_is_exactly_so(site: IscsiSit
     assert site.login("c2", target.iqn, BOB) == 16
 
 
+@pytest.mark.parametrize("has_our_name", [True, False])
+def test_what_somebody_has_made_there_meanwhile_is_seen(site: IscsiSite, has_our_name: bool) -> None:
+    if not site.has_numbers:
+        pytest.skip("its targets have no numbers")
+    first, second = made(site, Initiator(ALICE)), made(site, Initiator(BOB))
+    site.server.apply([first])
+    site.intrude(second.iqn if has_our_name else f"{second.iqn}-of-somebody")
+    assert site.server.add(second)
+    assert site.login("c2", second.iqn, BOB) == 16
+    assert site.login("c1", second.iqn, ALICE) is None
+    assert site.login("c1", first.iqn, ALICE) == 16
+    assert site.server.observe().in_force == {first.iqn, second.iqn}
+    site.server.apply([], remove=[first.iqn, second.iqn])
+
+
+def test_many_one_after_the_other_after_the_server_was_lost(site: IscsiSite) -> None:
+    """Its numbers begin anew, and it listens where it does by itself."""
+    before = made(site, Initiator(ALICE))
+    site.server.apply([before])
+    site.lose()
+    targets = [made(site, Initiator(BOB)) for _ in range(3)]
+    for target in targets:
+        assert site.server.add(target)
+        assert site.login("c2", target.iqn, BOB) == 16
+    assert site.server.put_back() == {before.iqn}
+    assert site.login("c1", before.iqn, ALICE) == 16
+    site.server.apply([], remove=[before.iqn, *(target.iqn for target in targets)])
+
+
 def test_a_grown_lun_is_seen_in_its_new_size(site: IscsiSite) -> None:
     target = made(site, Initiator(ALICE))
     site.server.apply([target])

@@ -55,6 +55,7 @@ class SimulatedTgt(tgt_agent.Daemon, target_agent.Files):
     def boot(self) -> None:
         """Start tgtd as its service does: what files say is served."""
         self._keep(EMPTY)
+        self.forget()
         for text in self.all(tgt_agent_directory()).values():
             wanted = target_agent.target_of(text)
             if wanted["initiators"]:
