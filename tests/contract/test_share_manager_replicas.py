@@ -11,11 +11,11 @@ from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
 from penstock.domain.message_codes import MessageDetail
 from penstock.domain.operations import Call
-from penstock.domain.shares import ReplicaState, Share, ShareStatus
+from penstock.domain.shares import AccessRulesStatus, ReplicaState, Share, ShareStatus
 from penstock.domain.snapshots import SnapshotStatus
 from penstock.errors import BackendFault, Cancelled, InsufficientCapacity, Unavailable
 from penstock.share.replication import Role
-from penstock.store import access, operations, replicas, shares, snapshots
+from penstock.store import access, instances, operations, replicas, shares, snapshots
 from tests.contract.replica_bench import CONTEXT, ReplicaBench
 from tests.databases import in_memory
 
@@ -65,6 +65,31 @@ def test_a_creation_that_fails_for_good_is_an_error_with_a_message(bench: Replic
     failed = next(one for one in bench.of(share) if one.id == replica_id)
     assert (failed.status, failed.replica_state) == (ShareStatus.ERROR, ReplicaState.ERROR)
     assert [message.resource_id for message in bench.messages()] == [replica_id]
+
+
+def test_a_replica_that_is_there_though_its_creation_failed_gets_its_rules(bench: ReplicaBench) -> None:
+    share = bench.share()
+    replica_id = bench.replica(share, "west", make=False)
+    with bench.database.begin() as tx:
+        access.add_instance(tx, share.id, replica_id, now=bench.clock.utc())
+        syncing = AccessRulesStatus.SYNCING
+        instances.update_instance(tx, replica_id, now=bench.clock.utc(), access_rules_status=syncing)
+
+    def broken(section: str, what: str) -> None:
+        if what == "changed":
+            raise BackendFault("The disk says no.")
+
+    bench.interrupt = broken  # type: ignore[method-assign]
+    with pytest.raises(BackendFault):
+        bench.managers["west"].create_share_replica(CONTEXT, replica_id, share.id)
+    del bench.interrupt
+    bench.look()
+    bench.work()
+    bench.look()
+    assert states(bench, share)["west"] == ("available", "in_sync")
+    assert bench.on(share, "west").access_rules_status is AccessRulesStatus.ACTIVE
+    with bench.database.read() as tx:
+        assert [rule.state for rule in access.of_instance(tx, replica_id)] == [AccessState.ACTIVE]
 
 
 def test_a_deleted_replica_is_gone_and_the_share_stays(bench: ReplicaBench, share: Share) -> None:

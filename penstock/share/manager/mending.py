@@ -7,13 +7,14 @@ somebody works on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from penstock.context import RequestContext
 from penstock.domain.lifecycle import Event
 from penstock.domain.operations import Call
-from penstock.domain.shares import Share, ShareStatus
+from penstock.domain.shares import AccessRulesStatus, Share, ShareStatus
 from penstock.errors import Conflict, Fault
 from penstock.operations.queue import OperationQueue
 from penstock.share.manager import ensure
@@ -45,7 +46,7 @@ class Mending:
         # A promotion that reached the storage and failed, and that a later one overtook: the next sync fences it.
         is_overtaken = not one.is_active and is_active_there and one.report.epoch < one.active.epoch
         if one.row.status is ShareStatus.ERROR and (one.is_active is is_active_there or is_overtaken):
-            self._heal(one)
+            self._heal(context, one)
         elif one.is_active and not is_active_there:
             # A promotion fenced it and failed: it has the data, and nobody else serves the share.
             self._promote(context, one, "fenced")
@@ -64,12 +65,15 @@ class Mending:
                 shares.move(tx, row, Event.FAILED, now=self.backend.now())
                 log.warning("replica.stranded", replica=row.id)
 
-    def _heal(self, one: Sighting) -> None:
+    def _heal(self, context: RequestContext, one: Sighting) -> None:
+        """One that could not be made, and is there, has rules that its creation was to put in force."""
         try:
             with self.backend.database.begin() as tx:
                 if not _is_busy(tx, one.share):
                     shares.move(tx, one.row, Event.HEALED, now=self.backend.now())
                     ensure.ask_again(tx, self.backend.host)
+                    if one.row.access_rules_status is AccessRulesStatus.SYNCING:
+                        self._enqueue(tx, context, one, "update_access", {"share_instance_id": one.row.id})
                     log.info("replica.healed", replica=one.row.id)
         except Conflict as fault:
             log.info("replica.changed_meanwhile", replica=one.row.id, fault=str(fault))
@@ -82,7 +86,7 @@ class Mending:
                 if active is None or _is_busy(tx, one.share):
                     return
                 shares.move(tx, active.instance, Event.PROMOTE, now=self.backend.now())
-                self._enqueue(tx, context, one, "promote_share_replica")
+                self._enqueue(tx, context, one, "promote_share_replica", _arguments(one))
         except Fault as fault:  # its state does not allow it now
             log.info("replica.not_mended", replica=one.row.id, fault=str(fault))
         else:
@@ -91,12 +95,17 @@ class Mending:
     def _end_replication(self, context: RequestContext, one: Sighting) -> None:
         with self.backend.database.begin() as tx:
             if not _is_busy(tx, one.share):
-                self._enqueue(tx, context, one, "end_share_replication")
+                self._enqueue(tx, context, one, "end_share_replication", _arguments(one))
                 log.info("replica.is_alone", replica=one.row.id)
 
-    def _enqueue(self, tx: Transaction, context: RequestContext, one: Sighting, method: str) -> None:
-        arguments = {"share_replica_id": one.row.id, "share_id": one.share.id}
+    def _enqueue(
+        self, tx: Transaction, context: RequestContext, one: Sighting, method: str, arguments: dict[str, Any]
+    ) -> None:
         self.queue.enqueue(tx, context, Call(self.backend.host, f"share:{one.share.id}", method, arguments))
+
+
+def _arguments(one: Sighting) -> dict[str, Any]:
+    return {"share_replica_id": one.row.id, "share_id": one.share.id}
 
 
 def _is_busy(tx: Transaction, share: Share) -> bool:
