@@ -168,6 +168,7 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+        self._log.close()
 
 
 class _Turns(AbstractContextManager[None]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 from penstock.errors import Unavailable
 
@@ -24,8 +25,9 @@ class LogSync:
         self._open: set[int] = set()  # of commits that may be seen and are not on the disk
         self._arrived = 0
         self._fault: OSError | None = None
-        self._turn = threading.Lock()  # guards the next two
+        self._turn = threading.Lock()  # guards the next three
         self._synced = 0  # of those that arrived
+        self._descriptor: int | None = None
         self._inode = 0
 
     def expect(self) -> int:
@@ -75,24 +77,35 @@ class LogSync:
                 self._fault = None
 
     def _sync_file(self) -> None:
+        """One call of the system, if nothing has changed: whoever holds the interpreter meanwhile does not delay it."""
         if self.path is None:
             return
+        if self._descriptor is not None:
+            os.fdatasync(self._descriptor)
         try:
-            descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            inode = os.stat(f"{self.path}-wal").st_ino  # noqa: PTH116 - as quick as can be
         except FileNotFoundError:
             return  # the last connection was closed, and that brings all of it to the disk
+        if inode != self._inode:
+            self._meet_file()
+
+    def _meet_file(self) -> None:
+        """The log was made anew, and its name is to be on the disk, too."""
+        self.close()
+        self._descriptor = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        os.fdatasync(self._descriptor)
+        folder = os.open(Path(str(self.path)).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fdatasync(descriptor)
-            inode = os.fstat(descriptor).st_ino
+            os.fsync(folder)
         finally:
-            os.close(descriptor)
-        if inode != self._inode:  # it was made anew, and so was its name
-            folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-            self._inode = inode
+            os.close(folder)
+        self._inode = os.fstat(self._descriptor).st_ino
+
+    def close(self) -> None:
+        """Let go of the file; whoever settles next opens it again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._inode = None, 0
 
 
 def _unsaved(err: OSError) -> Unavailable:
