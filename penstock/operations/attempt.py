@@ -71,7 +71,7 @@ def handed(kind: type[T], *methods: str) -> T | None:
 
 
 def before_outside() -> None:
-    """To be called before anything is done elsewhere: what the attempt goes by is on the disk then. Raises Unavailable.
+    """To be called before anything is done elsewhere: what the attempt goes by is on the disk then. Raises Unsure.
 
     An operation may begin before that.
     """

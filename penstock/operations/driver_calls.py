@@ -12,13 +12,17 @@ QUOTING = (InsufficientCapacity, Unsupported, NotFound)  # what any driver may s
 
 
 @contextmanager
-def driver_call(what: str) -> Iterator[None]:
+def driver_call(what: str, *, waits: bool = False) -> Iterator[None]:
     """Around one call of a driver, which does `what`: everything that comes out of the block is a Fault,
     marked where it may quote the storage host.
 
+    Unless the driver itself `waits` until what we go by is on the disk, before each command (`AuditedHost`), it is
+    called only then.
+
     A driver of somebody else may raise anything; what it does not implement is Unsupported.
     """
-    before_outside()
+    if not waits:
+        before_outside()
     try:
         yield
     except Fault as fault:

@@ -52,8 +52,9 @@ class Database:
         self._writing: AbstractContextManager[None] = _Turns() if self.is_sqlite else nullcontext()
         self._log = LogSync()
         self._guard: Callable[[Connection], None] | None = None
-        # Asked before what no transaction takes back; None where nobody else may be at the same work.
-        self.before_outside_work: Callable[[], None] | None = None
+        # Asked before what no transaction takes back; None where there is nothing to wait for, and nobody else at work.
+        is_synced_here = self.is_sqlite and not self._in_memory
+        self.before_outside_work: Callable[[], None] | None = self.await_disk if is_synced_here else None
         self.engine = self._make_engine()
         if sealer is not None:
             seal_with(self.engine, sealer)
@@ -143,7 +144,7 @@ class Database:
     def await_disk(self) -> None:
         """Return when all that can be read now is there after a power cut, too, but what need not be.
 
-        To be called before what is done elsewhere, and outside of a transaction. Raises Unavailable.
+        To be called before what is done elsewhere, and outside of a transaction. Raises Unsure.
         """
         self._log.wait()
 

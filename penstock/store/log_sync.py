@@ -12,7 +12,7 @@ import os
 import threading
 from pathlib import Path
 
-from penstock.errors import Unavailable
+from penstock.errors import Unavailable, Unsure
 
 
 class LogSync:
@@ -50,17 +50,17 @@ class LogSync:
         except OSError as err:
             with self._changed:
                 self._fault = err
-            raise _unsaved(err) from err
+            raise Unavailable(_unsaved(err)) from err
         finally:
             self.drop(ticket)
 
     def wait(self) -> None:
-        """Return when all that can be seen now is on the disk. Raises Unavailable when the last attempt failed."""
+        """Return when all that can be seen now is on the disk. Raises Unsure when the last attempt failed."""
         with self._changed:
             seen = set(self._open)
             self._changed.wait_for(lambda: seen.isdisjoint(self._open))
-            if self._fault is not None:
-                raise _unsaved(self._fault)
+            if self._fault is not None:  # no Unavailable: a driver would take its host for gone
+                raise Unsure(_unsaved(self._fault))
 
     def _sync(self) -> None:
         with self._changed:
@@ -108,5 +108,5 @@ class LogSync:
         self._descriptor, self._inode = None, 0
 
 
-def _unsaved(err: OSError) -> Unavailable:
-    return Unavailable(f"The database's log could not be brought to the disk: {err.strerror}.")
+def _unsaved(err: OSError) -> str:
+    return f"The database's log could not be brought to the disk: {err.strerror}."

@@ -16,6 +16,7 @@ from penstock.volume.models import VolumeModel
 class LooksAhead(Protocol):
     """Its `initialize_connection` takes ``looked``: a `Future` of what `look_ahead` found, or None.
 
+    It does nothing outside but through hosts that wait for our own disk first, as `AuditedHost` does.
     Asked for the same connection again it answers the same, unless the volume's CHAP secret was made anew.
     """
 

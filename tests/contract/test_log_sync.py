@@ -12,7 +12,9 @@ import pytest
 from penstock.clock import SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation
-from penstock.errors import Invalid, Unavailable
+from penstock.errors import Invalid, Unavailable, Unsure
+from penstock.host.audit import AuditedHost
+from penstock.host.local import LocalHost
 from penstock.operations.attempt import handed
 from penstock.operations.driver_calls import driver_call
 from penstock.operations.queue import OperationQueue
@@ -148,21 +150,29 @@ def test_a_disk_that_fails_is_told_to_who_commits_and_to_who_would_go_by_it(data
     disk.fault = OSError(5, "Input/output error")
     with pytest.raises(Unavailable, match="Input/output"):
         commit(database)
-    with pytest.raises(Unavailable, match="Input/output"):
-        database.await_disk()
+    with pytest.raises(Unsure, match="Input/output"):  # a driver would take Unavailable for its host's
+        AuditedHost(LocalHost("here"), database.before_outside_work).run(["true"], timeout_s=10)
     disk.fault = None
     commit(database)
     database.await_disk()
 
 
-def test_an_operation_gets_ready_before_and_calls_its_driver_after(database: Database, disk: Disk) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_operation_gets_ready_before_and_does_something_elsewhere_after(
+    database: Database, disk: Disk, waits: bool
+) -> None:
+    """`waits`: the driver is called at once, and its host waits with each command."""
+    host = AuditedHost(LocalHost("here"), database.before_outside_work)
     queue, ready, called = OperationQueue(SystemClock()), threading.Event(), threading.Event()
     found: list[object] = []
 
     def handle(context: RequestContext, operation: Operation) -> None:
         found.extend((handed(str, "delete"), handed(int, "attach"), handed(str, "attach"), handed(str, "attach")))
-        ready.set()
-        with driver_call("attach"):
+        if not waits:
+            ready.set()
+        with driver_call("attach", waits=waits):
+            ready.set()
+            host.run(["true"], timeout_s=10)
             called.set()
 
     worker = Worker(database, queue, SystemClock(), BACKEND, handle)

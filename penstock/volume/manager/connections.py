@@ -165,23 +165,24 @@ def _load(backend: VolumeBackend, attachment_id: str) -> tuple[Volume, Attachmen
 
 def _validate(backend: VolumeBackend, attachment: Attachment) -> None:
     """Changes nothing at the backend. Raises Invalid, or what a driver of somebody else does."""
-    with driver_call("be told who connects"):
+    with driver_call("be told who connects", waits=isinstance(backend.driver, LooksAhead)):
         backend.driver.validate_connector(dict(attachment.connector or {}))
 
 
 def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attachment, model: VolumeModel) -> None:
     connector = dict(attachment.connector or {})
-    with driver_call("export volumes"):
+    waits = isinstance(backend.driver, LooksAhead)
+    with driver_call("export volumes", waits=waits):
         exported = checked(backend.driver.create_export(context, model, connector))
     is_new = not model.says(exported)
     model = model.updated(exported)
     # lost before it is on the disk, it is done once more; but nobody may be told one secret, and let in by another
-    is_told_again = isinstance(backend.driver, LooksAhead) and model.provider_auth is None
+    is_told_again = waits and model.provider_auth is None
     if is_new and not is_told_again:
         with backend.database.begin(durable=False) as tx:
             store_of_volume(tx, model.id, exported, now=backend.now())
-    with driver_call("connect volumes"):
-        looks = {"looked": looked()} if isinstance(backend.driver, LooksAhead) else {}
+    with driver_call("connect volumes", waits=waits):
+        looks = {"looked": looked()} if waits else {}
         answer = backend.driver.initialize_connection(model, connector, **looks)
     info = connection_info(backend, attachment, model, answer)
     now = backend.now()
