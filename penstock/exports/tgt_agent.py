@@ -169,7 +169,7 @@ class Tgt(target_agent.Server):
         trouble = ""
         sizes = {lun["path"]: self._files.size_of(lun["path"]) for one in wanted.values() if one for lun in one["luns"]}
         needed = {tuple(portal) for one in wanted.values() if one for portal in one["portals"]}
-        if needed <= self._daemon.listening and self._is_made(wanted, record, sizes):
+        if needed <= self._daemon.listening and self._made_at_once(wanted, record, sizes):
             changed |= set(wanted)
             if self._daemon.free_tid is not None:  # else it is another tgtd by now, whose portals nobody has seen
                 return sorted(changed)
@@ -197,7 +197,7 @@ class Tgt(target_agent.Server):
                 return sorted(changed)  # each was one request, and tgtd answers when it has done it
         raise Fault("backend", trouble or f"tgtd does not become what it should be: {json.dumps(shown(steps[0]))}")
 
-    def _is_made(self, wanted, record, sizes):
+    def _made_at_once(self, wanted, record, sizes):
         # type: (Targets, dict[str, str], dict[str, typing.Optional[int]]) -> bool
         """Was it made as one new target for names, under the number that is probably free?
 

@@ -100,11 +100,7 @@ class OperationQueue:
             is_sent_there=taker is not None and about is not None,
         )
         if taker is not None:
-            begin = taker.begin
-            if about is None:
-                after_commit(tx, lambda: begin(operation, None))
-            else:
-                when_visible(tx, lambda: begin(operation, Handed(about, ahead)))
+            _hand_over(tx, taker, operation, None if about is None else Handed(about, ahead))
         else:
             after_commit(tx, self.waker(call.backend).set)
         return operation.id
@@ -128,18 +124,15 @@ class OperationQueue:
                 taker.give_back(key)
                 if ahead is not None:
                     ahead.cancel()
-        if not is_next:
-            return None, None
-        release = taker.release
-        unless_committed(tx, lambda: release(key))
-        return taker, ahead
+        return (taker, ahead) if is_next else (None, None)
 
-    def foresee(self, context: RequestContext, call: Call, *, about: Any) -> None:
-        """Say that `call` will probably be asked for soon; `about` as in `enqueue`, but read before this."""
+    def foresee(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any) -> None:
+        """Say that `call` will probably be asked for soon after this transaction; `about` as in `enqueue`."""
         with self._lock:
             taker = self._takers.get(call.backend)
-        if taker is not None:
-            taker.foresee(call, context, about)
+        if taker is not None and rows.tells_next(tx):  # else it could not be begun at once, and would not be told
+            foresee = taker.foresee
+            after_commit(tx, lambda: foresee(call, context, about))
 
     def served_by(self, backend: str, taker: Taker | None) -> None:
         """From now on `taker` works on the backend's operations in this process, or nobody does."""
@@ -218,3 +211,23 @@ class OperationQueue:
         """Set when the backend's replicas want a look before its time; in other processes it comes in its time."""
         with self._lock:
             return self._looks.setdefault(backend, threading.Event())
+
+
+def _hand_over(tx: Transaction, taker: Taker, operation: Operation, handed: Handed | None) -> None:
+    """Begin it at the commit, or give its place back when nobody can tell whether there was one."""
+    has_begun = False
+
+    def begin() -> None:
+        nonlocal has_begun
+        has_begun = True
+        taker.begin(operation, handed)
+
+    def release() -> None:
+        if not has_begun:
+            taker.release(operation.call.resource_key)
+
+    unless_committed(tx, release)
+    if handed is None:
+        after_commit(tx, begin)
+    else:
+        when_visible(tx, begin)

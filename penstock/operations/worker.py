@@ -357,7 +357,8 @@ class Worker:
         when = self._retry.next_attempt(operation, now=self._clock.utc())
         log.warning("operation.retried", attempts=operation.attempts, again_at=when, fault=str(fault))
         with self._database.begin() as tx:
-            rows.retry(tx, operation.id, not_before=when, error=str(fault))
+            if not rows.retry(tx, operation.id, not_before=when, error=str(fault)):
+                self._tell_ended_before(tx, operation)
 
     def _end(
         self,
@@ -372,10 +373,18 @@ class Worker:
         kind = None if error is None else kind_of(error)
         now = self._clock.utc()
         with self._database.begin() as tx:
-            rows.finish(tx, operation.id, state=state, now=now, error=text, fault=kind, answer=answer)
-            if answer is None:  # else whoever waits reads the row, and finds the answer as it is stored
+            if not rows.finish(tx, operation.id, state=state, now=now, error=text, fault=kind, answer=answer):
+                self._tell_ended_before(tx, operation)
+            elif answer is None:  # else whoever waits reads the row, and finds the answer as it is stored
                 self._tell_at_commit(tx, replace(operation, state=state, finished_at=now, error=text, fault=kind))
         self._tell(operation, state, started, error)
+
+    def _tell_ended_before(self, tx: Transaction, operation: Operation) -> None:
+        """Its end was written, and the answer to that commit was not heard."""
+        log.warning("operation.had_ended", operation=operation.id)
+        ended = rows.get(tx, operation.id)
+        if ended is not None:
+            self._tell_at_commit(tx, ended)
 
     def _tell_at_commit(self, tx: Transaction, ended: Operation) -> None:
         after_commit(tx, lambda: self._queue.tell_ended(ended))

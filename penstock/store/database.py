@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
@@ -50,7 +50,7 @@ class Database:
         self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self._serial: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
         self._writing: AbstractContextManager[None] = _Turns() if self.is_sqlite else nullcontext()
-        self._log = LogSync()
+        self._log = LogSync(self._save)
         self._guard: Callable[[Connection], None] | None = None
         # Asked before what no transaction takes back; None where there is nothing to wait for, and nobody else at work.
         is_synced_here = self.is_sqlite and not self._in_memory
@@ -127,8 +127,7 @@ class Database:
                 yield tx
                 ticket = self._log.expect() if durable else None
         except BaseException:
-            if ticket is not None:
-                self._log.drop(ticket)
+            self._log.drop(ticket)
             for callback in undoing:
                 callback()
             raise
@@ -136,10 +135,24 @@ class Database:
             for callback in visible:
                 callback()
         finally:
-            if ticket is not None:
-                self._log.settle(ticket)
+            self._settle(ticket, undoing)
         for callback in callbacks:
             callback()
+
+    def _settle(self, ticket: int | None, undoing: Sequence[Callable[[], None]]) -> None:
+        try:
+            self._log.settle(ticket)
+        except Unavailable:  # as after a commit that was not answered
+            for callback in undoing:
+                callback()
+            raise
+
+    def _save(self) -> bool:
+        """Bring all of the log into the database (SQLite syncs both), unless somebody still reads what was before."""
+        with translated(), self.engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            _, pages, saved = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return bool(pages == saved)
 
     def await_disk(self) -> None:
         """Return when all that can be read now is there after a power cut, too, but what need not be.

@@ -78,7 +78,7 @@ _REQUEUE = (
 )
 _FINISH = (
     update(operations)
-    .where(operations.c.id == bindparam("of"))
+    .where(operations.c.id == bindparam("of"), operations.c.state.in_(PENDING))
     .values(
         state=bindparam("to"),
         finished_at=bindparam("at"),
@@ -186,13 +186,14 @@ def requeue_interrupted(tx: Connection, backend: str, *, busy_keys: Collection[s
     return tx.execute(_REQUEUE, {"of_backend": backend, "busy_keys": list(busy_keys)}).rowcount
 
 
-def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, error: str) -> None:
-    """Queue a running operation again for later, remembering why."""
-    tx.execute(
+def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, error: str) -> bool:
+    """Queue a running operation again for later, remembering why. False when it has ended."""
+    statement = (
         update(operations)
-        .where(operations.c.id == operation_id)
+        .where(operations.c.id == operation_id, operations.c.state.in_(PENDING))
         .values(state=OperationState.QUEUED, not_before=not_before, error=error)
     )
+    return tx.execute(statement).rowcount > 0
 
 
 def readdress(tx: Connection, operation_ids: Collection[str], backend: str) -> int:
@@ -211,9 +212,13 @@ def finish(
     error: str | None = None,
     fault: str | None = None,
     answer: Any = None,
-) -> None:
-    """Write the end of an operation, with the sentence and the kind of the fault that ended it, or its answer."""
-    tx.execute(_FINISH, {"of": operation_id, "to": state, "at": now, "because": error, "kind": fault, "found": answer})
+) -> bool:
+    """Write the end of an operation, with the sentence and the kind of the fault that ended it, or its answer.
+
+    False when it has ended already: that stays.
+    """
+    row = {"of": operation_id, "to": state, "at": now, "because": error, "kind": fault, "found": answer}
+    return tx.execute(_FINISH, row).rowcount > 0
 
 
 def set_progress(tx: Connection, operation_id: OperationId, progress: str) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from penstock.clock import SystemClock
 from penstock.context import RequestContext, admin_context
-from penstock.domain.operations import Call, Operation
+from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Invalid, Unavailable, Unsure
 from penstock.host.audit import AuditedHost
 from penstock.host.local import LocalHost
-from penstock.operations.attempt import handed
+from penstock.operations.attempt import done_with, handed
 from penstock.operations.driver_calls import driver_call
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
@@ -146,15 +146,75 @@ def test_a_transaction_that_was_taken_back_is_not_waited_for(database: Database,
     assert count(database) == 0
 
 
-def test_a_disk_that_fails_is_told_to_who_commits_and_to_who_would_go_by_it(database: Database, disk: Disk) -> None:
-    disk.fault = OSError(5, "Input/output error")
-    with pytest.raises(Unavailable, match="Input/output"):
-        commit(database)
-    with pytest.raises(Unsure, match="Input/output"):  # a driver would take Unavailable for its host's
-        AuditedHost(LocalHost("here"), database.before_outside_work).run(["true"], timeout_s=10)
-    disk.fault = None
+def test_a_disk_that_failed_is_believed_again_when_all_was_saved(database: Database, disk: Disk) -> None:
+    """The kernel tells of a failure once: a second sync that succeeds proves nothing."""
+    host = AuditedHost(LocalHost("here"), database.before_outside_work)
     commit(database)
-    database.await_disk()
+    with database.read() as reading:  # the log cannot be saved beyond what somebody reads
+        assert rows.pending(reading, backend="host@else")
+        disk.fault = OSError(5, "Input/output error")
+        with pytest.raises(Unavailable, match="Input/output"):
+            commit(database)
+        disk.fault = None
+        with pytest.raises(Unsure, match="Input/output"):  # a driver would take Unavailable for its host's
+            host.run(["true"], timeout_s=10)
+        with pytest.raises(Unavailable, match="Input/output"):
+            commit(database)
+    disk.synced.clear()
+    host.run(["true"], timeout_s=10)
+    commit(database)
+    assert len(disk.synced) == 1
+    assert count(database) == 4
+
+
+@pytest.mark.parametrize("about", [None, "a volume"])
+def test_an_operation_whose_commit_nobody_heard_of_is_run_all_the_same(
+    database: Database, disk: Disk, about: object
+) -> None:
+    queue, ran = OperationQueue(SystemClock()), threading.Semaphore(0)
+    worker = Worker(database, queue, SystemClock(), BACKEND, lambda *_: ran.release())
+    worker.start()
+    try:
+        disk.fault = OSError(28, "No space left on device")
+        with pytest.raises(Unavailable), database.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about=about)
+        disk.fault = None
+        assert ran.acquire(timeout=20)
+        with database.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "detach", {}))
+        assert ran.acquire(timeout=20)
+    finally:
+        worker.stop()
+
+
+def test_an_end_that_was_written_stays_though_its_commit_was_not_heard_of(database: Database, disk: Disk) -> None:
+    queue = OperationQueue(SystemClock())
+    times: list[str] = []
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        times.append(operation.call.method)
+        disk.fault = OSError(5, "Input/output error")
+        try:
+            with database.begin() as tx:
+                done_with(tx, "attach")
+        finally:
+            disk.fault = None
+
+    worker = Worker(database, queue, SystemClock(), BACKEND, handle)
+    worker.start()
+    try:
+        with database.begin() as tx:
+            asked = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}))
+        ended = queue.wait(database, asked, timeout_s=20)
+        assert ended is not None
+        assert ended.state is OperationState.DONE
+    finally:
+        worker.stop()
+    assert times == ["attach"]
+    with database.read() as tx:
+        found = rows.get(tx, asked)
+    assert found is not None
+    assert (found.state, found.attempts) == (OperationState.DONE, 1)
 
 
 @pytest.mark.parametrize("waits", [False, True])

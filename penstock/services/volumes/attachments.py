@@ -78,8 +78,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewAttachment) 
             operation_id = _connect(tx, plane, context, volume, attachment, wanted.connector)
         else:
             volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
-    if operation_id is None:
-        calls.foresee(plane, context, volume, CONNECT)  # whoever reserves mostly connects at once
+            calls.foresee(tx, plane, context, volume, CONNECT)  # whoever reserves mostly connects at once
     try:
         return _answered(plane, context, attachment.id, operation_id)
     except Invalid:  # the connector was refused: nobody was told of the attachment

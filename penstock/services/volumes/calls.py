@@ -32,9 +32,9 @@ def enqueue(
     return plane.operations.enqueue(tx, context, _call(volume, method, arguments), about=about)
 
 
-def foresee(plane: ControlPlane, context: RequestContext, volume: Volume, method: str) -> None:
+def foresee(tx: Transaction, plane: ControlPlane, context: RequestContext, volume: Volume, method: str) -> None:
     """Say that `method` will probably be asked for next, of the volume as it is: see `OperationQueue.foresee`."""
-    plane.operations.foresee(context, _call(volume, method, {}), about=volume)
+    plane.operations.foresee(tx, context, _call(volume, method, {}), about=volume)
 
 
 def _call(volume: Volume, method: str, arguments: dict[str, Any]) -> Call:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from penstock.context import admin_context
-from penstock.domain.operations import Call
+from penstock.domain.operations import Call, OperationState
 from penstock.domain.volume_lifecycle import VOLUME_TRANSITIONAL
 from penstock.errors import Postponed, Unsupported
 from penstock.operations import refusals
@@ -35,7 +35,9 @@ def queue(tx: Transaction, backend: VolumeBackend, volume: VolumeModel, side: st
     One after the other for each side: of one that is away a single operation finds that out, not all that wait for it.
     """
     key = f"left:{backend.host}:{side}"
-    waiting = (item.call.arguments["about"]["name_id"] for item in operations.pending(tx, resource_key=key))
+    pending = operations.pending(tx, resource_key=key)
+    # not of one that runs: that may have read, while the volume was still there, that its copy is wanted
+    waiting = (item.call.arguments["about"]["name_id"] for item in pending if item.state is OperationState.QUEUED)
     if volume.name_id not in waiting:
         about = {name: getattr(volume, name) for name in ABOUT}
         times = {name: getattr(volume, name) for name in TIMES}

@@ -27,7 +27,6 @@ from penstock.share.drivers.zfsonlinux.steps import Forget, SetProperties, carry
 from penstock.share.drivers.zfsonlinux.syncing import Brought, bring
 from penstock.share.models import ShareModel
 from penstock.share.replication import Promotion, PromotionKind, Role
-from penstock.zfs.faults import Busy
 from penstock.zfs.holds import hold, release
 from penstock.zfs.lines import observe_line
 from penstock.zfs.receiving import abort
@@ -71,8 +70,8 @@ def _give_up_stream(own: Copy) -> None:
         return
     try:
         abort(own.zfs, own.dataset)
-    except Busy as busy:  # the old active goes on sending: it ends with the first write
-        log.warning("replica.receive_stays", replica=own.id, reason=busy.message)
+    except Fault as fault:  # it serves all the same; what the old active goes on sending ends with the first write
+        log.warning("replica.receive_stays", replica=own.id, reason=fault.message)
 
 
 def _copy(found: CopySet, replica_id: str) -> Copy:

@@ -52,10 +52,10 @@ class RemovalMethods(ConnectionMethods):
             log.warning("volume.replica_not_removed", volume=volume.id, side=backend_id, reason="no such target now")
             return
         try:
-            copy = self._copy_to_remove(volume, backend_id)
-            if lives is not None and self._is_wanted(copy, lives):
-                return
             with self.syncs.paused(volume.id):
+                copy = self._copy_to_remove(volume, backend_id)
+                if lives is not None and self._is_wanted(copy, lives):
+                    return
                 if volume.launched_at is None:
                     destroy_unmade(copy)
                 else:

@@ -123,7 +123,7 @@ class ReplicationMethods(RemovalMethods):
         """The volume is replicated no more: its copies go, and what was kept for them. Safe to repeat.
 
         Raises UnableToFailOver while another side serves it, before anything is changed. Copies on a side that does not
-        answer go when it does (`replicate`).
+        answer go when it does (`remove_left_copy`).
         """
         self.refuse_away(volume)
         self.remove_copies(volume)
