@@ -44,7 +44,8 @@ class Foreseeing:
         self.told.put(None if found is None else found.result(20))
 
     def foresee(self, key: str = "volume:1") -> None:
-        self.queue.foresee(admin_context(), Call(BACKEND, key, "attach", {}), about="a volume")
+        with self.database.begin() as tx:
+            self.queue.foresee(tx, admin_context(), Call(BACKEND, key, "attach", {}), about="a volume")
 
     def ask(self, method: str, key: str = "volume:1") -> object:
         """What the handler was given of a look."""
