@@ -47,8 +47,10 @@ class LogSync:
 
     def drop(self, ticket: int | None) -> None:
         """It was not committed, or is on the disk."""
+        if ticket is None:
+            return
         with self._changed:
-            self._open.discard(ticket or 0)
+            self._open.discard(ticket)
             self._changed.notify_all()
 
     def settle(self, ticket: int | None) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lab.hosts import Lab
 from penstock.errors import Conflict, Unavailable, Unsupported
+from penstock.exports import tgt_agent
 from penstock.exports.iscsi import ANYBODY, Chap, Initiator, IscsiTarget, Lun, Portal
 from penstock.host.runner import Host
 from penstock.images.lun_server import writes_zeros_one_by_one
@@ -273,6 +274,25 @@ def test_many_one_after_the_other_after_the_server_was_lost(site: IscsiSite) -> 
     assert site.server.put_back() == {before.iqn}
     assert site.login("c1", before.iqn, ALICE) == 16
     site.server.apply([], remove=[before.iqn, *(target.iqn for target in targets)])
+
+
+def test_a_new_target_is_made_without_a_look_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = SimulatedTgtSite()
+    first, second = made(site, Initiator(ALICE)), made(site, Initiator(BOB))
+    call, calls = site.tgt.call, list[tuple[int, int]]()
+
+    def noted(mode: int, op: int, *rest: Any, **more: Any) -> tuple[int, str]:
+        calls.append((mode, op))
+        return call(mode, op, *rest, **more)
+
+    monkeypatch.setattr(site.tgt, "call", noted)
+    show = (tgt_agent.TARGET, tgt_agent.SHOW)
+    assert site.server.add(first)
+    assert show in calls  # nobody knew what is there
+    calls.clear()
+    assert site.server.add(second)
+    assert show not in calls
+    assert site.login("c2", second.iqn, BOB) == 16
 
 
 def test_a_grown_lun_is_seen_in_its_new_size(site: IscsiSite) -> None:

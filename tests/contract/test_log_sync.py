@@ -86,6 +86,11 @@ def commit(database: Database, *, durable: bool = True) -> None:
         add(tx)
 
 
+def ask(database: Database, queue: OperationQueue, about: object = None, method: str = "attach") -> str:
+    with database.begin() as tx:
+        return queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", method, {}), about=about)
+
+
 def in_thread(work: object) -> threading.Thread:
     thread = threading.Thread(target=work)  # type: ignore[arg-type]
     thread.start()
@@ -176,12 +181,11 @@ def test_an_operation_whose_commit_nobody_heard_of_is_run_all_the_same(
     worker.start()
     try:
         disk.fault = OSError(28, "No space left on device")
-        with pytest.raises(Unavailable), database.begin() as tx:
-            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about=about)
+        with pytest.raises(Unavailable):
+            ask(database, queue, about)
         disk.fault = None
         assert ran.acquire(timeout=20)
-        with database.begin() as tx:
-            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "detach", {}))
+        ask(database, queue, method="detach")
         assert ran.acquire(timeout=20)
     finally:
         worker.stop()
@@ -203,8 +207,7 @@ def test_an_end_that_was_written_stays_though_its_commit_was_not_heard_of(databa
     worker = Worker(database, queue, SystemClock(), BACKEND, handle)
     worker.start()
     try:
-        with database.begin() as tx:
-            asked = queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}))
+        asked = ask(database, queue)
         ended = queue.wait(database, asked, timeout_s=20)
         assert ended is not None
         assert ended.state is OperationState.DONE
@@ -239,12 +242,7 @@ def test_an_operation_gets_ready_before_and_does_something_elsewhere_after(
     worker.start()
     try:
         disk.be_slow()
-
-        def ask() -> None:
-            with database.begin() as tx:
-                queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}), about="a volume")
-
-        asking = in_thread(ask)
+        asking = in_thread(lambda: ask(database, queue, "a volume"))
         assert ready.wait(20)
         assert found == [None, None, "a volume", None]
         assert not called.wait(0.1)
@@ -261,12 +259,7 @@ def test_an_operation_that_is_handed_nothing_begins_after(database: Database, di
     worker.start()
     try:
         disk.be_slow()
-
-        def ask() -> None:
-            with database.begin() as tx:
-                queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "attach", {}))
-
-        asking = in_thread(ask)
+        asking = in_thread(lambda: ask(database, queue))
         assert disk.is_asked.wait(20)
         assert not begun.wait(0.1)
         disk.may_end.set()
