@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from penstock.domain.volumes import Volume
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTypeId
 
 
@@ -52,11 +51,3 @@ class VolumeSnapshot:
     updated_at: datetime | None
     metadata: dict[str, str] = field(default_factory=dict)
     image_metadata: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSnapshotOf:
-    """A snapshot with the volume it is of."""
-
-    snapshot: VolumeSnapshot
-    volume: Volume

@@ -72,3 +72,12 @@ class QosSpecs:
     created_at: datetime
     updated_at: datetime | None
     specs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeVolumeType:
+    """A type with what belongs to it: how its volumes are encrypted, and their QoS specs."""
+
+    own: VolumeType
+    encryption: TypeEncryption | None
+    qos_specs: QosSpecs | None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -81,14 +82,27 @@ class OperationQueue:
         self._left: set[str] = set()  # backends that this process does not serve any more
         self._waiters = threading.BoundedSemaphore(MOST_WAITERS)
 
-    def enqueue(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any = None) -> OperationId:
+    def enqueue(
+        self,
+        tx: Transaction,
+        context: RequestContext,
+        call: Call,
+        *,
+        about: Any = None,
+        whole: Callable[[], Any] | None = None,
+    ) -> OperationId:
         """Append `call`; it will happen if and only if this transaction commits, whatever dies afterwards.
 
         `about` is what it is about, read with its place in this transaction, and as this transaction leaves it: a
         handler that begins at once need not read it again (`attempt.handed`), and may have looked at it at the storage
-        already (`Taker.look_ahead`).
+        already (`Taker.look_ahead`). `whole` gives that with all that the handler wants to know: it is asked, in this
+        transaction, where it begins at once only, and after that look has begun.
         """
         taker, ahead = self._taker_of(tx, context, call, about)
+        kept = None if taker is None else _Kept(tx, taker, call.resource_key)
+        handed = None
+        if taker is not None and about is not None:
+            handed = Handed(about if whole is None else whole(), ahead)
         operation = rows.add(
             tx,
             call,
@@ -99,8 +113,8 @@ class OperationQueue:
             is_running=taker is not None,
             is_sent_there=taker is not None and about is not None,
         )
-        if taker is not None:
-            _hand_over(tx, taker, operation, None if about is None else Handed(about, ahead))
+        if kept is not None:
+            kept.hand_over(tx, operation, handed)
         else:
             after_commit(tx, self.waker(call.backend).set)
         return operation.id
@@ -213,21 +227,27 @@ class OperationQueue:
             return self._looks.setdefault(backend, threading.Event())
 
 
-def _hand_over(tx: Transaction, taker: Taker, operation: Operation, handed: Handed | None) -> None:
-    """Begin it at the commit, or give its place back when nobody can tell whether there was one."""
-    has_begun = False
+class _Kept:
+    """A place that a taker keeps for an operation: it begins at the commit, or the place is given back when nobody can
+    tell whether there was one, or what comes before it in the transaction fails."""
 
-    def begin() -> None:
-        nonlocal has_begun
-        has_begun = True
-        taker.begin(operation, handed)
+    def __init__(self, tx: Transaction, taker: Taker, resource_key: str) -> None:
+        self._taker, self._resource_key = taker, resource_key
+        self._has_begun = False
+        unless_committed(tx, self._release)
 
-    def release() -> None:
-        if not has_begun:
-            taker.release(operation.call.resource_key)
+    def hand_over(self, tx: Transaction, operation: Operation, handed: Handed | None) -> None:
+        """With what was handed it need not be on the disk yet."""
 
-    unless_committed(tx, release)
-    if handed is None:
-        after_commit(tx, begin)
-    else:
-        when_visible(tx, begin)
+        def begin() -> None:
+            self._has_begun = True
+            self._taker.begin(operation, handed)
+
+        if handed is None:
+            after_commit(tx, begin)
+        else:
+            when_visible(tx, begin)
+
+    def _release(self) -> None:
+        if not self._has_begun:
+            self._taker.release(self._resource_key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -135,6 +135,11 @@ def move(
     if done.rowcount != 1:
         raise Conflict(f"Snapshot {snapshot.id} is no longer '{snapshot.status}'.")
     return status
+
+
+def moved(tx: Connection, snapshot: VolumeSnapshot, event: VolumeEvent, *, now: datetime) -> VolumeSnapshot:
+    """`move` a snapshot that this transaction has read; how it is then. Raises as that."""
+    return replace(snapshot, status=move(tx, snapshot, event, now=now), updated_at=now)
 
 
 def reset(tx: Connection, snapshot_id: VolumeSnapshotId | str, *, now: datetime, **values: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from penstock.domain.attachments import Attachment, AttachStatus, most_in_use
+from penstock.domain.attachments import Attachment, AttachStatus, attach_status_of, most_in_use
 from penstock.domain.volume_lifecycle import RESTING, VolumeEvent, advance_volume, at_rest
 from penstock.domain.volumes import MigrationStatus, ReplicationStatus, Volume, VolumeStatus
 from penstock.errors import Conflict
@@ -234,6 +234,13 @@ def move(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, *
     if done.rowcount != 1:
         raise Conflict(f"Volume {volume.id} is no longer '{volume.status}'.")
     return status
+
+
+def moved(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, **values: Any) -> Volume:
+    """`move` a volume that this transaction has read; how it is then. Raises as that."""
+    status = move(tx, volume, event, now=now, **values)
+    attach_status = attach_status_of(volume.attachments)
+    return replace(volume, status=status, attach_status=attach_status, updated_at=now, **values)
 
 
 def follow_attachments(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from penstock.context import RequestContext
 from penstock.domain.operations import Call
 from penstock.domain.pools import service_host
-from penstock.domain.volume_snapshots import VolumeSnapshotOf
 from penstock.domain.volumes import Volume
+from penstock.domain.volumes_at_work import TypedVolume, VolumeToMake
 from penstock.errors import Invalid
 from penstock.ids import OperationId
 from penstock.services.control_plane import ControlPlane
@@ -23,13 +24,15 @@ def enqueue(
     method: str,
     arguments: dict[str, Any],
     *,
-    about: Volume | VolumeSnapshotOf | None = None,
+    about: Volume | TypedVolume | VolumeToMake | None = None,
+    whole: Callable[[], Any] | None = None,
 ) -> OperationId:
     """Queue `method` at the backend of `volume`, after everything queued for the volume before.
 
-    `about` is what it is about, for a method that asks for that: see `OperationQueue.enqueue`.
+    `about` is what it is about, and `whole` gives what it goes by, for a method that asks for that (`attempt.handed`):
+    see `OperationQueue.enqueue`.
     """
-    return plane.operations.enqueue(tx, context, _call(volume, method, arguments), about=about)
+    return plane.operations.enqueue(tx, context, _call(volume, method, arguments), about=about, whole=whole)
 
 
 def foresee(tx: Transaction, plane: ControlPlane, context: RequestContext, volume: Volume, method: str) -> None:

@@ -13,6 +13,7 @@ from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_quotas import VolumeResource
 from penstock.domain.volume_types import ZONES_SPEC
 from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.domain.volumes_at_work import Source, VolumeToMake
 from penstock.errors import InsufficientCapacity, NotFound
 from penstock.ids import VolumeId, VolumeSnapshotId
 from penstock.images.model import ImageModel
@@ -20,15 +21,11 @@ from penstock.scheduler.requirements import Requirements
 from penstock.services.control_plane import ControlPlane
 from penstock.services.rescheduling import asked
 from penstock.services.volumes import calls, images, no_room, placement, quotas
-from penstock.services.volumes.creation_request import Decided, NewVolume, VolumeHints, decide, sources
-from penstock.services.volumes.visibility import (
-    hold_group,
-    hold_volumes,
-    own_volume,
-    owner_of,
-)
+from penstock.services.volumes.creation_request import Decided, NewVolume, VolumeHints, decide, held_source
+from penstock.services.volumes.visibility import hold_group, own_volume, owner_of
 from penstock.store import backends, volumes
 from penstock.store.database import Transaction
+from penstock.store.volumes_at_work import Types, typed, typed_snapshot
 
 __all__ = ["NewVolume", "VolumeHints", "create"]
 
@@ -46,8 +43,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         project_id, user_id = owner_of(context)
         if wanted.group_id is not None:
             hold_group(tx, wanted.group_id)
-        hold_volumes(tx, sources(tx, context, wanted))
-        decided = decide(tx, plane, context, wanted)
+        decided = decide(tx, plane, context, wanted, held_source(tx, context, wanted))
         type_id = None if decided.volume_type is None else decided.volume_type.id
         more = {
             VolumeResource.VOLUMES: 1,
@@ -58,12 +54,14 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         requirements = _requirements(tx, plane, context, wanted, decided)
         pool, reason = _place(tx, plane, requirements)
         volume = _volume(tx, wanted, decided, (project_id, user_id), plane.clock.utc(), pool)
+        if (
+            pool is not None
+        ):  # before its row is written: where it begins at once a look at its source goes on meanwhile
+            arguments = {**_arguments(volume, wanted), **asked(requirements)}
+            calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=_to_make(tx, volume, decided))
         volumes.insert_volume(tx, volume)
         if pool is None:
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.SCHEDULE_ALLOCATE_VOLUME, reason)
-        else:
-            arguments = {**_arguments(volume, wanted), **asked(requirements)}
-            calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=volume)
         return volume
 
 
@@ -137,6 +135,16 @@ def _volume(
         is_bootable=decided.home is not None and decided.home.is_bootable,
         image_metadata=image_metadata,
     )
+
+
+def _to_make(tx: Transaction, volume: Volume, decided: Decided) -> VolumeToMake:
+    """What its creation goes by: all of it was read in this transaction, and its type seen to have no encryption."""
+    types = Types(tx, unencrypted=decided.volume_type)
+    source: Source | None = None
+    if decided.home is not None:
+        snapshot, home = decided.snapshot, decided.home
+        source = typed(types, home) if snapshot is None else typed_snapshot(types, snapshot, home)
+    return VolumeToMake(typed(types, volume), source)
 
 
 def _arguments(volume: Volume, wanted: NewVolume) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from penstock.errors import Invalid, NotFound
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls
-from penstock.services.volumes.visibility import own_group, own_volume, own_volume_snapshot, owns
+from penstock.services.volumes.visibility import hold_volumes, own_group, own_volume, own_volume_snapshot, owns
 from penstock.store import backends, backups, volume_types
 from penstock.store.database import Transaction
 
@@ -60,22 +60,33 @@ class Decided:
     only_pool: str | None  # where its data, or its group, are
 
 
-def sources(tx: Transaction, context: RequestContext, wanted: NewVolume) -> set[str]:
-    """The volumes this one is made from or related to."""
+def held_source(tx: Transaction, context: RequestContext, wanted: NewVolume) -> VolumeSnapshot | None:
+    """Hold the volumes this one is made from or related to; the snapshot it is made from, if it is. Raises NotFound."""
     found = {*wanted.hints.same_host, *wanted.hints.different_host}
     if wanted.source_volid is not None:
         found.add(wanted.source_volid)
-    if wanted.snapshot_id is not None:
-        found.add(own_volume_snapshot(tx, context, wanted.snapshot_id).volume_id)
-    return found
+    if wanted.snapshot_id is None:
+        hold_volumes(tx, found)
+        return None
+    snapshot = own_volume_snapshot(tx, context, wanted.snapshot_id)
+    if not hold_volumes(tx, {*found, snapshot.volume_id}):
+        return snapshot
+    return own_volume_snapshot(tx, context, wanted.snapshot_id)
 
 
-def decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> Decided:
-    """Look everything up. Raises Invalid, NotFound (snapshot, volume, type, backup, group)."""
+def decide(
+    tx: Transaction,
+    plane: ControlPlane,
+    context: RequestContext,
+    wanted: NewVolume,
+    snapshot: VolumeSnapshot | None,
+) -> Decided:
+    """Look everything up; `snapshot` is what `held_source` found. Raises Invalid, NotFound (volume, type, backup,
+    group)."""
     given = [wanted.snapshot_id, wanted.source_volid, wanted.image_id, wanted.backup_id]
     if sum(source is not None for source in given) > 1:
         raise Invalid("A volume is made from one thing: give one of snapshot, source volume, image and backup.")
-    snapshot, home = _source(tx, context, wanted)
+    home = _home(tx, context, wanted, snapshot)
     volume_type = _volume_type(tx, plane, context, wanted, snapshot, home)
     choice.refuse_encryption(tx, volume_type)
     size_gib = _size(wanted, snapshot, home, _size_of_backup(tx, context, wanted))
@@ -88,18 +99,19 @@ def decide(tx: Transaction, plane: ControlPlane, context: RequestContext, wanted
     return Decided(size_gib, volume_type, snapshot, home, only_pool)
 
 
-def _source(tx: Transaction, context: RequestContext, wanted: NewVolume) -> tuple[VolumeSnapshot | None, Volume | None]:
-    if wanted.snapshot_id is not None:
-        snapshot = own_volume_snapshot(tx, context, wanted.snapshot_id)
+def _home(
+    tx: Transaction, context: RequestContext, wanted: NewVolume, snapshot: VolumeSnapshot | None
+) -> Volume | None:
+    if snapshot is not None:
         if snapshot.status is not VolumeSnapshotStatus.AVAILABLE:
             raise Invalid(f"Snapshot {snapshot.id} is '{snapshot.status}'; a volume is made from it when 'available'.")
-        return snapshot, own_volume(tx, context, snapshot.volume_id)
+        return own_volume(tx, context, snapshot.volume_id)
     if wanted.source_volid is None:
-        return None, None
+        return None
     home = own_volume(tx, context, wanted.source_volid)
     if home.status not in (VolumeStatus.AVAILABLE, VolumeStatus.IN_USE):
         raise Invalid(f"Volume {home.id} is '{home.status}'; a volume is made from it when 'available' or 'in-use'.")
-    return None, home
+    return home
 
 
 def _volume_type(

@@ -12,13 +12,15 @@ from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_quotas import VolumeResource
 from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import MigrationStatus, Volume, VolumeStatus
+from penstock.domain.volumes_at_work import TypedVolume, VolumeToDelete
 from penstock.errors import Conflict, Invalid
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls, no_room, placement, quotas
 from penstock.services.volumes.visibility import own_volume_snapshot, volume_to_change
-from penstock.store import volume_snapshots, volume_types, volumes
+from penstock.store import volume_snapshots, volumes
 from penstock.store.database import Transaction
+from penstock.store.volumes_at_work import Types, read_typed
 
 RESETTABLE = (
     VolumeStatus.CREATING,
@@ -83,14 +85,18 @@ def remove(
             raise Conflict(f"A volume is being made from snapshot {snapshot.id}; delete it when that is done.")
         if snapshot.status is not VolumeSnapshotStatus.DELETING:
             volume_snapshots.move(tx, snapshot, event, now=now)
-    volumes.move(tx, volume, event, now=now, terminated_at=now)
+    left = volumes.moved(tx, volume, event, now=now, terminated_at=now)
     if volume.host is None:
         for snapshot in snapshots:
             volume_snapshots.delete_snapshot(tx, snapshot.id)
         volumes.delete_volume(tx, volume.id)
         return
     arguments = {"volume_id": volume.id, "cascade": cascade, "force": force}
-    calls.enqueue(tx, plane, context, volume, "delete_volume", arguments)
+
+    def whole() -> VolumeToDelete:
+        return VolumeToDelete(read_typed(tx, left), tuple(snapshot.id for snapshot in snapshots))
+
+    calls.enqueue(tx, plane, context, volume, "delete_volume", arguments, about=left, whole=whole)
 
 
 def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_size_gib: int, *, attached: bool) -> None:
@@ -107,7 +113,8 @@ def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_siz
         if new_size_gib <= volume.size_gib:
             raise Invalid(f"The new size must be larger than {volume.size_gib} GiB, the size of volume {volume.id}.")
         _refuse_migrating(volume)
-        volume_type = None if volume.volume_type_id is None else volume_types.get(tx, volume.volume_type_id)
+        whole_type = Types(tx).of(volume.volume_type_id)
+        volume_type = None if whole_type is None else whole_type.own
         choice.check_size(volume_type, new_size_gib)
         more_gib = new_size_gib - volume.size_gib
         more = {VolumeResource.GIGABYTES: more_gib, VolumeResource.PER_VOLUME_GIGABYTES: new_size_gib}
@@ -117,9 +124,12 @@ def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_siz
         if refusal is not None:
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.EXTEND_VOLUME, refusal)
             return
-        volumes.move(tx, volume, VolumeEvent.EXTEND, now=plane.clock.utc(), size_target_gib=new_size_gib)
+        now = plane.clock.utc()
+        left = TypedVolume(
+            volumes.moved(tx, volume, VolumeEvent.EXTEND, now=now, size_target_gib=new_size_gib), whole_type
+        )
         arguments = {"volume_id": volume.id, "new_size": new_size_gib}
-        calls.enqueue(tx, plane, context, volume, "extend_volume", arguments)
+        calls.enqueue(tx, plane, context, volume, "extend_volume", arguments, about=left)
 
 
 def revert(plane: ControlPlane, context: RequestContext, volume_id: str, snapshot_id: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_quotas import VolumeResource
-from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotOf, VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus
 from penstock.errors import Conflict, Invalid, NotFound
 from penstock.ids import VolumeSnapshotId, new_id
@@ -21,6 +21,7 @@ from penstock.store import volume_snapshots, volumes
 from penstock.store.database import Transaction
 from penstock.store.keyset import KeysetPage
 from penstock.store.volume_snapshots import VolumeSnapshotFilter
+from penstock.store.volumes_at_work import Types, typed_snapshot
 
 __all__ = [
     "SORT_KEYS",
@@ -111,8 +112,7 @@ def take(
     )
     volume_snapshots.insert_snapshot(tx, snapshot)
     if group_snapshot_id is None:
-        about = VolumeSnapshotOf(snapshot, volume)
-        calls.enqueue(tx, plane, context, volume, "create_snapshot", {"snapshot_id": snapshot.id}, about=about)
+        _enqueue(tx, plane, context, volume, "create_snapshot", snapshot)
     return snapshot
 
 
@@ -238,12 +238,34 @@ def delete(plane: ControlPlane, context: RequestContext, snapshot_id: str, *, fo
         if volumes.growing_from(tx, snapshot_id=snapshot.id):
             raise Conflict(f"A volume is being made from snapshot {snapshot.id}; delete it when that is done.")
         event = VolumeEvent.FORCE_DELETE if force else VolumeEvent.DELETE
-        volume_snapshots.move(tx, snapshot, event, now=plane.clock.utc())
+        left = volume_snapshots.moved(tx, snapshot, event, now=plane.clock.utc())
         volume = own_volume(tx, context, snapshot.volume_id)
         if volume.host is None:
             volume_snapshots.delete_snapshot(tx, snapshot.id)
             return
-        calls.enqueue(tx, plane, context, volume, "delete_snapshot", {"snapshot_id": snapshot.id, "force": force})
+        _enqueue(tx, plane, context, volume, "delete_snapshot", left, force=force)
+
+
+def _enqueue(
+    tx: Transaction,
+    plane: ControlPlane,
+    context: RequestContext,
+    volume: Volume,
+    method: str,
+    snapshot: VolumeSnapshot,
+    **more: bool,
+) -> None:
+    arguments = {"snapshot_id": snapshot.id, **more}
+    calls.enqueue(
+        tx,
+        plane,
+        context,
+        volume,
+        method,
+        arguments,
+        about=volume,
+        whole=lambda: typed_snapshot(Types(tx), snapshot, volume),
+    )
 
 
 def reset_status(plane: ControlPlane, context: RequestContext, snapshot_id: str, status: str) -> None:

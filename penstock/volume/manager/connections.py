@@ -20,14 +20,16 @@ from penstock.domain.attachments import Attachment, AttachMode, AttachStatus, fl
 from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_types import QosConsumer
 from penstock.domain.volumes import ATTACHED_MODE, Volume
+from penstock.domain.volumes_at_work import TypedVolume
 from penstock.errors import BackendFault, Fault, NotFound
 from penstock.operations.attempt import done_with, handed, looked
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import attachments, volumes
+from penstock.store.volumes_at_work import read_typed
 from penstock.volume.errors import InvalidConnectorException, VolumeNotFound
 from penstock.volume.looking import LooksAhead
 from penstock.volume.manager.backend import VolumeBackend
-from penstock.volume.manager.models import attachment_model, bare_model, volume_model
+from penstock.volume.manager.models import attachment_model, bare_model, model_of
 from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.updates import checked, store_of_volume
 from penstock.volume.models import VolumeModel
@@ -155,12 +157,17 @@ def terminate(backend: VolumeBackend, context: RequestContext, attachment_id: st
 
 
 def _load(backend: VolumeBackend, attachment_id: str) -> tuple[Volume, Attachment, VolumeModel] | None:
+    found = handed(TypedVolume, *CONNECTING, "attachment_delete") or _read(backend, attachment_id)
+    if found is None:
+        return None
+    attachment = next(one for one in found.volume.attachments if one.id == attachment_id)
+    return found.volume, attachment, model_of(backend, found)
+
+
+def _read(backend: VolumeBackend, attachment_id: str) -> TypedVolume | None:
     with backend.database.read() as tx:
-        volume = handed(Volume, *CONNECTING, "attachment_delete") or volumes.of_attachment(tx, attachment_id)
-        if volume is None:
-            return None
-        attachment = next(one for one in volume.attachments if one.id == attachment_id)
-        return volume, attachment, volume_model(tx, backend, volume)
+        volume = volumes.of_attachment(tx, attachment_id)
+        return None if volume is None else read_typed(tx, volume)
 
 
 def _validate(backend: VolumeBackend, attachment: Attachment) -> None:

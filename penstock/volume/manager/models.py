@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from penstock.domain.attachments import Attachment
 from penstock.domain.volume_snapshots import VolumeSnapshot
+from penstock.domain.volume_types import WholeVolumeType
 from penstock.domain.volumes import Volume
-from penstock.errors import NotFound
-from penstock.ids import VolumeTypeId
-from penstock.store import volume_qos, volume_types, volumes
+from penstock.domain.volumes_at_work import TypedSnapshot, TypedVolume
 from penstock.store.database import Transaction
+from penstock.store.volumes_at_work import Types, read_snapshot
 from penstock.volume.manager.backend import VolumeBackend
 from penstock.volume.models import (
     AttachmentModel,
@@ -24,24 +24,23 @@ from penstock.volume.models import (
 
 def volume_models(tx: Transaction, backend: VolumeBackend, found: Sequence[Volume]) -> list[VolumeModel]:
     """Models of these volumes; each type is read once."""
-    types = {
-        type_id: type_model(tx, type_id)
-        for type_id in {volume.volume_type_id for volume in found if volume.volume_type_id is not None}
-    }
-    return [_volume_model(backend, volume, _of(types, volume)) for volume in found]
-
-
-def _of(types: Mapping[VolumeTypeId, VolumeTypeModel | None], volume: Volume) -> VolumeTypeModel | None:
-    return None if volume.volume_type_id is None else types[volume.volume_type_id]
+    read = Types(tx)
+    types = {type_id: _type_model(read.of(type_id)) for type_id in {volume.volume_type_id for volume in found}}
+    return [_volume_model(backend, volume, types[volume.volume_type_id]) for volume in found]
 
 
 def volume_model(tx: Transaction, backend: VolumeBackend, volume: Volume) -> VolumeModel:
-    """The model of one volume."""
+    """The model of one volume, whose type has to be read."""
     return volume_models(tx, backend, [volume])[0]
 
 
+def model_of(backend: VolumeBackend, found: TypedVolume) -> VolumeModel:
+    """The model of one volume, for which nothing has to be read any more."""
+    return _volume_model(backend, found.volume, _type_model(found.type))
+
+
 def bare_model(backend: VolumeBackend, volume: Volume) -> VolumeModel:
-    """The model of one volume without its type, for which nothing has to be read."""
+    """The model of one volume without its type."""
     return _volume_model(backend, volume, None)
 
 
@@ -52,11 +51,22 @@ def snapshot_model(
 
     Raises NotFound when that is gone.
     """
-    volume = volume or volumes.get(tx, snapshot.volume_id)
-    if volume is None:
-        raise NotFound(f"The volume of snapshot {snapshot.id} does not exist any more.")
-    parent = volume_model(tx, backend, volume)
-    is_same_type = snapshot.volume_type_id == volume.volume_type_id
+    return snapshot_model_of(backend, read_snapshot(tx, snapshot, volume))
+
+
+def snapshot_model_of(backend: VolumeBackend, found: TypedSnapshot) -> SnapshotModel:
+    """The model of a snapshot with the volume it is of, for which nothing has to be read any more."""
+    return _snapshot_model(backend, found.snapshot, model_of(backend, found.of), _type_model(found.type))
+
+
+def bare_snapshot_model(backend: VolumeBackend, snapshot: VolumeSnapshot, volume: Volume) -> SnapshotModel:
+    """The model of a snapshot of `volume`, both without their types."""
+    return _snapshot_model(backend, snapshot, bare_model(backend, volume), None)
+
+
+def _snapshot_model(
+    backend: VolumeBackend, snapshot: VolumeSnapshot, parent: VolumeModel, volume_type: VolumeTypeModel | None
+) -> SnapshotModel:
     return SnapshotModel(
         id=snapshot.id,
         name=backend.conf.snapshot_name_template % snapshot.id,
@@ -71,7 +81,7 @@ def snapshot_model(
         progress=snapshot.progress,
         metadata=dict(snapshot.metadata),
         volume_type_id=snapshot.volume_type_id,
-        volume_type=parent.volume_type if is_same_type else type_model(tx, snapshot.volume_type_id),
+        volume_type=volume_type,
         provider_location=snapshot.provider_location,
         provider_id=snapshot.provider_id,
         provider_auth=snapshot.provider_auth,
@@ -85,11 +95,13 @@ def snapshot_model(
 
 def type_model(tx: Transaction, type_id: str | None) -> VolumeTypeModel | None:
     """The model of a type with its QoS specs and encryption; None when there is none of that id."""
-    both = None if type_id is None else volume_types.with_encryption(tx, type_id)
-    if both is None:
+    return _type_model(Types(tx).of(type_id))
+
+
+def _type_model(whole: WholeVolumeType | None) -> VolumeTypeModel | None:
+    if whole is None:
         return None
-    found, encryption = both
-    qos = None if found.qos_specs_id is None else volume_qos.get(tx, found.qos_specs_id)
+    found, encryption, qos = whole.own, whole.encryption, whole.qos_specs
     return VolumeTypeModel(
         id=found.id,
         name=found.name,

@@ -7,14 +7,16 @@ import structlog
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction
-from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotOf, VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
+from penstock.domain.volumes_at_work import TypedSnapshot
 from penstock.errors import Fault
 from penstock.operations.attempt import done_with, handed
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots
+from penstock.store.volumes_at_work import read_snapshot
 from penstock.volume.errors import SnapshotIsBusy, SnapshotNotFound, VolumeNotFound
 from penstock.volume.manager.backend import VolumeBackend
-from penstock.volume.manager.models import snapshot_model
+from penstock.volume.manager.models import snapshot_model_of
 from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.updates import checked, snapshot_values
 
@@ -23,12 +25,10 @@ log = structlog.get_logger(__name__)
 
 def create(backend: VolumeBackend, context: RequestContext, snapshot_id: str) -> None:
     """Take the snapshot, unless that is done already."""
-    with backend.database.read() as tx:
-        found = handed(VolumeSnapshotOf, "create_snapshot")
-        snapshot = volume_snapshots.get(tx, snapshot_id) if found is None else found.snapshot
-        if snapshot is None or snapshot.status is not VolumeSnapshotStatus.CREATING:
-            return
-        model = snapshot_model(tx, backend, snapshot, volume=None if found is None else found.volume)
+    found = handed(TypedSnapshot, "create_snapshot") or _read(backend, snapshot_id)
+    if found is None or found.snapshot.status is not VolumeSnapshotStatus.CREATING:
+        return
+    snapshot, model = found.snapshot, snapshot_model_of(backend, found)
     try:
         with driver_call("take snapshots"):
             update = checked(backend.driver.create_snapshot(model))
@@ -44,11 +44,10 @@ def create(backend: VolumeBackend, context: RequestContext, snapshot_id: str) ->
 
 def delete(backend: VolumeBackend, context: RequestContext, snapshot_id: str, *, force: bool) -> None:
     """Destroy the snapshot and forget its row. With `force` the row goes even when the backend cannot do its part."""
-    with backend.database.read() as tx:
-        snapshot = volume_snapshots.get(tx, snapshot_id)
-        if snapshot is None or snapshot.status is not VolumeSnapshotStatus.DELETING:
-            return
-        model = snapshot_model(tx, backend, snapshot)
+    found = handed(TypedSnapshot, "delete_snapshot") or _read(backend, snapshot_id)
+    if found is None or found.snapshot.status is not VolumeSnapshotStatus.DELETING:
+        return
+    snapshot, model = found.snapshot, snapshot_model_of(backend, found)
     try:
         with driver_call("delete snapshots"):
             try:
@@ -69,6 +68,13 @@ def delete(backend: VolumeBackend, context: RequestContext, snapshot_id: str, *,
         done_with(tx, "delete_snapshot")
         volume_snapshots.move(tx, snapshot, VolumeEvent.DONE, now=backend.now())
         volume_snapshots.delete_snapshot(tx, snapshot.id)
+
+
+def _read(backend: VolumeBackend, snapshot_id: str) -> TypedSnapshot | None:
+    """Raises NotFound when its volume is gone."""
+    with backend.database.read() as tx:
+        snapshot = volume_snapshots.get(tx, snapshot_id)
+        return None if snapshot is None else read_snapshot(tx, snapshot)
 
 
 def fail(

@@ -14,20 +14,22 @@ import structlog
 from penstock.context import RequestContext
 from penstock.domain.volume_lifecycle import VolumeEvent
 from penstock.domain.volume_message_codes import VolumeMessageAction
-from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
+from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus, driver_values
+from penstock.domain.volumes_at_work import Source, TypedSnapshot, TypedVolume, VolumeToDelete, VolumeToMake
 from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Unsupported
 from penstock.operations.attempt import done_with, handed
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots, volumes
 from penstock.store.database import hold
+from penstock.store.volumes_at_work import read_snapshot, read_typed
 from penstock.volume.driver import capabilities_of
 from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy, VolumeNotFound
 from penstock.volume.fallback.revert import revert_by_copy
 from penstock.volume.manager import connections, elsewhere
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager.backend import VolumeBackend
-from penstock.volume.manager.models import snapshot_model, volume_model
+from penstock.volume.manager.models import model_of, snapshot_model, snapshot_model_of
 from penstock.volume.manager.notices import tell_owner
 from penstock.volume.manager.periodic import publish_growth
 from penstock.volume.manager.safety import kept_before
@@ -40,14 +42,14 @@ log = structlog.get_logger(__name__)
 
 def create(backend: VolumeBackend, context: RequestContext, volume_id: str) -> None:
     """Make the volume on the backend, empty or from its source, unless that is done already."""
-    with backend.database.read() as tx:
-        volume = handed(Volume, "create_volume") or volumes.get(tx, volume_id)
-        if volume is None or volume.status is not VolumeStatus.CREATING or not backend.holds(volume):
-            return
-        model = volume_model(tx, backend, volume)
+    told = handed(VolumeToMake, "create_volume")
+    found = _read(backend, volume_id) if told is None else told.made
+    if found is None or found.volume.status is not VolumeStatus.CREATING or not backend.holds(found.volume):
+        return
+    volume = found.volume
     try:
         with elsewhere.tried(backend, context, volume):
-            update = make(backend, volume, model)
+            update = make(backend, model_of(backend, found), _source(backend, volume) if told is None else told.source)
     except Fault as fault:
         if is_final(fault):
             fail(backend, context, volume, VolumeEvent.FAILED, VolumeMessageAction.CREATE_VOLUME_FROM_BACKEND, fault)
@@ -55,26 +57,40 @@ def create(backend: VolumeBackend, context: RequestContext, volume_id: str) -> N
     created(backend, volume, update)
 
 
-def make(backend: VolumeBackend, volume: Volume, model: VolumeModel) -> Mapping[str, Any]:
+def make(backend: VolumeBackend, model: VolumeModel, source: Source | None) -> Mapping[str, Any]:
     """Have the driver make it. Returns the model update."""
-    if volume.snapshot_id is not None:
-        with backend.database.read() as tx:
-            snapshot = volume_snapshots.get(tx, volume.snapshot_id)
-            if snapshot is None:
-                raise NotFound(f"Snapshot {volume.snapshot_id}, which it was to be made from, does not exist any more.")
-            source = snapshot_model(tx, backend, snapshot)
+    if isinstance(source, TypedSnapshot):
+        taken = snapshot_model_of(backend, source)
         with driver_call("create volumes from snapshots"):
-            return checked(backend.driver.create_volume_from_snapshot(model, source))
-    if volume.source_volid is not None:
-        with backend.database.read() as tx:
-            parent = volumes.get(tx, volume.source_volid)
-            if parent is None:
-                raise NotFound(f"Volume {volume.source_volid}, which it was to be made from, does not exist any more.")
-            origin = volume_model(tx, backend, parent)
+            return checked(backend.driver.create_volume_from_snapshot(model, taken))
+    if source is not None:
+        origin = model_of(backend, source)
         with driver_call("create volumes from volumes"):
             return checked(backend.driver.create_cloned_volume(model, origin))
     with driver_call("create volumes"):
         return checked(backend.driver.create_volume(model))
+
+
+def _read(backend: VolumeBackend, volume_id: str) -> TypedVolume | None:
+    with backend.database.read() as tx:
+        volume = volumes.get(tx, volume_id)
+        return None if volume is None else read_typed(tx, volume)
+
+
+def _source(backend: VolumeBackend, volume: Volume) -> Source | None:
+    """What it is made from. Raises NotFound when that is gone."""
+    if volume.snapshot_id is None and volume.source_volid is None:
+        return None
+    with backend.database.read() as tx:
+        if volume.snapshot_id is not None:
+            snapshot = volume_snapshots.get(tx, volume.snapshot_id)
+            if snapshot is None:
+                raise NotFound(f"Snapshot {volume.snapshot_id}, which it was to be made from, does not exist any more.")
+            return read_snapshot(tx, snapshot)
+        parent = volumes.get(tx, str(volume.source_volid))
+        if parent is None:
+            raise NotFound(f"Volume {volume.source_volid}, which it was to be made from, does not exist any more.")
+        return read_typed(tx, parent)
 
 
 def created(backend: VolumeBackend, volume: Volume, update: Mapping[str, Any]) -> None:
@@ -91,16 +107,14 @@ def delete(backend: VolumeBackend, context: RequestContext, volume_id: str, *, c
 
     With `force` the rows go even when the backend cannot do its part.
     """
-    with backend.database.read() as tx:
-        volume = volumes.get(tx, volume_id)
-        if volume is None or volume.status is not VolumeStatus.DELETING:
-            return
-        found = volume_snapshots.of_volume(tx, volume.id)
-        model = volume_model(tx, backend, volume)
+    found = handed(VolumeToDelete, "delete_volume") or _to_delete(backend, volume_id)
+    if found is None or found.gone.volume.status is not VolumeStatus.DELETING:
+        return
+    volume, model = found.gone.volume, model_of(backend, found.gone)
     try:
-        _refuse_snapshots(volume, found, cascade=cascade)
-        for snapshot in found:
-            snapshot_theme.delete(backend, context, snapshot.id, force=force)
+        _refuse_snapshots(volume, found.snapshots, cascade=cascade)
+        for snapshot_id in found.snapshots:
+            snapshot_theme.delete(backend, context, snapshot_id, force=force)
         for attachment in volume.attachments:
             connections.end(backend, context, volume.id, attachment.id, force=force)
         connections.remove_export(backend, context, model)
@@ -125,7 +139,16 @@ def delete(backend: VolumeBackend, context: RequestContext, volume_id: str, *, c
         volumes.delete_volume(tx, volume.id)
 
 
-def _refuse_snapshots(volume: Volume, found: Sequence[VolumeSnapshot], *, cascade: bool) -> None:
+def _to_delete(backend: VolumeBackend, volume_id: str) -> VolumeToDelete | None:
+    with backend.database.read() as tx:
+        volume = volumes.get(tx, volume_id)
+        if volume is None:
+            return None
+        found = volume_snapshots.of_volume(tx, volume.id)
+        return VolumeToDelete(read_typed(tx, volume), tuple(snapshot.id for snapshot in found))
+
+
+def _refuse_snapshots(volume: Volume, found: Sequence[str], *, cascade: bool) -> None:
     if found and not cascade:
         raise VolumeIsBusy(f"Volume {volume.id} has {len(found)} snapshots.")
 
@@ -137,11 +160,12 @@ def extend(backend: VolumeBackend, context: RequestContext, volume_id: str, new_
     accepted, and a process that died may have done it before. Of an extension that was accepted since then, which comes
     after this one, status and promise stay.
     """
-    with backend.database.read() as tx:
-        volume = volumes.get(tx, volume_id)
-        if volume is None or (volume.status is not VolumeStatus.EXTENDING and volume.size_target_gib is None):
-            return
-        model = volume_model(tx, backend, volume)
+    found = handed(TypedVolume, "extend_volume") or _read(backend, volume_id)
+    if found is None:
+        return
+    volume, model = found.volume, model_of(backend, found)
+    if volume.status is not VolumeStatus.EXTENDING and volume.size_target_gib is None:
+        return
     wanted = max(new_size, volume.size_gib)  # larger already by one that was accepted before
     try:
         with driver_call("extend volumes"):
