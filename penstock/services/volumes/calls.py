@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from penstock.context import RequestContext
@@ -14,6 +15,7 @@ from penstock.errors import Invalid
 from penstock.ids import OperationId
 from penstock.services.control_plane import ControlPlane
 from penstock.store.database import Transaction
+from penstock.store.volumes_at_work import read_typed
 
 
 def enqueue(
@@ -30,8 +32,10 @@ def enqueue(
     """Queue `method` at the backend of `volume`, after everything queued for the volume before.
 
     `about` is what it is about, and `whole` gives what it goes by, for a method that asks for that (`attempt.handed`):
-    see `OperationQueue.enqueue`.
+    see `OperationQueue.enqueue`. Of a volume, where nothing else is said, that is the volume with its type.
     """
+    if whole is None and isinstance(about, Volume):
+        whole = partial(read_typed, tx, about)
     return plane.operations.enqueue(tx, context, _call(volume, method, arguments), about=about, whole=whole)
 
 

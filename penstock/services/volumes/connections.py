@@ -23,7 +23,6 @@ from penstock.services.volumes.attachments import checked_mode, end, new_attachm
 from penstock.services.volumes.visibility import own_attachment, own_volume, volume_to_change
 from penstock.store import attachments, volumes
 from penstock.store.database import Transaction
-from penstock.store.volumes_at_work import read_typed
 
 DETACHABLE = (AttachStatus.ATTACHED, AttachStatus.DETACHING, AttachStatus.ERROR_DETACHING)
 
@@ -167,16 +166,7 @@ def initialize_connection(
         told, now = told_again(attachment.connector, connector), plane.clock.utc()
         left = followed(volume, replace(attachment, connector=told, updated_at=now))
         arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
-        operation_id = calls.enqueue(
-            tx,
-            plane,
-            context,
-            volume,
-            "initialize_connection",
-            arguments,
-            about=left,
-            whole=lambda: read_typed(tx, left),
-        )
+        operation_id = calls.enqueue(tx, plane, context, volume, "initialize_connection", arguments, about=left)
         attachments.update_attachment(tx, attachment.id, now=now, connector=told)
     await_end(plane, operation_id)
     with plane.database.read() as tx:

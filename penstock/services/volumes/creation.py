@@ -54,9 +54,7 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         requirements = _requirements(tx, plane, context, wanted, decided)
         pool, reason = _place(tx, plane, requirements)
         volume = _volume(tx, wanted, decided, (project_id, user_id), plane.clock.utc(), pool)
-        if (
-            pool is not None
-        ):  # before its row is written: where it begins at once a look at its source goes on meanwhile
+        if pool is not None:  # before its row: a look at its source, where it begins at once, goes on meanwhile
             arguments = {**_arguments(volume, wanted), **asked(requirements)}
             calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=_to_make(tx, volume, decided))
         volumes.insert_volume(tx, volume)

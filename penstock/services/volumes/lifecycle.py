@@ -124,12 +124,9 @@ def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_siz
         if refusal is not None:
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.EXTEND_VOLUME, refusal)
             return
-        now = plane.clock.utc()
-        left = TypedVolume(
-            volumes.moved(tx, volume, VolumeEvent.EXTEND, now=now, size_target_gib=new_size_gib), whole_type
-        )
+        left = volumes.moved(tx, volume, VolumeEvent.EXTEND, now=plane.clock.utc(), size_target_gib=new_size_gib)
         arguments = {"volume_id": volume.id, "new_size": new_size_gib}
-        calls.enqueue(tx, plane, context, volume, "extend_volume", arguments, about=left)
+        calls.enqueue(tx, plane, context, volume, "extend_volume", arguments, about=TypedVolume(left, whole_type))
 
 
 def revert(plane: ControlPlane, context: RequestContext, volume_id: str, snapshot_id: str) -> None:
