@@ -8,6 +8,7 @@ attachment meanwhile is ``available``. REST stands for that in the table.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 
 from penstock.domain.attachments import Attachment, AttachStatus, attach_status_of
@@ -162,12 +163,14 @@ def at_rest(attach_status: AttachStatus) -> S:
     return _AT_REST[attach_status]
 
 
-def followed(volume: Volume, attachment: Attachment) -> Volume:
-    """The volume with this attachment as it is now, in the state that its attachments make of it; work goes on."""
-    others = tuple(one for one in volume.attachments if one.id != attachment.id)
-    attach_status = attach_status_of((*others, attachment))
+def followed(volume: Volume, attachment: Attachment, *, now: datetime) -> Volume:
+    """The volume with this attachment as it is now, in the state that its attachments make of it; work goes on.
+
+    `now` is when that is written."""
+    having = volume.having(attachment)
+    attach_status = attach_status_of(having.attachments)
     status = at_rest(attach_status) if volume.status in RESTING else volume.status
-    return replace(volume, attachments=(*others, attachment), attach_status=attach_status, status=status)
+    return replace(having, attach_status=attach_status, status=status, updated_at=now)
 
 
 def advance_volume(status: S, event: VolumeEvent, attach_status: AttachStatus) -> S:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -150,6 +150,11 @@ class Volume:
     def counted_gib(self) -> int:
         """What quota and placement count: the present size, or a larger one that was promised."""
         return max(self.size_gib, self.size_target_gib or 0)
+
+    def having(self, attachment: Attachment) -> Volume:
+        """The volume with that attachment as it is now."""
+        found = {one.id: one for one in self.attachments} | {attachment.id: attachment}
+        return replace(self, attachments=tuple(found.values()))
 
 
 # What a driver may change of a volume by the model update it answers with, besides its two kinds of metadata.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Queue
 
 import pytest
 
@@ -13,7 +14,7 @@ from penstock.clock import SystemClock
 from penstock.context import RequestContext, admin_context
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.errors import Invalid, Unavailable
-from penstock.operations.attempt import looked
+from penstock.operations.attempt import handed, looked
 from penstock.operations.elsewhere import Elsewhere
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
@@ -143,6 +144,45 @@ def test_what_was_handed_over_by_a_transaction_that_failed_never_happens(countin
         enqueue(counting, queue, "create")
         assert handler.begun.acquire(timeout=20)
     assert handler.seen == ["create"]
+
+
+def test_a_place_that_was_kept_is_given_back_when_the_operation_cannot_even_be_written(counting) -> None:
+    queue, handler = OperationQueue(SystemClock()), Handling()
+
+    def unreadable() -> None:
+        raise Unavailable("the disk is full")
+
+    with at_work(counting, queue, handler, threads=1):
+        with pytest.raises(Unavailable), counting.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "never", {}), about="it", whole=unreadable)
+        with pytest.raises(TypeError), counting.begin() as tx:
+            queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", "never", {"no": object()}))
+        enqueue(counting, queue, "create")
+        assert handler.begun.acquire(timeout=20)
+    assert handler.seen == ["create"]
+
+
+def test_what_a_handler_goes_by_is_read_only_where_it_begins_at_once(counting) -> None:
+    queue, told = OperationQueue(SystemClock()), Queue()
+    read: list[str] = []
+
+    def whole() -> str:
+        read.append("whole")
+        return "whole"
+
+    def handle(context: RequestContext, operation: Operation) -> None:
+        told.put((operation.call.method, handed(str, "attach", "extend")))
+
+    worker = Worker(counting, queue, SystemClock(), BACKEND, handle)
+    worker.start()
+    try:
+        with counting.begin() as tx:
+            for method in ("attach", "extend"):
+                queue.enqueue(tx, admin_context(), Call(BACKEND, "share:1", method, {}), about="it", whole=whole)
+        assert [told.get(timeout=20) for _ in range(2)] == [("attach", "whole"), ("extend", None)]
+    finally:
+        worker.stop()
+    assert read == ["whole"]
 
 
 def test_what_was_handed_over_to_a_process_that_dies_then_is_run_by_the_next(counting) -> None:

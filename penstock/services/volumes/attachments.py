@@ -167,7 +167,7 @@ def end(
         attachments.delete_attachment(tx, attachment.id)
         volumes.follow_attachments(tx, volume.id, now=now)
         return None
-    left = followed(volume, replace(attachment, status=AttachStatus.DETACHING, updated_at=now))
+    left = followed(volume, replace(attachment, status=AttachStatus.DETACHING, updated_at=now), now=now)
     arguments = {"volume_id": volume.id, "attachment_id": attachment.id, "force": force}
     operation_id = calls.enqueue(tx, plane, context, volume, "attachment_delete", arguments, about=left)
     if attachment.status is not AttachStatus.DETACHING:
@@ -255,7 +255,7 @@ def _connect(
         "mountpoint": connector.get("mountpoint"),
         "mode": mode,
     }
-    left = followed(volume, replace(attachment, status=status, updated_at=now, **values))
+    left = followed(volume, replace(attachment, status=status, updated_at=now, **values), now=now)
     arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
     operation_id = calls.enqueue(tx, plane, context, volume, CONNECT, arguments, about=left)
     attachments.change(tx, attachment, status, now=now, **values)

@@ -111,19 +111,18 @@ def attach(plane: ControlPlane, context: RequestContext, volume_id: str, use: Us
         if attachment is None:
             attachment = new_attachment(plane, volume, AttachStatus.ATTACHING, mode)
             attachments.insert_attachment(tx, attachment)
-        attachments.change(
-            tx,
-            attachment,
-            AttachStatus.ATTACHING,
-            now=now,
-            instance_uuid=use.instance_uuid,
-            attached_host=use.host_name,
-            mountpoint=use.mountpoint,
-            mode=mode,
-        )
+        values: dict[str, Any] = {
+            "instance_uuid": use.instance_uuid,
+            "attached_host": use.host_name,
+            "mountpoint": use.mountpoint,
+            "mode": mode,
+        }
+        attachments.change(tx, attachment, AttachStatus.ATTACHING, now=now, **values)
         volumes.follow_attachments(tx, volume.id, now=now)
+        connecting = replace(attachment, status=AttachStatus.ATTACHING, updated_at=now, **values)
+        left = followed(volume, connecting, now=now)
         arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
-        operation_id = calls.enqueue(tx, plane, context, volume, "attach_volume", arguments)
+        operation_id = calls.enqueue(tx, plane, context, volume, "attach_volume", arguments, about=left)
     await_end(plane, operation_id)
 
 
@@ -164,7 +163,7 @@ def initialize_connection(
             attachment = new_attachment(plane, volume, AttachStatus.DETACHED, checked_mode(volume, None))
             attachments.insert_attachment(tx, attachment)
         told, now = told_again(attachment.connector, connector), plane.clock.utc()
-        left = followed(volume, replace(attachment, connector=told, updated_at=now))
+        left = volume.having(replace(attachment, connector=told, updated_at=now))
         arguments = {"volume_id": volume.id, "attachment_id": attachment.id}
         operation_id = calls.enqueue(tx, plane, context, volume, "initialize_connection", arguments, about=left)
         attachments.update_attachment(tx, attachment.id, now=now, connector=told)
@@ -196,7 +195,8 @@ def terminate_connection(
             if known is None or (connector and not same_initiator(known, connector)):
                 continue
             arguments = {"volume_id": volume.id, "attachment_id": attachment.id, "force": force}
-            operations.append(calls.enqueue(tx, plane, context, volume, "terminate_connection", arguments))
+            asked = calls.enqueue(tx, plane, context, volume, "terminate_connection", arguments, about=volume)
+            operations.append(asked)
     for operation_id in operations:
         await_end(plane, operation_id)
 

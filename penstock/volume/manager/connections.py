@@ -37,6 +37,7 @@ from penstock.volume.models import VolumeModel
 log = structlog.get_logger(__name__)
 
 CONNECTING = ("attachment_update", "initialize_connection")
+HANDED = (*CONNECTING, "attach_volume", "attachment_delete", "terminate_connection")
 CONNECTED = (AttachStatus.ATTACHING, AttachStatus.ATTACHED)
 
 
@@ -157,7 +158,7 @@ def terminate(backend: VolumeBackend, context: RequestContext, attachment_id: st
 
 
 def _load(backend: VolumeBackend, attachment_id: str) -> tuple[Volume, Attachment, VolumeModel] | None:
-    found = handed(TypedVolume, *CONNECTING, "attachment_delete") or _read(backend, attachment_id)
+    found = handed(TypedVolume, *HANDED) or _read(backend, attachment_id)
     if found is None:
         return None
     attachment = next(one for one in found.volume.attachments if one.id == attachment_id)
