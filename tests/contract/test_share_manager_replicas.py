@@ -199,11 +199,14 @@ def test_after_a_promotion_that_failed_a_look_puts_the_old_one_back(bench: Repli
             raise InsufficientCapacity("The pool is full.")
 
     bench.interrupt = full  # type: ignore[method-assign]
+    wanted = bench.queue.look_wanted("host@east")
+    wanted.clear()
     bench.promote(share, "west")
     assert states(bench, share)["west"] == ("error", "error")
     assert states(bench, share)["east"] == ("error", "active")
     assert bench.record(share, "east").role == Role.DEMOTED
     del bench.interrupt
+    assert wanted.is_set(), "nobody serves the share, and the next look may be a minute away"
     bench.look()
     bench.work()
     bench.look()
@@ -216,6 +219,21 @@ def test_after_a_promotion_that_failed_a_look_puts_the_old_one_back(bench: Repli
         "north": ("available", "in_sync"),
     }
     assert bench.active(share).epoch == 5, "the number of the reign that never was is not used again"
+
+
+def test_what_an_operation_keeps_from_being_mended_is_looked_at_again_soon(bench: ReplicaBench, share: Share) -> None:
+    """So is what the very promotion left whose fault is to be mended, when the look came before its operation ended."""
+    active = bench.active(share).id
+    with bench.database.begin() as tx:
+        shares.reset_status(tx, active, ShareStatus.ERROR, now=bench.clock.utc())
+    bench.enqueue(share, "east", "update_access", share_instance_id=active)
+    east = bench.managers["east"]
+    soon_s = east.look_at_replicas(CONTEXT, lambda sync: sync())
+    assert states(bench, share)["east"] == ("error", "active")
+    bench.work()
+    bench.clock.advance(soon_s)
+    assert soon_s < 5 < east.look_at_replicas(CONTEXT, lambda sync: sync())
+    assert states(bench, share)["east"] == ("available", "active")
 
 
 def test_a_promotion_that_broke_off_and_was_overtaken_is_brought_back(bench: ReplicaBench, share: Share) -> None:

@@ -33,6 +33,7 @@ Start = Callable[[Callable[[], None]], None]
 """Begins a sync, e.g. in a pool of threads."""
 
 UNSEEN_S = 5.0  # an old active that nobody could fence is fenced soon after it can be reached again
+BUSY_S = 2.0  # what could not be mended while an operation was at it, such as the promotion whose fault is to be mended
 ENSURE_S = 10.0  # how often it is asked whether the host is still the one it was
 
 
@@ -81,14 +82,15 @@ class Looks:
         looked_at = self.backend.now()
         every = rows.with_reports(self._reports(rows), default_objective_s=self.default_objective_s)
         lag_alarms.write(self.backend, context, every, looked_at)
+        is_left = False
         for one in every:
             self._told.tell(context, one)
-            self._mending.mend(context, one)
+            is_left |= self._mending.mend(context, one)
         every_s = look_every_s([one.objective_s for one in every if not one.is_active])
         self._begin(every, looked_at, every_s, start)
         self._measure(every)
         is_one_unseen = any(one.report is None for one in every)
-        return min(every_s, UNSEEN_S) if is_one_unseen else every_s
+        return min(every_s, UNSEEN_S if is_one_unseen else every_s, BUSY_S if is_left else every_s)
 
     def _ensure(self, context: RequestContext) -> bool:
         """A host that was restarted serves no replicated share until it is told which; nor one that was replicated, and

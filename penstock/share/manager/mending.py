@@ -36,67 +36,80 @@ class Mending:
     backend: Backend
     queue: OperationQueue
 
-    def mend(self, context: RequestContext, one: Sighting) -> None:
-        """Start what brings rows and storage together, if anything has to."""
+    def mend(self, context: RequestContext, one: Sighting) -> bool:
+        """Start what brings rows and storage together, if anything has to. True: there is more to do,
+        which an operation that is under way keeps it from, or which the next look decides."""
         if one.row.status is ShareStatus.REPLICATION_CHANGE:
-            self._end_change(one)
+            return self._end_change(one)
         if one.report is None or one.active is None or one.row.status not in RESTORABLE:
-            return
+            return False
         is_active_there = one.report.role is Role.ACTIVE
         # A promotion that reached the storage and failed, and that a later one overtook: the next sync fences it.
         is_overtaken = not one.is_active and is_active_there and one.report.epoch < one.active.epoch
         if one.row.status is ShareStatus.ERROR and (one.is_active is is_active_there or is_overtaken):
-            self._heal(context, one)
-        elif one.is_active and not is_active_there:
+            return self._heal(context, one)
+        if one.is_active and not is_active_there:
             # A promotion fenced it and failed: it has the data, and nobody else serves the share.
-            self._promote(context, one, "fenced")
-        elif not one.is_active and is_active_there and one.report.epoch > one.active.epoch:
+            return self._promote(context, one, "fenced")
+        if not one.is_active and is_active_there and one.report.epoch > one.active.epoch:
             # A promotion reached the storage, and not the rows.
-            self._promote(context, one, "promoted")
-        elif one.is_active and one.is_alone and one.report.is_replicated and one.row.status is ShareStatus.AVAILABLE:
+            return self._promote(context, one, "promoted")
+        if one.is_active and one.is_alone and one.report.is_replicated and one.row.status is ShareStatus.AVAILABLE:
             # Its last replica was deleted while it could not be told.
-            self._end_replication(context, one)
+            return self._end_replication(context, one)
+        return False
 
-    def _end_change(self, one: Sighting) -> None:
+    def _end_change(self, one: Sighting) -> bool:
         """A promotion whose end could not be written: it is open how far it came, and the next look sees that."""
         with self.backend.database.begin() as tx:
             row = instances.get(tx, one.row.id)
-            if row is not None and row.status is ShareStatus.REPLICATION_CHANGE and not _is_busy(tx, one.share):
-                shares.move(tx, row, Event.FAILED, now=self.backend.now())
-                log.warning("replica.stranded", replica=row.id)
+            if row is None or row.status is not ShareStatus.REPLICATION_CHANGE:
+                return False
+            if _is_busy(tx, one.share):
+                return True
+            shares.move(tx, row, Event.FAILED, now=self.backend.now())
+            log.warning("replica.stranded", replica=row.id)
+        return True  # how it is by now the next look sees
 
-    def _heal(self, context: RequestContext, one: Sighting) -> None:
+    def _heal(self, context: RequestContext, one: Sighting) -> bool:
         """One that could not be made, and is there, has rules that its creation was to put in force."""
         try:
             with self.backend.database.begin() as tx:
-                if not _is_busy(tx, one.share):
-                    shares.move(tx, one.row, Event.HEALED, now=self.backend.now())
-                    ensure.ask_again(tx, self.backend.host)
-                    if one.row.access_rules_status is AccessRulesStatus.SYNCING:
-                        self._enqueue(tx, context, one, "update_access", {"share_instance_id": one.row.id})
-                    log.info("replica.healed", replica=one.row.id)
+                if _is_busy(tx, one.share):
+                    return True
+                shares.move(tx, one.row, Event.HEALED, now=self.backend.now())
+                ensure.ask_again(tx, self.backend.host)
+                if one.row.access_rules_status is AccessRulesStatus.SYNCING:
+                    self._enqueue(tx, context, one, "update_access", {"share_instance_id": one.row.id})
+                log.info("replica.healed", replica=one.row.id)
         except Conflict as fault:
             log.info("replica.changed_meanwhile", replica=one.row.id, fault=str(fault))
+        return False
 
-    def _promote(self, context: RequestContext, one: Sighting, found: str) -> None:
+    def _promote(self, context: RequestContext, one: Sighting, found: str) -> bool:
         """Let a promotion of this replica, which finds how far the last one came, put storage and rows in line."""
         try:
             with self.backend.database.begin() as tx:
                 active = replicas.active_of(tx, one.share.id)
-                if active is None or _is_busy(tx, one.share):
-                    return
+                if active is None:
+                    return False
+                if _is_busy(tx, one.share):
+                    return True
                 shares.move(tx, active.instance, Event.PROMOTE, now=self.backend.now())
                 self._enqueue(tx, context, one, "promote_share_replica", _arguments(one))
         except Fault as fault:  # its state does not allow it now
             log.info("replica.not_mended", replica=one.row.id, fault=str(fault))
         else:
             log.warning("replica.mended", replica=one.row.id, found=found)
+        return False
 
-    def _end_replication(self, context: RequestContext, one: Sighting) -> None:
+    def _end_replication(self, context: RequestContext, one: Sighting) -> bool:
         with self.backend.database.begin() as tx:
-            if not _is_busy(tx, one.share):
-                self._enqueue(tx, context, one, "end_share_replication", _arguments(one))
-                log.info("replica.is_alone", replica=one.row.id)
+            if _is_busy(tx, one.share):
+                return True
+            self._enqueue(tx, context, one, "end_share_replication", _arguments(one))
+            log.info("replica.is_alone", replica=one.row.id)
+        return False
 
     def _enqueue(
         self, tx: Transaction, context: RequestContext, one: Sighting, method: str, arguments: dict[str, Any]

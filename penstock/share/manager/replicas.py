@@ -65,11 +65,13 @@ class ReplicaMethods:
         `quiesce_wait_time` (seconds) bounds how long it waits for running syncs. A fault that is final leaves the
         replica in ``replica_state`` ``error`` and the others ``out_of_sync`` until a look finds how they are.
         """
-        promotion.promote(self.backend, self.syncs, context, share_id, share_replica_id, quiesce_wait_time)
-        self._want_looks(share_id)
+        try:
+            promotion.promote(self.backend, self.syncs, context, share_id, share_replica_id, quiesce_wait_time)
+        finally:
+            self._want_looks(share_id)
 
     def _want_looks(self, share_id: str | None) -> None:
-        """What is to be copied soon does not wait for the next look, which may be a minute away."""
+        """What is to be copied or mended soon does not wait for the next look, which may be a minute away."""
         with self.backend.database.read() as tx:
             found = replicas.of_share(tx, share_id or "")
         for share in found:
