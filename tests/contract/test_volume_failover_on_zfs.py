@@ -146,6 +146,26 @@ def test_its_state_follows_the_copies(site: Site) -> None:
     assert site.seen(volume).replication_status is ReplicationStatus.ENABLED
 
 
+def test_a_new_volume_is_copied_when_it_comes(site: Site) -> None:
+    """Not when the next look is due, which without a replicated volume is a minute away; but one that cannot be copied
+    is not looked at all the time."""
+    site.replicate()
+    copied = site.made()
+    site.machines.clock.advance(1)
+    site.manager.replicate(ADMIN)
+    assert site.machines.kind(copied, FAR) is Kind.REPLICA
+    site.machines.cut_off(FAR)
+    kept_from_it = site.made()
+    looks = []
+    for _ in range(3):
+        site.machines.clock.advance(1)
+        before = site.machines.hosts[HOME].commands_run
+        site.manager.replicate(ADMIN)
+        looks.append(site.machines.hosts[HOME].commands_run > before)
+    assert looks == [True, False, False]
+    assert site.seen(kept_from_it).replication_status is ReplicationStatus.ENABLING
+
+
 def test_over_and_back_with_an_attached_volume(site: Site) -> None:
     volume, plain = site.made(), site.made("default")
     use = attached(site, volume)

@@ -35,21 +35,26 @@ log = structlog.get_logger(__name__)
 @dataclass(slots=True)
 class Book:
     """What was seen by this process. `synced` is the last known age of each copy, for when its host does not answer;
-    `told` what has been told of as set aside; `due_s` when the next look comes, by the monotonic clock."""
+    `told` what has been told of as set aside; `due_s` when the next look comes, by the monotonic clock; `enabling` the
+    volumes that the last look left without a copy."""
 
     synced: dict[tuple[str, str], datetime] = field(default_factory=dict)
     since: dict[tuple[str, str], datetime] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
     due_s: float = 0.0
+    enabling: frozenset[str] = frozenset()
 
 
 def look(backend: VolumeBackend, context: RequestContext, book: Book) -> None:
-    """Look, if it is time: four times within the shortest objective. What is found goes into rows, metrics and log."""
+    """Look, if it is time: four times within the shortest objective, and at once when a volume has come that is to be
+    copied. What is found goes into rows, metrics and log."""
     driver = backend.driver
     if not isinstance(driver, HasReplicas) or not backend.configuration.safe_get("replication_device"):
         return
-    if backend.clock.monotonic_s() < book.due_s:
+    enabling = _enabling(backend)
+    if backend.clock.monotonic_s() < book.due_s and enabling <= book.enabling:
         return
+    book.enabling = enabling
     with backend.database.read() as tx:
         here = volumes.of_backend(tx, backend.host)
         models = volume_models(tx, backend, here)
@@ -66,6 +71,13 @@ def look(backend: VolumeBackend, context: RequestContext, book: Book) -> None:
     for volume in here:
         if volume.id in by_volume and volume.status is not VolumeStatus.ERROR:  # its end was told already
             _follow(backend, context, book, volume, by_volume[volume.id], objectives[volume.id])
+
+
+def _enabling(backend: VolumeBackend) -> frozenset[str]:
+    """Volumes that wait for their first copy: without any, the next look may be a minute away."""
+    wanted = volumes.VolumeFilter(host=backend.host, replication_status=ReplicationStatus.ENABLING)
+    with backend.database.read() as tx:
+        return frozenset(volume.id for volume in volumes.list_volumes(tx, wanted))
 
 
 def _follow(
