@@ -7,25 +7,26 @@ BEGIN IMMEDIATE and every commit is synced (see `log_sync`) unless it says that 
 from __future__ import annotations
 
 import copy
-import threading
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event, make_url, text
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from penstock.errors import Conflict, Unavailable
 from penstock.store.log_sync import LogSync
 from penstock.store.sealed import Sealer, seal_with
+from penstock.store.sqlite import BUSY_TIMEOUT_MS, HAS_BEGUN, Sessions, SqliteTransaction
 
 Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
 
 AFTER_COMMIT = "penstock_after_commit"
 UNLESS_COMMITTED = "penstock_unless_committed"
 WHEN_VISIBLE = "penstock_when_visible"
-BUSY_TIMEOUT_MS = 30_000
+STATEMENTS = 1000  # that SQLite remembers by their text: more than there are that run often
 
 # A server that vanished without a word is noticed in some 15 seconds; by default TCP waits a quarter of an hour.
 PATIENCE = {
@@ -48,14 +49,13 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
-        self._serial: AbstractContextManager[Any] = threading.RLock() if self._in_memory else nullcontext()
-        self._writing: AbstractContextManager[None] = _Turns() if self.is_sqlite else nullcontext()
         self._log = LogSync(self._save)
         self._guard: Callable[[Connection], None] | None = None
         # Asked before what no transaction takes back; None where there is nothing to wait for, and nobody else at work.
         is_synced_here = self.is_sqlite and not self._in_memory
         self.before_outside_work: Callable[[], None] | None = self.await_disk if is_synced_here else None
         self.engine = self._make_engine()
+        self._sessions = Sessions(self.engine, is_in_memory=self._in_memory) if self.is_sqlite else None
         if sealer is not None:
             seal_with(self.engine, sealer)
 
@@ -76,13 +76,13 @@ class Database:
             return create_engine(
                 self.url, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args=_patience(self.url)
             )
-        options: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}}
-        if self._in_memory:
-            options["poolclass"] = StaticPool
-        else:
-            # The one given back last first: it knows the statements and the pages, others may have to learn them again
-            options.update(pool_size=10, max_overflow=20, pool_use_lifo=True)
-        engine = create_engine(self.url, **options)
+        kept_by_us = StaticPool if self._in_memory else NullPool
+        arguments = {
+            "check_same_thread": False,
+            "timeout": BUSY_TIMEOUT_MS / 1000,
+            "cached_statements": STATEMENTS,
+        }
+        engine = create_engine(self.url, poolclass=kept_by_us, connect_args=arguments)
         event.listen(engine, "connect", self._prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -120,7 +120,7 @@ class Database:
         undoing: list[Callable[[], None]] = []
         ticket: int | None = None
         try:
-            with translated(), self._serial, self._writing, self._write_connection() as tx, tx.begin():
+            with translated(), self._writing() as tx:
                 tx.info[WHEN_VISIBLE], tx.info[AFTER_COMMIT], tx.info[UNLESS_COMMITTED] = visible, callbacks, undoing
                 if self._guard is not None:
                     self._guard(tx)
@@ -161,46 +161,27 @@ class Database:
         """
         self._log.wait()
 
-    def _write_connection(self) -> Connection:
-        return self.engine.connect().execution_options(penstock_write=True)
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return self.engine.begin() if self._sessions is None else self._sessions.write()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: a consistent view, nothing is kept."""
-        with translated(), self._serial, self._read_connection() as tx:
-            try:
-                yield tx
-            finally:
-                tx.rollback()
+        with translated(), self._reading() as tx:
+            yield tx
 
-    def _read_connection(self) -> Connection:
-        if self.is_sqlite:
-            return self.engine.connect()
+    def _reading(self) -> AbstractContextManager[Connection]:
+        if self._sessions is not None:
+            return self._sessions.read()
         # PostgreSQL's default shows each statement a newer state: a share whose operation is not there yet.
         return self.engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def close(self) -> None:
         """Give all connections back."""
+        if self._sessions is not None:
+            self._sessions.close()
         self.engine.dispose()
         self._log.close()
-
-
-class _Turns(AbstractContextManager[None]):
-    """Writers of one process, one after the other.
-
-    SQLite would have them all try again after pauses of up to 100 ms, and whoever comes meanwhile is faster: with ten
-    clients at work a worker waited half a second for its turn.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            raise Unavailable("The database is being written to for too long.")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def _patience(url: str) -> dict[str, int]:
@@ -216,12 +197,21 @@ def translated() -> Iterator[None]:
     """What the block meets at the database becomes a Fault: Conflict or Unavailable."""
     try:
         yield
-    except IntegrityError as err:
-        raise Conflict(f"The database refused it, another request was faster: {err.orig}") from err
-    except (OperationalError, InterfaceError) as err:
-        raise Unavailable(f"The database did not answer: {err.orig}") from err
+    except (IntegrityError, sqlite3.IntegrityError) as err:
+        raise Conflict(f"The database refused it, another request was faster: {_said(err)}") from err
+    except (OperationalError, InterfaceError, sqlite3.OperationalError, sqlite3.InterfaceError) as err:
+        raise Unavailable(f"The database did not answer: {_said(err)}") from err
     except NoConnectionFree as err:
         raise Unavailable("All connections to the database have been in use for too long.") from err
+
+
+def _said(err: DBAPIError | sqlite3.Error) -> BaseException | None:
+    return err.orig if isinstance(err, DBAPIError) else err
+
+
+def whole_connection(tx: Transaction) -> Connection:
+    """The connection of this transaction, for what needs more of one than its statements: alembic, `inspect`."""
+    return tx.connection if isinstance(tx, SqliteTransaction) else tx
 
 
 def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
@@ -252,5 +242,5 @@ def hold(tx: Connection, name: str) -> bool:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    is_writing = connection.get_execution_options().get("penstock_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+    if not connection.get_execution_options().get(HAS_BEGUN, False):
+        connection.exec_driver_sql("BEGIN")

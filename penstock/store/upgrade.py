@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from penstock.errors import Conflict
-from penstock.store.database import Database, Transaction, hold
+from penstock.store.database import Database, Transaction, hold, whole_connection
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -45,7 +45,7 @@ def check(database: Database) -> None:
 
 
 def _revision(tx: Transaction) -> str | None:
-    if not inspect(tx).has_table("alembic_version"):
+    if not inspect(whole_connection(tx)).has_table("alembic_version"):
         return None
     found: str | None = tx.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return found
@@ -66,5 +66,5 @@ def _config(tx: Transaction) -> Config:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = tx
+    config.attributes["connection"] = whole_connection(tx)
     return config

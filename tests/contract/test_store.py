@@ -390,12 +390,24 @@ def as_fields(line: share_lines.ShareLine) -> dict[str, object]:
     return {**fields, "metadata": json.loads(fields["metadata"] or "{}")}
 
 
-def test_a_pool_of_connections_in_use_is_a_fault_that_may_pass(tmp_path: Path) -> None:
-    database = in_file(tmp_path / "penstock.db")
+@pytest.mark.postgres
+def test_a_pool_of_connections_in_use_is_a_fault_that_may_pass(postgres_url: str) -> None:
+    database = Database(postgres_url)
     database.engine.pool._timeout = 0.01
     with ExitStack() as held:
         for _ in range(30):
             held.enter_context(database.read())
         with pytest.raises(Unavailable, match="in use"):
             held.enter_context(database.read())
+    database.close()
+
+
+def test_many_read_at_once_on_sqlite(tmp_path: Path) -> None:
+    database = in_file(tmp_path / "penstock.db")
+    with ExitStack() as held:
+        readers = [held.enter_context(database.read()) for _ in range(64)]
+        assert [list(shares.list_shares(tx, ShareFilter())) for tx in readers] == [[]] * 64
+        with database.begin() as tx:
+            types.insert_type(tx, ShareType(ShareTypeId("1"), "gold", None, True, NOW, None, {}))
+        assert types.get(readers[0], "1") is None
     database.close()

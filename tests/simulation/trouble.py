@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 
 from penstock.errors import Unavailable, UnknownResult
 from penstock.store.database import Database
-from tests.simulation.quick_database import QuickDatabase
 from tests.simulation.zfs_cli import Answer
 from tests.simulation.zfs_host import SimulatedHost
 
@@ -81,23 +80,6 @@ class Trouble:
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self.random.random() < chance
-
-
-class QuickMortalDatabase(QuickDatabase):
-    """The same for lives by the thousand."""
-
-    trouble: Trouble | None = None
-
-    @contextmanager
-    def begin(self, *, durable: bool = True) -> Iterator[Connection]:
-        with super().begin(durable=durable) as tx:
-            yield tx
-        if self.trouble:
-            self.trouble.at_commit("after")
-
-    def before_commit(self) -> None:
-        if self.trouble:
-            self.trouble.at_commit("before")
 
 
 class MortalDatabase(Database):

@@ -19,7 +19,7 @@ from penstock.store import snapshots as snapshot_rows
 from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
 from penstock.units import MIB
-from tests.simulation.quick_database import Looks
+from tests.simulation.looks import Looks, looked
 from tests.simulation.world import CONTEXT, World
 
 Content = tuple[int, ...]
@@ -99,11 +99,11 @@ class Users:
         return False
 
     def _all_shares(self) -> list[Share]:
-        return self.world.database.looked(self.looks, "shares", lambda tx: share_rows.list_shares(tx, ShareFilter()))
+        return looked(self.world.database, self.looks, "shares", lambda tx: share_rows.list_shares(tx, ShareFilter()))
 
     def _all_snapshots(self) -> list[Snapshot]:
-        return self.world.database.looked(
-            self.looks, "snapshots", lambda tx: snapshot_rows.list_snapshots(tx, SnapshotFilter())
+        return looked(
+            self.world.database, self.looks, "snapshots", lambda tx: snapshot_rows.list_snapshots(tx, SnapshotFilter())
         )
 
     # -- choices

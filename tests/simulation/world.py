@@ -26,15 +26,15 @@ from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
 from penstock.share.manager import ShareManager
 from penstock.share_backend import Dispatch
 from penstock.store import operations, types
-from penstock.store.database import Database
+from penstock.store.database import Database, whole_connection
 from penstock.store.schema import metadata
 from penstock.units import GIB
 from penstock.zfs.flavour import ZFS_FUSE
 from tests.simulation.host_at_hand import HostAtHand
+from tests.simulation.looks import Looks, looked
 from tests.simulation.nfs_host import SimulatedNfs
 from tests.simulation.nfs_server import chmod
-from tests.simulation.quick_database import Looks
-from tests.simulation.trouble import QuickMortalDatabase, Trouble
+from tests.simulation.trouble import MortalDatabase, Trouble
 from tests.simulation.zfs_host import OPENZFS, SimulatedHost
 
 SECTION = "zfs"
@@ -99,7 +99,7 @@ def _schema() -> sqlite3.Connection:
     """An empty database with the schema, to be copied: a hundred times faster than making it."""
     made = Database("sqlite://")
     with made.begin() as tx:
-        metadata.create_all(tx)
+        metadata.create_all(whole_connection(tx))
     copy = sqlite3.connect(":memory:", check_same_thread=False)
     _raw(made).backup(copy)
     return copy
@@ -111,11 +111,11 @@ def _raw(database: Database) -> Any:
 
 
 @functools.cache
-def _database() -> QuickMortalDatabase:
-    return QuickMortalDatabase()
+def _database() -> MortalDatabase:
+    return MortalDatabase("sqlite://")
 
 
-def empty_database() -> QuickMortalDatabase:
+def empty_database() -> MortalDatabase:
     """The database of the life that begins: with the schema and without rows.
 
     One engine serves all lives of a process, one after the other: compiling its statements again for each one took a
@@ -156,7 +156,7 @@ class World:
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        return self.database.looked(self.looks, "pending", operations.pending)
+        return looked(self.database, self.looks, "pending", operations.pending)
 
     def restart(self) -> None:
         """A new process after a death; it may die too while it starts, or find its host away."""

@@ -16,7 +16,7 @@ from penstock.store import shares as share_rows
 from penstock.store.database import Transaction
 from penstock.store.shares import ShareFilter
 from penstock.store.snapshots import SnapshotFilter
-from tests.simulation.quick_database import Looks
+from tests.simulation.looks import Looks, looked
 from tests.simulation.replicas import requests
 from tests.simulation.replicas.site import Copy
 from tests.simulation.replicas.world import World
@@ -90,7 +90,7 @@ class Users:
         return self._looked(("snapshots", share_id), lambda tx: snapshots.list_snapshots(tx, wanted))
 
     def _looked(self, key: object, look: Callable[[Transaction], list[Any]]) -> list[Any]:
-        return self.world.database.looked(self.looks, key, look)
+        return looked(self.world.database, self.looks, key, look)
 
     def _share(self) -> Share:
         found = self.shares()

@@ -32,7 +32,7 @@ from penstock.share.manager.replicated_snapshots import ON_THEIR_WAY
 from penstock.share.replication import PROMOTION, Promotion
 from penstock.share_backend import Dispatch
 from penstock.store import operations, replicas, snapshots, types
-from tests.simulation.quick_database import Looks
+from tests.simulation.looks import Looks, looked
 from tests.simulation.replicas.site import DummySite, Site
 from tests.simulation.replicas.trouble import ReplicaTrouble
 from tests.simulation.replicas.zfs_site import ZfsSite
@@ -252,7 +252,7 @@ class World:
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        return self.database.looked(self.looks, "pending", operations.pending)
+        return looked(self.database, self.looks, "pending", operations.pending)
 
     def work(self, section: str, *, all_of_it: bool = False) -> None:
         """One daemon's turn; when it dies a new one is started, as often as it takes."""

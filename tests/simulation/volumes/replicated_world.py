@@ -28,7 +28,7 @@ from penstock.volume.replication import RECOVERY_POINT
 from penstock.zfs.marks import ID, KIND
 from penstock.zfs.reigns import EPOCH
 from tests.contract.volume_sides import ADDRESSES, DEVICE, FAR, HOME, ROOTS, RPO_S, Machines
-from tests.simulation.quick_database import Looks
+from tests.simulation.looks import Looks, looked
 from tests.simulation.replicas.trouble import ReplicaTrouble
 from tests.simulation.tgt_host import STATE
 from tests.simulation.trouble import Died
@@ -191,7 +191,7 @@ class ReplicatedWorld(VolumePlane):
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        return self.database.looked(self.looks, "pending", operations.pending)  # type: ignore[attr-defined]
+        return looked(self.database, self.looks, "pending", operations.pending)  # type: ignore[attr-defined]
 
     @property
     def service(self) -> Service:

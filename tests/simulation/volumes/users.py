@@ -40,7 +40,7 @@ from penstock.store.database import Transaction
 from penstock.store.keyset import KeysetPage
 from penstock.store.volume_snapshots import VolumeSnapshotFilter
 from penstock.store.volumes import VolumeFilter
-from tests.simulation.quick_database import Looks
+from tests.simulation.looks import Looks, looked
 from tests.simulation.volumes.world import ADMIN, CONTEXT, SERVICE, World
 
 HOSTS = ("one", "two", "three")
@@ -156,7 +156,7 @@ class Users:
         return self._looked("attachments", lambda tx: attachment_rows.list_attachments(tx, AttachmentFilter()))
 
     def _looked(self, key: str, look: Callable[[Transaction], list[Any]]) -> list[Any]:
-        return self.world.database.looked(self.looks, key, look)
+        return looked(self.world.database, self.looks, key, look)
 
     # -- choices
 

@@ -26,7 +26,7 @@ from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes
 from penstock.volume.manager import VolumeManager
 from penstock.volume_backend import Dispatch
-from tests.simulation.quick_database import Looks
+from tests.simulation.looks import Looks, looked
 from tests.simulation.trouble import Died, Trouble
 from tests.simulation.world import SETTLED_AFTER, empty_database
 from tests.volume_plane import WorkingQueue
@@ -88,7 +88,7 @@ class World:
     @property
     def pending(self) -> list[Any]:
         """Operations that are not finished."""
-        return self.database.looked(self.looks, "pending", operations.pending)
+        return looked(self.database, self.looks, "pending", operations.pending)
 
     def restart(self) -> None:
         """A new process after a death; it may die too while it starts, or find its backend away."""

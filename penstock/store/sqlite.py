@@ -1,0 +1,124 @@
+"""Sessions with an SQLite database: transactions that lose nothing, and statements run as they were prepared."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine
+
+from penstock.errors import Unavailable
+from penstock.store.prepared import statements_of
+
+BUSY_TIMEOUT_MS = 30_000
+KEPT = 10  # sessions that nobody uses
+HAS_BEGUN = "penstock_has_begun"  # of connections of SQLAlchemy's in a transaction that we begin and end
+
+
+class Session:
+    """One connection, ours and SQLAlchemy's, which sees the transactions that we begin and end, and thinks that it is
+    in one for ever."""
+
+    __slots__ = ("connection", "raw", "statements")
+
+    def __init__(self, engine: Engine) -> None:
+        self.connection = engine.connect().execution_options(**{HAS_BEGUN: True})
+        self.connection.begin()
+        self.raw = cast(sqlite3.Connection, self.connection.connection.driver_connection)
+        self.statements = statements_of(engine.dialect)
+
+
+class SqliteTransaction:
+    """What the store uses of a `Connection`; `connection` is for what needs a whole one (alembic, `inspect`)."""
+
+    __slots__ = ("_session", "info")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.info: dict[str, Any] = {}
+
+    @property
+    def dialect(self) -> Any:
+        """As of a `Connection`."""
+        return self.connection.dialect
+
+    @property
+    def connection(self) -> Connection:
+        """SQLAlchemy's, in the same transaction."""
+        return self._session.connection
+
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
+        """As of a `Connection`, but for the faults, which may be those of `sqlite3`."""
+        session = self._session
+        plan = session.statements.plan_for(statement, parameters)
+        if plan is None:
+            return session.connection.execute(statement, parameters)
+        return plan.run(session.raw, parameters or {})
+
+
+class Sessions:
+    """The sessions of one engine, each used by one transaction at a time. What is in memory has only one."""
+
+    def __init__(self, engine: Engine, *, is_in_memory: bool) -> None:
+        self._engine = engine
+        self._serial: AbstractContextManager[Any] = threading.RLock() if is_in_memory else nullcontext()
+        self._turns = threading.Lock()
+        # The one given back last first: it knows the statements and the pages, others may have to learn them again
+        self._free: list[Session] = []
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A writing transaction, committed at the end of the block. Raises Unavailable, and what `sqlite3` does.
+
+        Writers of one process come one after the other. SQLite would have them all try again after pauses of up to
+        100 ms, and whoever comes meanwhile is faster: with ten clients at work a worker waited half a second.
+        """
+        with self._serial:
+            if not self._turns.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+                raise Unavailable("The database is being written to for too long.")
+            try:
+                with self._transaction("BEGIN IMMEDIATE", "COMMIT") as tx:
+                    yield tx
+            finally:
+                self._turns.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A reading transaction. Raises what `sqlite3` does."""
+        with self._serial, self._transaction("BEGIN", "ROLLBACK") as tx:
+            yield tx
+
+    @contextmanager
+    def _transaction(self, first: str, last: str) -> Iterator[Connection]:
+        session = self._take()
+        raw = session.raw
+        try:
+            raw.execute(first)
+            yield cast(Connection, SqliteTransaction(session))
+            raw.execute(last)
+        finally:
+            try:
+                if raw.in_transaction:  # something was raised, or the commit was refused
+                    raw.execute("ROLLBACK")
+            finally:
+                self._give_back(session)
+
+    def _take(self) -> Session:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Session(self._engine)
+
+    def _give_back(self, session: Session) -> None:
+        if len(self._free) < KEPT and not session.raw.in_transaction:
+            self._free.append(session)
+        else:
+            session.connection.close()
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._free:
+            self._free.pop().connection.close()
