@@ -50,6 +50,14 @@ _ON_INSTANCES = (
 _MOVING = (instance_access_rules.c.share_instance_id == bindparam("of_instance")) & instance_access_rules.c.state.in_(
     bindparam("source", expanding=True)
 )
+_FORGET_ON_INSTANCE = delete(instance_access_rules).where(
+    instance_access_rules.c.share_instance_id == bindparam("of_instance"),
+    instance_access_rules.c.access_rule_id.in_(bindparam("rule_ids", expanding=True)),
+)
+_FORGET_ON_NONE = delete(access_rules).where(
+    access_rules.c.id.in_(bindparam("rule_ids", expanding=True)),
+    ~exists().where(instance_access_rules.c.access_rule_id == access_rules.c.id),
+)
 _MOVING_THESE = _MOVING & instance_access_rules.c.access_rule_id.in_(bindparam("rule_ids", expanding=True))
 _MOVE, _MOVE_THESE = (
     update(instance_access_rules)
@@ -141,18 +149,14 @@ def add_instance(
         for rule_id in wanted
     ]
     if rows:
-        tx.execute(insert(instance_access_rules), [{**row, "updated_at": now} for row in rows])
+        tx.execute(insert_into(instance_access_rules), [{**row, "updated_at": now} for row in rows])
     return wanted
 
 
 def forget_on_instance(tx: Connection, instance_id: InstanceId | str, rule_ids: Collection[str]) -> None:
     """The rules are gone from that instance; a rule that is on no instance any more is gone altogether."""
-    table = instance_access_rules
-    tx.execute(
-        delete(table).where(table.c.share_instance_id == instance_id, table.c.access_rule_id.in_(list(rule_ids)))
-    )
-    orphan = ~exists().where(table.c.access_rule_id == access_rules.c.id)
-    tx.execute(delete(access_rules).where(access_rules.c.id.in_(list(rule_ids)), orphan))
+    tx.execute(_FORGET_ON_INSTANCE, {"of_instance": instance_id, "rule_ids": list(rule_ids)})
+    tx.execute(_FORGET_ON_NONE, {"rule_ids": list(rule_ids)})
 
 
 def update_rule(tx: Connection, rule_id: AccessRuleId | str, *, now: datetime, **values: Any) -> None:

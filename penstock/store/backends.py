@@ -74,6 +74,7 @@ _SERVICES_OF = _SERVICES.where(services.c.binary == bindparam("binary"))
 _SERVICES_AT = _SERVICES.where(services.c.host == bindparam("host"))
 _POOLS = select(pools).order_by(pools.c.ref)
 _FORGET_POOLS = delete(pools).where(pools.c.backend == bindparam("of_backend"))
+_ZONES = select(availability_zones).order_by(availability_zones.c.name)
 _ZONE = select(availability_zones.c.id).where(availability_zones.c.name == bindparam("name"))
 
 
@@ -114,7 +115,7 @@ def ensure_zone(tx: Connection, name: str, *, now: datetime) -> None:
 
 def list_zones(tx: Connection) -> list[Zone]:
     """Availability zones by name."""
-    rows = tx.execute(select(availability_zones).order_by(availability_zones.c.name))
+    rows = tx.execute(_ZONES)
     return [Zone(row.id, row.name, row.created_at, row.updated_at) for row in rows]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, exists, insert, select, update
+from sqlalchemy import Row, bindparam, delete, exists, insert, select, update
 
 from penstock.domain.identity import Grant, Project, Role, User
 from penstock.ids import ProjectId, UserId
@@ -14,6 +14,13 @@ from penstock.store.schema import identity_grants as grants
 from penstock.store.schema import identity_projects as projects
 from penstock.store.schema import identity_roles as roles
 from penstock.store.schema import identity_users as users
+from penstock.store.statements import row_of
+
+# Who asks is looked up every few seconds: see `store.statements`.
+_ROLES = select(roles).order_by(roles.c.name)
+_ROLES_IN = _ROLES.join(grants, grants.c.role_id == roles.c.id).where(
+    grants.c.user_id == bindparam("user_id"), grants.c.project_id == bindparam("project_id")
+)
 
 
 def insert_project(tx: Transaction, project: Project, *, now: datetime) -> None:
@@ -31,7 +38,7 @@ def insert_project(tx: Transaction, project: Project, *, now: datetime) -> None:
 
 def get_project(tx: Transaction, project_id: str) -> Project | None:
     """The project by id, or None."""
-    row = tx.execute(select(projects).where(projects.c.id == project_id)).first()
+    row = tx.execute(row_of(projects), {"of_id": project_id}).first()
     return None if row is None else _project(row)
 
 
@@ -72,7 +79,7 @@ def insert_user(tx: Transaction, user: User, password_hash: str | None, *, now: 
 
 def get_user(tx: Transaction, user_id: str) -> User | None:
     """The user by id, or None."""
-    row = tx.execute(select(users).where(users.c.id == user_id)).first()
+    row = tx.execute(row_of(users), {"of_id": user_id}).first()
     return None if row is None else _user(row)
 
 
@@ -106,7 +113,7 @@ def insert_role(tx: Transaction, role: Role, *, now: datetime) -> None:
 
 def list_roles(tx: Transaction, *, name: str | None = None, role_id: str | None = None) -> list[Role]:
     """Roles by name."""
-    query = select(roles).order_by(roles.c.name)
+    query = _ROLES
     if name is not None:
         query = query.where(roles.c.name == name)
     if role_id is not None:
@@ -121,13 +128,8 @@ def delete_role(tx: Transaction, role_id: str) -> None:
 
 def roles_of(tx: Transaction, user_id: str, project_id: str) -> list[Role]:
     """The roles granted to the user in the project."""
-    query = (
-        select(roles)
-        .join(grants, grants.c.role_id == roles.c.id)
-        .where(grants.c.user_id == user_id, grants.c.project_id == project_id)
-        .order_by(roles.c.name)
-    )
-    return [Role(row.name, row.id) for row in tx.execute(query)]
+    found = tx.execute(_ROLES_IN, {"user_id": user_id, "project_id": project_id})
+    return [Role(row.name, row.id) for row in found]
 
 
 def list_grants(

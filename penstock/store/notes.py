@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, select
+from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, exists, select
+
+from penstock.store.statements import insert_into
 
 MOST = 10_000  # SQLite takes at most 32,766 parameters
 
@@ -17,6 +19,10 @@ class Notes:
         self._table = table
         self._owner = table.c[owner]
         self._read = select(table).where(self._owner.in_(bindparam("ids", expanding=True))).order_by(table.c.key)
+        keys: BindParameter[Any] = bindparam("keys", expanding=True)
+        mine = self._owner == bindparam("of_owner")
+        self._remove = delete(table).where(mine, table.c.key.in_(keys))
+        self._keep = delete(table).where(mine, table.c.key.not_in(keys))
 
     def get(self, tx: Connection, owner_id: str) -> dict[str, str]:
         """The pairs of one."""
@@ -44,17 +50,17 @@ class Notes:
         """Set these pairs; with `replace` the rest goes, but for the keys of `keeping`."""
         if not items and not replace:
             return
-        key = self._table.c.key
-        old = key.not_in([kept for kept in keeping if kept not in items]) if replace else key.in_(list(items))
-        tx.execute(delete(self._table).where(self._owner == owner_id, old))
+        if replace:
+            tx.execute(self._keep, {"of_owner": owner_id, "keys": [kept for kept in keeping if kept not in items]})
+        else:
+            tx.execute(self._remove, {"of_owner": owner_id, "keys": list(items)})
         if items:
             rows = [{self._owner.name: owner_id, "key": key, "value": value} for key, value in items.items()]
-            tx.execute(insert(self._table), rows)
+            tx.execute(insert_into(self._table), rows)
 
     def remove(self, tx: Connection, owner_id: str, key: str) -> bool:
         """Take one pair away; False when it was not there."""
-        mine = (self._owner == owner_id) & (self._table.c.key == key)
-        return tx.execute(delete(self._table).where(mine)).rowcount > 0
+        return tx.execute(self._remove, {"of_owner": owner_id, "keys": [key]}).rowcount > 0
 
     def has(self, owner_id: Any, key: str, value: str) -> Any:
         """The condition that the row whose id is the column `owner_id` has this pair."""

@@ -113,6 +113,8 @@ class Statements:
         compiled = statement.compile(dialect=dialect, column_keys=sorted(given) or None)
         if not isinstance(compiled, SQLCompiler) or compiled.insert_prefetch or compiled.update_prefetch:
             return None
+        if any(bind.callable is not None for bind in compiled.binds.values()):  # its value is of the moment
+            return None
         state = compiled.construct_expanded_state(given, escape_names=False)
         items = {item: name for name, items in state.parameter_expansion.items() for item in items}
         order = tuple(state.positiontup or ())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 
 from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
@@ -24,7 +24,7 @@ from penstock.store.schema import (
 )
 from penstock.store.share_filter import SORTABLE, ShareFilter, narrow
 from penstock.store.share_metadata import put as put_metadata
-from penstock.store.statements import insert_into, update_row
+from penstock.store.statements import delete_row, insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
 METADATA_TEXT = pairs_of(share_metadata, share_metadata.c.share_id == shares.c.id).label("metadata")
@@ -171,7 +171,7 @@ def update_share(tx: Connection, share_id: ShareId | str, *, now: datetime, **va
 
 def delete_share(tx: Connection, share_id: ShareId | str) -> None:
     """Forget the share with all its instances, rules, locations and metadata."""
-    tx.execute(delete(shares).where(shares.c.id == share_id))
+    tx.execute(delete_row(shares), {"of_id": share_id})
 
 
 def ids_due(tx: Connection, now: datetime) -> list[ShareId]:

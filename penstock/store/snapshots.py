@@ -18,7 +18,7 @@ from penstock.store.instances import IS_ON_BACKEND, prefix_of
 from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.lists import Page, like
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
-from penstock.store.statements import insert_into, update_row
+from penstock.store.statements import delete_row, insert_into, update_row
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]
 _METADATA_TEXT = pairs_of(snapshot_metadata, snapshot_metadata.c.snapshot_id == snapshots.c.id).label("metadata")
@@ -182,7 +182,7 @@ def update_instance(tx: Connection, instance_id: SnapshotInstanceId | str, *, no
 
 def delete_snapshot(tx: Connection, snapshot_id: SnapshotId | str) -> None:
     """Forget the snapshot with its instances and metadata."""
-    tx.execute(delete(snapshots).where(snapshots.c.id == snapshot_id))
+    tx.execute(delete_row(snapshots), {"of_id": snapshot_id})
 
 
 def get_metadata(tx: Connection, snapshot_id: SnapshotId | str) -> dict[str, str]:

@@ -53,6 +53,8 @@ class SqliteTransaction:
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         """As of a `Connection`, but for the faults, which may be those of `sqlite3`."""
         session = self._session
+        if isinstance(parameters, list) and len(parameters) == 1:
+            parameters = parameters[0]
         plan = session.statements.plan_for(statement, parameters)
         if plan is None:
             return session.connection.execute(statement, parameters)

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Insert, Table, Update, bindparam, insert, update
+from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, delete, insert, select, update
 
 
 @cache
 def insert_into(table: Table) -> Insert:
     """Insert a row given as the parameters."""
     return insert(table)
+
+
+@cache
+def row_of(table: Table) -> Select[Any]:
+    """The row ``of_id``."""
+    return select(table).where(table.c.id == bindparam("of_id"))
+
+
+@cache
+def delete_row(table: Table) -> Delete:
+    """Take the row ``of_id`` away."""
+    return delete(table).where(table.c.id == bindparam("of_id"))
 
 
 @cache

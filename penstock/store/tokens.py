@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, insert, select
 
 from penstock.domain.identity import ApplicationCredential, Token
 from penstock.ids import ProjectId, UserId
 from penstock.store.database import Transaction
 from penstock.store.schema import identity_application_credentials as credentials
 from penstock.store.schema import identity_tokens as tokens
+
+_BY_DIGEST = select(tokens).where(tokens.c.digest == bindparam("digest"))
 
 
 def insert_token(tx: Transaction, digest: str, token: Token) -> None:
@@ -31,7 +33,7 @@ def insert_token(tx: Transaction, digest: str, token: Token) -> None:
 
 def get_token(tx: Transaction, digest: str) -> Token | None:
     """The token with that digest, expired or not, or None."""
-    row = tx.execute(select(tokens).where(tokens.c.digest == digest)).first()
+    row = tx.execute(_BY_DIGEST, {"digest": digest}).first()
     if row is None:
         return None
     project_id = None if row.project_id is None else ProjectId(row.project_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from penstock.domain.volume_lifecycle import VolumeEvent, advance_volume_snapshot
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
@@ -16,7 +16,7 @@ from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTy
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.lists import like
 from penstock.store.notes import Notes
-from penstock.store.statements import update_row
+from penstock.store.statements import delete_row, insert_into, update_row
 from penstock.store.volume_schema import (
     volume_snapshot_image_metadata,
     volume_snapshot_metadata,
@@ -83,7 +83,7 @@ def insert_snapshot(tx: Connection, snapshot: VolumeSnapshot) -> None:
     columns = {column.name for column in volume_snapshots.c} - {"display_name", "display_description"}
     row = {name: getattr(snapshot, name) for name in columns}
     row |= {"display_name": snapshot.name, "display_description": snapshot.description}
-    tx.execute(insert(volume_snapshots), row)
+    tx.execute(insert_into(volume_snapshots), row)
     METADATA.put(tx, snapshot.id, snapshot.metadata)
     IMAGE_METADATA.put(tx, snapshot.id, snapshot.image_metadata)
 
@@ -158,7 +158,7 @@ def update_snapshot(tx: Connection, snapshot_id: VolumeSnapshotId | str, *, now:
 
 def delete_snapshot(tx: Connection, snapshot_id: VolumeSnapshotId | str) -> None:
     """Forget the snapshot with its metadata."""
-    tx.execute(delete(volume_snapshots).where(volume_snapshots.c.id == snapshot_id))
+    tx.execute(delete_row(volume_snapshots), {"of_id": snapshot_id})
 
 
 def _narrow(query: Select[Any], wanted: VolumeSnapshotFilter) -> Select[Any]:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     bindparam,
     case,
-    delete,
     exists,
     func,
     insert,
@@ -34,7 +33,7 @@ from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.lists import like
 from penstock.store.notes import Notes
-from penstock.store.statements import update_row
+from penstock.store.statements import delete_row, update_row
 from penstock.store.volume_schema import (
     volume_admin_metadata,
     volume_attachments,
@@ -81,6 +80,9 @@ _FOLLOW = (
         updated_at=bindparam("now"),
     )
 )
+_GROWING = select(volumes.c.id).where(volumes.c.status == VolumeStatus.CREATING)
+_GROWING_FROM_SNAPSHOT = _GROWING.where(volumes.c.snapshot_id == bindparam("of"))
+_GROWING_FROM_VOLUME = _GROWING.where(volumes.c.source_volid == bindparam("of"))
 _ON_BACKEND_IN = _ON_BACKEND.where(volumes.c.status.in_(bindparam("statuses", expanding=True)))
 
 SORTABLE = {
@@ -277,7 +279,7 @@ def update_volume(tx: Connection, volume_id: VolumeId | str, *, now: datetime, *
 
 def delete_volume(tx: Connection, volume_id: VolumeId | str) -> None:
     """Forget the volume with its attachments and metadata."""
-    tx.execute(delete(volumes).where(volumes.c.id == volume_id))
+    tx.execute(delete_row(volumes), {"of_id": volume_id})
 
 
 def has_snapshots(tx: Connection, volume_id: VolumeId | str) -> bool:
@@ -285,14 +287,14 @@ def has_snapshots(tx: Connection, volume_id: VolumeId | str) -> bool:
     return bool(tx.execute(select(exists().where(volume_snapshots.c.volume_id == volume_id))).scalar())
 
 
-def growing_from(tx: Connection, *, snapshot_id: str | None = None, volume_id: str | None = None) -> list[VolumeId]:
-    """Volumes that are being made from that snapshot or volume, and are not there yet."""
-    made = select(volumes.c.id).where(volumes.c.status == VolumeStatus.CREATING)
-    if snapshot_id is not None:
-        made = made.where(volumes.c.snapshot_id == snapshot_id)
-    if volume_id is not None:
-        made = made.where(volumes.c.source_volid == volume_id)
-    return [VolumeId(found) for found in tx.execute(made).scalars()]
+def growing_from_snapshot(tx: Connection, snapshot_id: str) -> list[VolumeId]:
+    """Volumes that are being made from that snapshot, and are not there yet."""
+    return [VolumeId(found) for found in tx.execute(_GROWING_FROM_SNAPSHOT, {"of": snapshot_id}).scalars()]
+
+
+def growing_from_volume(tx: Connection, volume_id: str) -> list[VolumeId]:
+    """Volumes that are being made from that volume, and are not there yet."""
+    return [VolumeId(found) for found in tx.execute(_GROWING_FROM_VOLUME, {"of": volume_id}).scalars()]
 
 
 def uses_type(tx: Connection, type_id: str) -> bool:

@@ -113,7 +113,7 @@ def delete(plane: ControlPlane, context: RequestContext, snapshot_id: str) -> No
         for member in members:
             if member is None:
                 continue
-            if volumes.growing_from(tx, snapshot_id=member.id):
+            if volumes.growing_from_snapshot(tx, member.id):
                 raise Conflict(f"A volume is being made from snapshot {member.id}; delete it when that is done.")
             if member.status is not VolumeSnapshotStatus.DELETING:
                 volume_snapshots.move(tx, member, VolumeEvent.DELETE, now=now)

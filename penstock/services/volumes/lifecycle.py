@@ -81,7 +81,7 @@ def remove(
         raise Invalid(f"Volume {volume.id} still has {len(snapshots)} snapshots; delete them first, or with 'cascade'.")
     event = VolumeEvent.FORCE_DELETE if force else VolumeEvent.DELETE
     for snapshot in snapshots:
-        if volumes.growing_from(tx, snapshot_id=snapshot.id):
+        if volumes.growing_from_snapshot(tx, snapshot.id):
             raise Conflict(f"A volume is being made from snapshot {snapshot.id}; delete it when that is done.")
         if snapshot.status is not VolumeSnapshotStatus.DELETING:
             volume_snapshots.move(tx, snapshot, event, now=now)
@@ -175,7 +175,7 @@ def check_removable(tx: Transaction, volume: Volume, *, with_group: bool) -> Non
     if volume.is_attached:
         raise Invalid(f"Volume {volume.id} is attached; detach it first.")
     _refuse_migrating(volume)
-    if volumes.growing_from(tx, volume_id=volume.id):
+    if volumes.growing_from_volume(tx, volume.id):
         raise Conflict(f"A volume is being made from volume {volume.id}; delete it when that is done.")
 
 

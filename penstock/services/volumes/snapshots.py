@@ -235,7 +235,7 @@ def delete(plane: ControlPlane, context: RequestContext, snapshot_id: str, *, fo
         snapshot = snapshot_to_change(tx, context, snapshot_id)
         if snapshot.group_snapshot_id is not None:
             raise Invalid(f"Snapshot {snapshot.id} is part of a group snapshot; delete that.")
-        if volumes.growing_from(tx, snapshot_id=snapshot.id):
+        if volumes.growing_from_snapshot(tx, snapshot.id):
             raise Conflict(f"A volume is being made from snapshot {snapshot.id}; delete it when that is done.")
         event = VolumeEvent.FORCE_DELETE if force else VolumeEvent.DELETE
         left = volume_snapshots.moved(tx, snapshot, event, now=plane.clock.utc())
