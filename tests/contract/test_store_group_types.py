@@ -11,7 +11,7 @@ from penstock.domain.group_types import ShareGroupType
 from penstock.domain.types import ShareType
 from penstock.ids import ShareGroupTypeId, ShareTypeId, new_id
 from penstock.store import group_types, types
-from penstock.store.database import Database, Transaction
+from penstock.store.database import Database, Transaction, whole_connection
 from penstock.store.schema import metadata
 from tests.factories import NOW
 
@@ -30,7 +30,7 @@ def a_group_type(tx: Transaction, name: str, *, is_public: bool = True, age: int
 
 def test_the_migrations_make_what_the_code_declares(database: Database) -> None:
     with database.read() as tx:
-        assert compare_metadata(MigrationContext.configure(tx), metadata) == []
+        assert compare_metadata(MigrationContext.configure(whole_connection(tx)), metadata) == []
 
 
 def test_they_are_open_to_everybody_or_to_some(database: Database) -> None:
