@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -88,14 +88,19 @@ def named(text: str, type_ids: Mapping[str, str]) -> Counted | None:
     return None
 
 
-def check_fits(limits: Limits, usage: VolumeUsage, more: Mapping[Counted, int], type_name: str | None) -> None:
-    """Raise QuotaExceeded, naming the resource and the numbers, when `usage` + `more` would pass a limit."""
+def check_fits(
+    limits: Limits, usage: VolumeUsage, more: Mapping[Counted, int], type_name: Callable[[], str | None]
+) -> None:
+    """Raise QuotaExceeded, naming the resource and the numbers, when `usage` + `more` would pass a limit.
+
+    `type_name` is asked only then.
+    """
     for counted, wanted in more.items():
         limit = limits.get(counted, UNLIMITED)
         line = usage.of(counted)
         have = 0 if counted.resource in PER_ITEM else line.in_use + line.reserved
         if limit != UNLIMITED and wanted > 0 and have + wanted > limit:
-            whose = "project" if counted.type_id is None else f"project for type '{type_name}'"
+            whose = "project" if counted.type_id is None else f"project for type '{type_name()}'"
             raise QuotaExceeded(
                 f"Requested {wanted} {counted.resource} exceeds the quota of the {whose}:"
                 f" {have} of {limit} are in use already."

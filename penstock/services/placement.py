@@ -27,14 +27,28 @@ def place(
     binary: str = SHARE_BINARY,
     placed: Callable[[Transaction], Mapping[str, PlacedGib]] = backends.placed,
 ) -> PoolRef:
-    """The pool for a new share, or for what `binary` serves. Raises InsufficientCapacity with the reason of every pool.
+    """The pool for a new share, or for what `binary` serves: that of `place_in_zone`. Raises as that."""
+    pool, _ = place_in_zone(tx, plane, wanted, binary=binary, placed=placed)
+    return pool
+
+
+def place_in_zone(
+    tx: Transaction,
+    plane: ControlPlane,
+    wanted: Requirements,
+    *,
+    binary: str = SHARE_BINARY,
+    placed: Callable[[Transaction], Mapping[str, PlacedGib]] = backends.placed,
+) -> tuple[PoolRef, str]:
+    """The pool for it, and that pool's availability zone. Raises InsufficientCapacity with the reason of every pool.
 
     Holds the placement lock until the transaction ends, so that two requests cannot be promised the same space.
     """
     hold(tx, "placement")
-    pool, reasons = choose(wanted, candidates(tx, plane, binary), placed(tx))
+    found = candidates(tx, plane, binary)
+    pool, reasons = choose(wanted, found, placed(tx))
     log.info("placement.chosen", wanted=wanted.what, pool=str(pool), size_gib=wanted.size_gib, refused=reasons)
-    return pool
+    return pool, next(one.zone for one in found if one.report.ref == pool)
 
 
 def candidates(tx: Transaction, plane: ControlPlane, binary: str = SHARE_BINARY) -> list[Candidate]:

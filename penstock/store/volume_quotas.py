@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, true, update
@@ -66,6 +66,10 @@ _GROUPS = select(func.count()).select_from(volume_groups).where(volume_groups.c.
 _LIMITS = select(volume_quotas.c.resource, volume_quotas.c.hard_limit).where(
     volume_quotas.c.scope == bindparam("scope"), volume_quotas.c.subject == bindparam("subject")
 )
+_LIMITS_OF_PROJECT = select(volume_quotas.c.scope, volume_quotas.c.resource, volume_quotas.c.hard_limit).where(
+    ((volume_quotas.c.scope == CLASS) & (volume_quotas.c.subject == DEFAULT_CLASS))
+    | ((volume_quotas.c.scope == PROJECT) & (volume_quotas.c.subject == bindparam("project_id")))
+)
 
 
 def limits(tx: Connection, scope: str, subject: str) -> Limits:
@@ -89,8 +93,15 @@ def delete_limits(tx: Connection, scope: str, subject: str) -> None:
     tx.execute(delete(volume_quotas).where(volume_quotas.c.scope == scope, volume_quotas.c.subject == subject))
 
 
-def usage(tx: Connection, project_id: str, *, counts_snapshot_gib: bool) -> VolumeUsage:
-    """What the project uses in all and by type. `in_use` is there, `reserved` on its way or promised."""
+def usage(
+    tx: Connection,
+    project_id: str,
+    *,
+    counts_snapshot_gib: bool,
+    of: Collection[VolumeResource] = frozenset(VolumeResource),
+) -> VolumeUsage:
+    """What the project uses in all and by type, at least `of` these. `in_use` is there, `reserved` on its way or
+    promised."""
     found: dict[Counted, Usage] = {}
 
     def add(resource: VolumeResource, type_id: str | None, have: int, new: int) -> None:
@@ -98,18 +109,22 @@ def usage(tx: Connection, project_id: str, *, counts_snapshot_gib: bool) -> Volu
             line = found.get(counted, Usage(0))
             found[counted] = Usage(line.in_use + have - new, line.reserved + new)
 
-    of = {"project_id": project_id}
-    for type_id, count, gib, new, new_gib in tx.execute(_VOLUMES, of):
-        add(VolumeResource.VOLUMES, type_id, int(count), int(new))
-        add(VolumeResource.GIGABYTES, type_id, int(gib), int(new_gib))
-    for type_id, count, gib, new, new_gib in tx.execute(_SNAPSHOTS, of):
-        add(VolumeResource.SNAPSHOTS, type_id, int(count), int(new))
-        if counts_snapshot_gib:
+    mine, wanted = {"project_id": project_id}, set(of)
+    if wanted & {VolumeResource.VOLUMES, VolumeResource.GIGABYTES}:
+        for type_id, count, gib, new, new_gib in tx.execute(_VOLUMES, mine):
+            add(VolumeResource.VOLUMES, type_id, int(count), int(new))
             add(VolumeResource.GIGABYTES, type_id, int(gib), int(new_gib))
-    count, gib, new, new_gib = map(int, tx.execute(_BACKUPS, of).one())
-    add(VolumeResource.BACKUPS, None, count, new)
-    add(VolumeResource.BACKUP_GIGABYTES, None, gib, new_gib)
-    found[Counted(VolumeResource.GROUPS)] = Usage(int(tx.execute(_GROUPS, of).scalar_one()))
+    if VolumeResource.SNAPSHOTS in wanted or (counts_snapshot_gib and VolumeResource.GIGABYTES in wanted):
+        for type_id, count, gib, new, new_gib in tx.execute(_SNAPSHOTS, mine):
+            add(VolumeResource.SNAPSHOTS, type_id, int(count), int(new))
+            if counts_snapshot_gib:
+                add(VolumeResource.GIGABYTES, type_id, int(gib), int(new_gib))
+    if wanted & {VolumeResource.BACKUPS, VolumeResource.BACKUP_GIGABYTES}:
+        count, gib, new, new_gib = map(int, tx.execute(_BACKUPS, mine).one())
+        add(VolumeResource.BACKUPS, None, count, new)
+        add(VolumeResource.BACKUP_GIGABYTES, None, gib, new_gib)
+    if VolumeResource.GROUPS in wanted:
+        found[Counted(VolumeResource.GROUPS)] = Usage(int(tx.execute(_GROUPS, mine).scalar_one()))
     return VolumeUsage(found)
 
 
@@ -120,7 +135,10 @@ def class_limits(tx: Connection, rules: QuotaRules, name: str) -> Limits:
 
 def project_limits(tx: Connection, rules: QuotaRules, project_id: str) -> Limits:
     """The limits that hold for the project: its own, else those of the class ``default``, else the configured ones."""
-    return {**class_limits(tx, rules, DEFAULT_CLASS), **limits(tx, PROJECT, project_id)}
+    found = tx.execute(_LIMITS_OF_PROJECT, {"project_id": project_id}).all()
+    own = {_counted(row.resource): row.hard_limit for row in found if row.scope == PROJECT}
+    common = {_counted(row.resource): row.hard_limit for row in found if row.scope == CLASS}
+    return {**rules.limits, **common, **own}
 
 
 def check(
@@ -132,12 +150,11 @@ def check(
     ends, so that two requests cannot both take what is left.
     """
     hold(tx, f"volume quota {project_id}")
-    used = usage(tx, project_id, counts_snapshot_gib=rules.counts_snapshot_gib)
+    used = usage(tx, project_id, counts_snapshot_gib=rules.counts_snapshot_gib, of=more)
     wanted = {Counted(resource): amount for resource, amount in more.items()}
     if type_id is not None:
         wanted |= {Counted(resource, type_id): more[resource] for resource in TYPED if resource in more}
-    names = volume_types.names(tx) if type_id is not None else {}
-    check_fits(project_limits(tx, rules, project_id), used, wanted, names.get(type_id or ""))
+    check_fits(project_limits(tx, rules, project_id), used, wanted, lambda: volume_types.names(tx).get(type_id or ""))
 
 
 def _text(counted: Counted) -> str:

@@ -13,6 +13,7 @@ from penstock.domain.volume_lifecycle import VolumeEvent, advance_volume_snapsho
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from penstock.errors import Conflict
 from penstock.ids import ProjectId, UserId, VolumeId, VolumeSnapshotId, VolumeTypeId
+from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.lists import like
 from penstock.store.notes import Notes
@@ -28,15 +29,21 @@ from penstock.store.volumes import IS_ON_BACKEND, compared
 METADATA = Notes(volume_snapshot_metadata, "snapshot_id")
 IMAGE_METADATA = Notes(volume_snapshot_image_metadata, "snapshot_id")
 
-_BY_ID = select(volume_snapshots).where(volume_snapshots.c.id == bindparam("id"))
-_OF_VOLUME = (
-    select(volume_snapshots)
-    .where(volume_snapshots.c.volume_id == bindparam("volume_id"))
-    .order_by(volume_snapshots.c.created_at, volume_snapshots.c.id)
+# Statements that run for every operation are built once: building one costs more than running it.
+# A snapshot with its pairs in one row: of a single snapshot, each further query would cost as much as the first.
+_SNAPSHOTS = select(
+    *volume_snapshots.c,
+    *(
+        pairs_of(table, table.c.snapshot_id == volume_snapshots.c.id).label(label)
+        for table, label in ((volume_snapshot_metadata, "notes"), (volume_snapshot_image_metadata, "of_image"))
+    ),
+)
+_BY_ID = _SNAPSHOTS.where(volume_snapshots.c.id == bindparam("id"))
+_OF_VOLUME = _SNAPSHOTS.where(volume_snapshots.c.volume_id == bindparam("volume_id")).order_by(
+    volume_snapshots.c.created_at, volume_snapshots.c.id
 )
 _ON_BACKEND = (
-    select(volume_snapshots)
-    .join(volumes, volumes.c.id == volume_snapshots.c.volume_id)
+    _SNAPSHOTS.join(volumes, volumes.c.id == volume_snapshots.c.volume_id)
     .where(IS_ON_BACKEND)
     .order_by(volume_snapshots.c.created_at, volume_snapshots.c.id)
 )
@@ -90,13 +97,13 @@ def insert_snapshot(tx: Connection, snapshot: VolumeSnapshot) -> None:
 
 def get(tx: Connection, snapshot_id: VolumeSnapshotId | str) -> VolumeSnapshot | None:
     """The snapshot, or None."""
-    found = _snapshots(tx, tx.execute(_BY_ID, {"id": snapshot_id}).all())
-    return found[0] if found else None
+    row = tx.execute(_BY_ID, {"id": snapshot_id}).first()
+    return None if row is None else _snapshot(row)
 
 
 def of_volume(tx: Connection, volume_id: VolumeId | str) -> list[VolumeSnapshot]:
     """All snapshots of a volume, oldest first."""
-    return _snapshots(tx, tx.execute(_OF_VOLUME, {"volume_id": volume_id}).all())
+    return [_snapshot(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
 
 
 def of_backend(
@@ -106,14 +113,14 @@ def of_backend(
     prefix = f"{backend}#"
     of: dict[str, Any] = {"prefix": prefix, "prefix_length": len(prefix)}
     if statuses is None:
-        return _snapshots(tx, tx.execute(_ON_BACKEND, of).all())
-    return _snapshots(tx, tx.execute(_ON_BACKEND_IN, {**of, "statuses": list(statuses)}).all())
+        return [_snapshot(row) for row in tx.execute(_ON_BACKEND, of)]
+    return [_snapshot(row) for row in tx.execute(_ON_BACKEND_IN, {**of, "statuses": list(statuses)})]
 
 
 def list_snapshots(tx: Connection, wanted: VolumeSnapshotFilter, page: KeysetPage = FIRST_PAGE) -> list[VolumeSnapshot]:
     """Snapshots matching `wanted`, one page. Raises Invalid, NotFound (the marker)."""
-    query = paged(tx, _narrow(select(volume_snapshots), wanted), page, SORTABLE, volume_snapshots.c.id, what="snapshot")
-    return _snapshots(tx, tx.execute(query).all())
+    query = paged(tx, _narrow(_SNAPSHOTS, wanted), page, SORTABLE, volume_snapshots.c.id, what="snapshot")
+    return [_snapshot(row) for row in tx.execute(query)]
 
 
 def count_snapshots(tx: Connection, wanted: VolumeSnapshotFilter) -> int:
@@ -189,13 +196,8 @@ def _narrow(query: Select[Any], wanted: VolumeSnapshotFilter) -> Select[Any]:
     return query
 
 
-def _snapshots(tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeSnapshot]:
-    ids = [row.id for row in rows]
-    notes, of_image = METADATA.of(tx, ids), IMAGE_METADATA.of(tx, ids)
-    return [_snapshot(row, notes.get(row.id, {}), of_image.get(row.id, {})) for row in rows]
-
-
-def _snapshot(row: Row[Any], notes: dict[str, str], of_image: dict[str, str]) -> VolumeSnapshot:
+def _snapshot(row: Row[Any]) -> VolumeSnapshot:
+    """The snapshot of this row of `_SNAPSHOTS`."""
     return VolumeSnapshot(
         id=VolumeSnapshotId(row.id),
         volume_id=VolumeId(row.volume_id),
@@ -215,6 +217,6 @@ def _snapshot(row: Row[Any], notes: dict[str, str], of_image: dict[str, str]) ->
         provider_auth=row.provider_auth,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        metadata=notes,
-        image_metadata=of_image,
+        metadata=parse_pairs(row.notes),
+        image_metadata=parse_pairs(row.of_image),
     )

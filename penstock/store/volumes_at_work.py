@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from penstock.domain.volume_snapshots import VolumeSnapshot
-from penstock.domain.volume_types import VolumeType, WholeVolumeType
+from penstock.domain.volume_types import WholeVolumeType
 from penstock.domain.volumes import Volume
 from penstock.domain.volumes_at_work import TypedSnapshot, TypedVolume
 from penstock.errors import NotFound
@@ -15,10 +15,8 @@ from penstock.store import volume_qos, volume_types, volumes
 class Types:
     """Volume types within one transaction: each is read once, with all that belongs to it."""
 
-    def __init__(self, tx: Connection, *, unencrypted: VolumeType | None = None) -> None:
-        """`unencrypted` is a type that the transaction has read already, and seen that it has no encryption."""
+    def __init__(self, tx: Connection) -> None:
         self._tx = tx
-        self._unencrypted = unencrypted
         self._found: dict[str, WholeVolumeType | None] = {}
 
     def of(self, type_id: str | None) -> WholeVolumeType | None:
@@ -30,8 +28,7 @@ class Types:
         return self._found[type_id]
 
     def _read(self, type_id: str) -> WholeVolumeType | None:
-        known = self._unencrypted
-        both = (known, None) if known and known.id == type_id else volume_types.with_encryption(self._tx, type_id)
+        both = volume_types.with_encryption(self._tx, type_id)
         if both is None:
             return None
         own, encryption = both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.context import RequestContext
-from penstock.domain.volume_types import VolumeType
+from penstock.domain.volume_types import VolumeType, WholeVolumeType
 from penstock.errors import Invalid, NotFound
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types.types import CATALOG
@@ -57,7 +57,17 @@ def check_size(volume_type: VolumeType | None, size_gib: int) -> None:
 def refuse_encryption(tx: Transaction, volume_type: VolumeType | None) -> None:
     """Raise Invalid for a type whose volumes are encrypted: keys need a key manager, which there is none of."""
     if volume_type is not None and rows.encryption_of(tx, volume_type.id) is not None:
-        raise Invalid(f"Volumes of type '{volume_type.name}' are encrypted, which needs a key manager; there is none.")
+        raise _encrypted(volume_type)
+
+
+def refuse_encrypted(whole_type: WholeVolumeType | None) -> None:
+    """The same for a type that was read with its encryption."""
+    if whole_type is not None and whole_type.encryption is not None:
+        raise _encrypted(whole_type.own)
+
+
+def _encrypted(volume_type: VolumeType) -> Invalid:
+    return Invalid(f"Volumes of type '{volume_type.name}' are encrypted, which needs a key manager; there is none.")
 
 
 def _limit(volume_type: VolumeType, spec: str) -> int | None:

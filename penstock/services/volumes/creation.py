@@ -13,7 +13,7 @@ from penstock.domain.volume_message_codes import VolumeMessageAction
 from penstock.domain.volume_quotas import VolumeResource
 from penstock.domain.volume_types import ZONES_SPEC
 from penstock.domain.volumes import Volume, VolumeStatus
-from penstock.domain.volumes_at_work import Source, VolumeToMake
+from penstock.domain.volumes_at_work import TypedVolume, VolumeToMake
 from penstock.errors import InsufficientCapacity, NotFound
 from penstock.ids import VolumeId, VolumeSnapshotId
 from penstock.images.model import ImageModel
@@ -25,7 +25,6 @@ from penstock.services.volumes.creation_request import Decided, NewVolume, Volum
 from penstock.services.volumes.visibility import hold_group, own_volume, owner_of
 from penstock.store import backends, volumes
 from penstock.store.database import Transaction
-from penstock.store.volumes_at_work import Types, typed, typed_snapshot
 
 __all__ = ["NewVolume", "VolumeHints", "create"]
 
@@ -52,13 +51,14 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         }
         quotas.check(tx, plane, project_id, type_id, more)
         requirements = _requirements(tx, plane, context, wanted, decided)
-        pool, reason = _place(tx, plane, requirements)
-        volume = _volume(tx, wanted, decided, (project_id, user_id), plane.clock.utc(), pool)
-        if pool is not None:  # before its row: a look at its source, where it begins at once, goes on meanwhile
+        place, reason = _place(tx, plane, requirements)
+        volume = _volume(wanted, decided, (project_id, user_id), plane.clock.utc(), place)
+        if place is not None:  # before its row: a look at its source, where it begins at once, goes on meanwhile
             arguments = {**_arguments(volume, wanted), **asked(requirements)}
-            calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=_to_make(tx, volume, decided))
+            about = VolumeToMake(TypedVolume(volume, decided.type), decided.source)
+            calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=about)
         volumes.insert_volume(tx, volume)
-        if pool is None:
+        if place is None:
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.SCHEDULE_ALLOCATE_VOLUME, reason)
         return volume
 
@@ -72,13 +72,13 @@ def _requirements(
     tx: Transaction, plane: ControlPlane, context: RequestContext, wanted: NewVolume, decided: Decided
 ) -> Requirements:
     specs = {} if decided.volume_type is None else decided.volume_type.extra_specs
-    zones = {found.name for found in backends.list_zones(tx)}
     zone = wanted.availability_zone or plane.conf.default_availability_zone
+    is_known = bool(zone) and zone in {found.name for found in backends.list_zones(tx)}
     return Requirements(
         size_gib=decided.size_gib,
         protocol=None,
         extra_specs={key: value for key, value in specs.items() if key != ZONES_SPEC},
-        availability_zone=zone if zone in zones else None,
+        availability_zone=zone if is_known else None,
         same_hosts=_hosts(tx, context, wanted.hints.same_host),
         different_hosts=_hosts(tx, context, wanted.hints.different_host),
         only_pool=decided.only_pool,
@@ -94,22 +94,23 @@ def _hosts(tx: Transaction, context: RequestContext, volume_ids: tuple[str, ...]
     return frozenset(volume.host for volume in found if volume.host is not None)
 
 
-def _place(tx: Transaction, plane: ControlPlane, requirements: Requirements) -> tuple[PoolRef | None, str]:
+def _place(tx: Transaction, plane: ControlPlane, requirements: Requirements) -> tuple[tuple[PoolRef, str] | None, str]:
+    """The pool with its availability zone; None, and why, when there is no room for it."""
     try:
-        return placement.place(tx, plane, requirements), ""
+        return placement.place_in_zone(tx, plane, requirements), ""
     except InsufficientCapacity as refusal:
         return None, refusal.message
 
 
 def _volume(
-    tx: Transaction,
     wanted: NewVolume,
     decided: Decided,
     owner: tuple[str, str],
     now: datetime,
-    pool: PoolRef | None,
+    place: tuple[PoolRef, str] | None,
 ) -> Volume:
     """The row; what an owner knows of the image on its source comes with the data."""
+    pool, zone = place or (None, wanted.availability_zone)
     image_metadata: dict[str, str] = {}
     if decided.snapshot is not None:
         image_metadata = dict(decided.snapshot.image_metadata)
@@ -121,7 +122,7 @@ def _volume(
         user_id=owner[1],
         volume_type=decided.volume_type,
         pool=pool,
-        zone=wanted.availability_zone if pool is None else placement.zone_of(tx, pool),
+        zone=zone,
         status=VolumeStatus.CREATING,
         now=now,
         name=wanted.name,
@@ -133,16 +134,6 @@ def _volume(
         is_bootable=decided.home is not None and decided.home.is_bootable,
         image_metadata=image_metadata,
     )
-
-
-def _to_make(tx: Transaction, volume: Volume, decided: Decided) -> VolumeToMake:
-    """What its creation goes by: all of it was read in this transaction, and its type seen to have no encryption."""
-    types = Types(tx, unencrypted=decided.volume_type)
-    source: Source | None = None
-    if decided.home is not None:
-        snapshot, home = decided.snapshot, decided.home
-        source = typed(types, home) if snapshot is None else typed_snapshot(types, snapshot, home)
-    return VolumeToMake(typed(types, volume), source)
 
 
 def _arguments(volume: Volume, wanted: NewVolume) -> dict[str, Any]:

@@ -9,15 +9,18 @@ from penstock.context import RequestContext
 from penstock.domain.backups import BackupStatus
 from penstock.domain.volume_groups import GroupStatus
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from penstock.domain.volume_types import ZONES_SPEC, VolumeType
+from penstock.domain.volume_types import ZONES_SPEC, VolumeType, WholeVolumeType
 from penstock.domain.volumes import Volume, VolumeStatus
+from penstock.domain.volumes_at_work import Source
 from penstock.errors import Invalid, NotFound
+from penstock.ids import VolumeTypeId
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volume_types import choice
 from penstock.services.volumes import calls
 from penstock.services.volumes.visibility import hold_volumes, own_group, own_volume, own_volume_snapshot, owns
-from penstock.store import backends, backups, volume_types
+from penstock.store import backends, backups
 from penstock.store.database import Transaction
+from penstock.store.volumes_at_work import Types, typed, typed_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,16 @@ class Decided:
     """The request with everything looked up and checked; `home` is the volume whose data it is made from."""
 
     size_gib: int
-    volume_type: VolumeType | None
+    type: WholeVolumeType | None
     snapshot: VolumeSnapshot | None
     home: Volume | None
+    source: Source | None  # whichever of them it is made from
     only_pool: str | None  # where its data, or its group, are
+
+    @property
+    def volume_type(self) -> VolumeType | None:
+        """The type alone."""
+        return None if self.type is None else self.type.own
 
 
 def held_source(tx: Transaction, context: RequestContext, wanted: NewVolume) -> VolumeSnapshot | None:
@@ -87,8 +96,10 @@ def decide(
     if sum(source is not None for source in given) > 1:
         raise Invalid("A volume is made from one thing: give one of snapshot, source volume, image and backup.")
     home = _home(tx, context, wanted, snapshot)
-    volume_type = _volume_type(tx, plane, context, wanted, snapshot, home)
-    choice.refuse_encryption(tx, volume_type)
+    types = Types(tx)
+    whole_type = types.of(_type_id(tx, plane, context, wanted, snapshot, home))
+    choice.refuse_encrypted(whole_type)
+    volume_type = None if whole_type is None else whole_type.own
     size_gib = _size(wanted, snapshot, home, _size_of_backup(tx, context, wanted))
     choice.check_size(volume_type, size_gib)
     _check_zone(tx, plane, wanted, volume_type, home)
@@ -96,7 +107,7 @@ def decide(
     only_pool = None if home is None else calls.placed_on(home)
     if wanted.group_id is not None:
         only_pool = _pool_of_group(tx, context, wanted.group_id, volume_type, only_pool)
-    return Decided(size_gib, volume_type, snapshot, home, only_pool)
+    return Decided(size_gib, whole_type, snapshot, home, _source(types, snapshot, home), only_pool)
 
 
 def _home(
@@ -114,20 +125,24 @@ def _home(
     return home
 
 
-def _volume_type(
+def _source(types: Types, snapshot: VolumeSnapshot | None, home: Volume | None) -> Source | None:
+    if home is None:
+        return None
+    return typed(types, home) if snapshot is None else typed_snapshot(types, snapshot, home)
+
+
+def _type_id(
     tx: Transaction,
     plane: ControlPlane,
     context: RequestContext,
     wanted: NewVolume,
     snapshot: VolumeSnapshot | None,
     home: Volume | None,
-) -> VolumeType | None:
+) -> VolumeTypeId:
     if wanted.volume_type is not None:
-        return choice.find(tx, context, wanted.volume_type)
+        return choice.find(tx, context, wanted.volume_type).id
     of_source = snapshot.volume_type_id if snapshot is not None else home.volume_type_id if home is not None else None
-    if of_source is not None:
-        return volume_types.get(tx, of_source)
-    return choice.required_default(tx, plane, context)
+    return of_source or choice.required_default(tx, plane, context).id
 
 
 def _size(wanted: NewVolume, snapshot: VolumeSnapshot | None, home: Volume | None, of_backup_gib: int | None) -> int:

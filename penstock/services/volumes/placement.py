@@ -19,7 +19,13 @@ VOLUME_BINARY = "cinder-volume"  # the published name under which clients look f
 
 def place(tx: Transaction, plane: ControlPlane, wanted: Requirements) -> PoolRef:
     """The pool for a new volume. Raises InsufficientCapacity with the reason of every pool."""
-    return placement.place(tx, plane, wanted, binary=VOLUME_BINARY, placed=volume_placement.placed)
+    pool, _ = place_in_zone(tx, plane, wanted)
+    return pool
+
+
+def place_in_zone(tx: Transaction, plane: ControlPlane, wanted: Requirements) -> tuple[PoolRef, str]:
+    """The same with that pool's availability zone."""
+    return placement.place_in_zone(tx, plane, wanted, binary=VOLUME_BINARY, placed=volume_placement.placed)
 
 
 def room_to_grow(

@@ -53,8 +53,11 @@ def check_type(
     """Raise QuotaExceeded unless `more`, which the project has already, fits its quota of that type."""
     hold(tx, f"volume quota {project_id}")
     wanted = {Counted(resource, type_id): amount for resource, amount in more.items() if resource in TYPED}
-    names = volume_types.names(tx)
-    check_fits(_limits(tx, plane, project_id), _usage(tx, plane, project_id), wanted, names.get(type_id))
+
+    def type_name() -> str | None:
+        return volume_types.names(tx).get(type_id)
+
+    check_fits(_limits(tx, plane, project_id), _usage(tx, plane, project_id), wanted, type_name)
 
 
 def show(plane: ControlPlane, project_id: str) -> dict[str, VolumeQuotaLine]:

@@ -34,5 +34,4 @@ class Rescheduler:
             extra_specs={key: value for key, value in specs.items() if key != ZONES_SPEC},
             volume={"project_id": volume.project_id, "volume_type_id": volume.volume_type_id},
         )
-        pool = placement.place(tx, self.plane, elsewhere(wanted, asked, refused))
-        return pool, placement.zone_of(tx, pool)
+        return placement.place_in_zone(tx, self.plane, elsewhere(wanted, asked, refused))
