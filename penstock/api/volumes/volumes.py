@@ -70,8 +70,8 @@ def summed(request: ApiRequest) -> Answer:
 def create(request: ApiRequest) -> Answer:
     """Create a volume."""
     request.enforce("volume:create")
-    volume = creation.create(request.plane, request.context, new_volume(request))
-    return Answer(one(request, listing.shown(request.plane, volume), is_detailed=False), 202)
+    made = creation.create_typed(request.plane, request.context, new_volume(request))
+    return Answer(one(request, listing.new_shown(made), is_detailed=False), 202)
 
 
 @routes.get("volumes/{volume_id}")

@@ -26,12 +26,17 @@ from penstock.services.volumes.visibility import hold_group, own_volume, owner_o
 from penstock.store import backends, volumes
 from penstock.store.database import Transaction
 
-__all__ = ["NewVolume", "VolumeHints", "create"]
+__all__ = ["NewVolume", "VolumeHints", "create", "create_typed"]
 
 IMAGE_VOLUME_TYPE = "cinder_img_volume_type"  # property of an image: the type of volumes made of it
 
 
 def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> Volume:
+    """Accept the volume: that of `create_typed`. Raises as that."""
+    return create_typed(plane, context, wanted).volume
+
+
+def create_typed(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> TypedVolume:
     """Accept the volume: stored as ``creating``, or as ``error`` with a message to its owner when no pool can take it.
 
     Raises Invalid, NotFound (snapshot, volume, type), QuotaExceeded. Repeating it makes another volume.
@@ -53,14 +58,15 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewVolume) -> V
         requirements = _requirements(tx, plane, context, wanted, decided)
         place, reason = _place(tx, plane, requirements)
         volume = _volume(wanted, decided, (project_id, user_id), plane.clock.utc(), place)
+        made = TypedVolume(volume, decided.type)
         if place is not None:  # before its row: a look at its source, where it begins at once, goes on meanwhile
             arguments = {**_arguments(volume, wanted), **asked(requirements)}
-            about = VolumeToMake(TypedVolume(volume, decided.type), decided.source)
+            about = VolumeToMake(made, decided.source)
             calls.enqueue(tx, plane, context, volume, "create_volume", arguments, about=about)
         volumes.insert_volume(tx, volume)
         if place is None:
             no_room.tell_of_volume(tx, plane, context, volume, VolumeMessageAction.SCHEDULE_ALLOCATE_VOLUME, reason)
-        return volume
+        return made
 
 
 def _of_image(wanted: NewVolume, image: ImageModel) -> NewVolume:

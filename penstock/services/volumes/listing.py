@@ -10,6 +10,7 @@ from typing import NamedTuple
 from penstock.context import RequestContext
 from penstock.domain.attachments import AttachStatus
 from penstock.domain.volumes import Volume
+from penstock.domain.volumes_at_work import TypedVolume
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.visibility import is_hidden, missing_volume, owns
 from penstock.store import volume_lines, volume_types, volumes
@@ -64,6 +65,11 @@ def shown(plane: ControlPlane, volume: Volume) -> Shown:
     """A volume that a use case just returned, as it is shown."""
     with plane.database.read() as tx:
         return _beside(tx, [volume_lines.line_of(volume)])[0]
+
+
+def new_shown(made: TypedVolume) -> Shown:
+    """A volume that was just made, and that nobody uses, as it is shown: nothing has to be read for it."""
+    return Shown(volume_lines.line_of(made.volume), None if made.type is None else made.type.own.name, ())
 
 
 def list_shown(
