@@ -94,8 +94,15 @@ class VolumePlane:
             conf=self.conf,
             queue=self.queue,
         )
+        dispatch = Dispatch(self.manager)
         self.worker = Worker(
-            self.database, self.queue, self.clock, self.manager.host, Dispatch(self.manager), retry=self.retry
+            self.database,
+            self.queue,
+            self.clock,
+            self.manager.host,
+            dispatch,
+            retry=self.retry,
+            look_ahead=dispatch.look_ahead,
         )
         self.queue.worker = self.worker
         self.manager.init_host()

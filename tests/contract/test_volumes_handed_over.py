@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from penstock.store import operations, volume_qos, volume_snapshots, volume_type
 from penstock.store import volumes as volume_rows
 from penstock.store.database import Database, Transaction
 from penstock.volume.drivers.dummy import DummyVolumeDriver
+from penstock.volume.interface.values import Updates
 from penstock.volume.manager.models import snapshot_model, volume_model
 from penstock.volume.models import SnapshotModel, VolumeModel
 from tests.databases import in_file
@@ -128,6 +130,26 @@ class Site(VolumePlane):
         return answer, dict(self.counts)
 
 
+class Looking(DummyVolumeDriver):
+    """Looks at sources before it is called, and is told what it found."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seen: list[tuple[object, SnapshotModel]] = []
+
+    def look_ahead(self, volume: VolumeModel) -> None:
+        """Nothing."""
+
+    def look_at_source(self, snapshot: SnapshotModel) -> SnapshotModel:
+        return snapshot
+
+    def create_volume_from_snapshot(
+        self, volume: VolumeModel, snapshot: SnapshotModel, looked: Future[SnapshotModel] | None = None
+    ) -> Updates | None:
+        self.seen.append((None if looked is None else looked.result(20), snapshot))
+        return super().create_volume_from_snapshot(volume, snapshot)
+
+
 class Watched(DummyVolumeDriver):
     """Notes what it is called for, and whether what it is handed is what is in the database."""
 
@@ -148,9 +170,9 @@ class Watched(DummyVolumeDriver):
         return call
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+@contextmanager
+def at_work(made: Site) -> Iterator[Site]:
+    """With a type of volumes that have limits of their speed, and the worker at work."""
     now = made.clock.utc()
     limits = QosSpecs(QosSpecsId(new_id()), "limits", QosConsumer.BOTH, now, None, {"total_iops_sec": "500"})
     quick = made.add_type("quick", {"multiattach": "<is> True"})
@@ -158,10 +180,18 @@ def site(tmp_path: Path) -> Iterator[Site]:
         volume_qos.insert_specs(tx, limits)
         volume_types.update_type(tx, quick.id, now=now, qos_specs_id=limits.id)
     made.worker.start()
-    yield made
-    made.worker.stop()
-    made.beside.close()
-    made.database.close()
+    try:
+        yield made
+    finally:
+        made.worker.stop()
+        made.beside.close()
+        made.database.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with at_work(Site(tmp_path)) as made:
+        yield made
 
 
 def a_volume(site: Site, **wanted: Any) -> Volume:
@@ -308,3 +338,28 @@ def test_what_waits_for_its_turn_reads_what_is_there_then(site: Site) -> None:
     assert [name for name, _ in site.called] == ["create_snapshot", "extend_volume"]
     assert site.called[1] == ("extend_volume", True)
     assert counts["read"] >= 1
+
+
+class LookingSite(Site):
+    """Its driver looks ahead."""
+
+    def make_driver(self, section: Any) -> DummyVolumeDriver:
+        return Looking(configuration=section, storage=self.storage, host="host@dummy")
+
+
+def test_a_source_is_looked_at_while_the_volume_is_asked_for(tmp_path: Path) -> None:
+    with at_work(LookingSite(tmp_path)) as site:
+        assert isinstance(site.driver, Looking)
+        home = a_volume(site)
+        taken = a_snapshot(site, home)
+        steps = iter(["not now"])
+
+        def away(step: str) -> None:
+            if step == "create from snapshot" and next(steps, None) is not None:
+                raise Unavailable("not now")
+
+        site.storage.before = away
+        site.worked(lambda: creation.create(site.plane, OWNER, NewVolume(snapshot_id=taken.id)))
+        (first, source), (second, _) = site.driver.seen
+        assert first == source  # what the look was told is what the driver is told then
+        assert second is None  # another attempt looks for itself

@@ -10,8 +10,9 @@ import pytest
 from penstock.errors import Fault, Unavailable, UnknownResult
 from penstock.units import GIB
 from penstock.volume.drivers.zfs.connecting import Looked
+from penstock.volume.drivers.zfs.finding import LookedAtSource
 from penstock.volume.errors import SnapshotNotFound, VolumeNotFound
-from penstock.volume.models import VolumeModel
+from penstock.volume.models import SnapshotModel, VolumeModel
 from penstock.zfs.flavour import ZFS_FUSE, Flavour
 from penstock.zfs.names import Dataset
 from tests.contract.test_zfs_volume_steps import World
@@ -104,6 +105,76 @@ def test_a_look_ahead_at_another_place_says_nothing(world: World) -> None:
     with pytest.raises(VolumeNotFound):
         world.driver.initialize_connection(world.volume, THERE, looked=ahead)
     assert world.seen() == before
+
+
+def looked_at_source(world: World, snapshot: SnapshotModel) -> Future[LookedAtSource | None]:
+    """The look ahead, taken now."""
+    found: Future[LookedAtSource | None] = Future()
+    try:
+        found.set_result(world.driver.look_at_source(snapshot))
+    except Fault as fault:
+        found.set_exception(fault)
+    return found
+
+
+class Heard:
+    """Notes the commands that the host is given."""
+
+    def __init__(self) -> None:
+        self.words: list[tuple[str, ...]] = []
+
+    def before(self, host: SimulatedHost, words: tuple[str, ...]) -> Answer | None:
+        self.words.append(words)
+        return None
+
+    def after(self, host: SimulatedHost, words: tuple[str, ...], answer: Answer) -> Answer | None:
+        return None
+
+
+def test_a_clone_is_made_without_another_look_where_one_was_taken_before(world: World) -> None:
+    ahead = looked_at_source(world, world.snapshot)
+    wanted = world.new(snapshot_id=world.snapshot.id)
+    world.host.hooks = heard = Heard()
+    world.driver.create_volume_from_snapshot(wanted, world.snapshot, looked=ahead)
+    world.host.hooks = None
+    assert heard.words[0][:2] == ("zfs", "clone")
+    assert ("zfs", "get") not in [words[:2] for words in heard.words]
+    world.driver.create_volume_from_snapshot(wanted, world.snapshot, looked=ahead)  # also when it is there already
+    assert world.driver.finder.volume(wanted) is not None
+
+
+def test_no_clone_is_left_of_what_a_look_ahead_saw_to_be_another_s(world: World) -> None:
+    give_away(world, world.volume)
+    before = world.seen()
+    for ahead in (looked_at_source(world, world.snapshot), Future()):
+        if not ahead.done():
+            ahead.set_result(None)  # the driver has no look ahead of it
+        with pytest.raises(SnapshotNotFound):
+            wanted = world.new(snapshot_id=world.snapshot.id)
+            world.driver.create_volume_from_snapshot(wanted, world.snapshot, looked=ahead)
+        assert world.seen() == before
+
+
+def test_a_look_ahead_at_another_source_says_nothing(world: World) -> None:
+    other = world.taken(world.copy)
+    ahead = looked_at_source(world, other)
+    assert ahead.result() == LookedAtSource(world.driver.finder.snapshot_place(other), is_snapshot=True)
+    give_away(world, world.volume)
+    before = world.seen()
+    with pytest.raises(SnapshotNotFound):
+        wanted = world.new(snapshot_id=world.snapshot.id)
+        world.driver.create_volume_from_snapshot(wanted, world.snapshot, looked=ahead)
+    assert world.seen() == before
+
+
+def test_a_clone_whose_look_ahead_failed_is_whole_after_the_next_attempt(world: World) -> None:
+    ahead: Future[LookedAtSource | None] = Future()
+    ahead.set_exception(Unavailable("the host does not answer"))
+    wanted = world.new(snapshot_id=world.snapshot.id)
+    with pytest.raises(Unavailable):
+        world.driver.create_volume_from_snapshot(wanted, world.snapshot, looked=ahead)
+    world.driver.create_volume_from_snapshot(wanted, world.snapshot)
+    assert world.driver.finder.volume(wanted) is not None
 
 
 class AnswerLost:

@@ -20,6 +20,7 @@ from penstock.images.service import ImageService
 from penstock.operations.queue import OperationQueue
 from penstock.store.database import Database, Transaction
 from penstock.volume.driver import BaseVD
+from penstock.volume.looking import LooksAhead
 
 
 class Placer(Protocol):
@@ -75,6 +76,11 @@ class VolumeBackend:
         if self._driver is None:
             raise RuntimeError(f"{self.host} has no driver yet")
         return self._driver
+
+    @property
+    def waits(self) -> bool:
+        """Does the driver itself wait, before it does anything outside, until what it goes by is on our disk?"""
+        return isinstance(self.driver, LooksAhead)
 
     def use(self, driver: BaseVD) -> None:
         """Serve by this driver."""

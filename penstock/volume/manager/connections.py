@@ -173,13 +173,13 @@ def _read(backend: VolumeBackend, attachment_id: str) -> TypedVolume | None:
 
 def _validate(backend: VolumeBackend, attachment: Attachment) -> None:
     """Changes nothing at the backend. Raises Invalid, or what a driver of somebody else does."""
-    with driver_call("be told who connects", waits=isinstance(backend.driver, LooksAhead)):
+    with driver_call("be told who connects", waits=backend.waits):
         backend.driver.validate_connector(dict(attachment.connector or {}))
 
 
 def _connect(backend: VolumeBackend, context: RequestContext, attachment: Attachment, model: VolumeModel) -> None:
     connector = dict(attachment.connector or {})
-    waits = isinstance(backend.driver, LooksAhead)
+    waits = backend.waits
     with driver_call("export volumes", waits=waits):
         exported = checked(backend.driver.create_export(context, model, connector))
     is_new = not model.says(exported)

@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from penstock.context import RequestContext
-from penstock.domain.volumes import Volume
 from penstock.volume.manager import (
     backups,
     connections,
@@ -217,10 +216,12 @@ class VolumeManager(BackendInService):
 
     # --- connections --------------------------------------------------------------------------------------------
 
-    def look_ahead(self, method: str, volume: Volume) -> Callable[[], Any] | None:
-        """A look at what that method will want to know of the volume, to be taken while it is being asked for; None
-        when there is nothing to look at."""
-        return connections.look_ahead(self.backend, volume) if method in connections.CONNECTING else None
+    def look_ahead(self, method: str, about: Any) -> Callable[[], Any] | None:
+        """A look at what that method will want to know of what it is about (`operations.queue.OperationQueue.enqueue`),
+        to be taken while it is being asked for; None when there is nothing to look at."""
+        if method in connections.CONNECTING:
+            return connections.look_ahead(self.backend, about)
+        return volumes.look_ahead(self.backend, about) if method == "create_volume" else None
 
     def attachment_update(self, context: RequestContext, volume_id: str, attachment_id: str) -> None:
         """Connect the initiator that the attachment names."""

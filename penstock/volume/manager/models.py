@@ -59,11 +59,6 @@ def snapshot_model_of(backend: VolumeBackend, found: TypedSnapshot) -> SnapshotM
     return _snapshot_model(backend, found.snapshot, model_of(backend, found.of), _type_model(found.type))
 
 
-def bare_snapshot_model(backend: VolumeBackend, snapshot: VolumeSnapshot, volume: Volume) -> SnapshotModel:
-    """The model of a snapshot of `volume`, both without their types."""
-    return _snapshot_model(backend, snapshot, bare_model(backend, volume), None)
-
-
 def _snapshot_model(
     backend: VolumeBackend, snapshot: VolumeSnapshot, parent: VolumeModel, volume_type: VolumeTypeModel | None
 ) -> SnapshotModel:

@@ -30,7 +30,7 @@ def create(backend: VolumeBackend, context: RequestContext, snapshot_id: str) ->
         return
     snapshot, model = found.snapshot, snapshot_model_of(backend, found)
     try:
-        with driver_call("take snapshots"):
+        with driver_call("take snapshots", waits=backend.waits):
             update = checked(backend.driver.create_snapshot(model))
     except Fault as fault:
         if is_final(fault):

@@ -6,7 +6,7 @@ the driver's calls are repeatable. A fault that ends the operation leaves the vo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -18,7 +18,7 @@ from penstock.domain.volume_snapshots import VolumeSnapshotStatus
 from penstock.domain.volumes import Volume, VolumeStatus, driver_values
 from penstock.domain.volumes_at_work import Source, TypedSnapshot, TypedVolume, VolumeToDelete, VolumeToMake
 from penstock.errors import Conflict, Fault, InsufficientCapacity, NotFound, Unsupported
-from penstock.operations.attempt import done_with, handed
+from penstock.operations.attempt import done_with, handed, looked
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import volume_snapshots, volumes
 from penstock.store.database import hold
@@ -26,6 +26,7 @@ from penstock.store.volumes_at_work import read_snapshot, read_typed
 from penstock.volume.driver import capabilities_of
 from penstock.volume.errors import SnapshotIsBusy, VolumeIsBusy, VolumeNotFound
 from penstock.volume.fallback.revert import revert_by_copy
+from penstock.volume.looking import LooksAhead
 from penstock.volume.manager import connections, elsewhere
 from penstock.volume.manager import snapshots as snapshot_theme
 from penstock.volume.manager.backend import VolumeBackend
@@ -57,17 +58,26 @@ def create(backend: VolumeBackend, context: RequestContext, volume_id: str) -> N
     created(backend, volume, update)
 
 
+def look_ahead(backend: VolumeBackend, about: VolumeToMake) -> Callable[[], Any] | None:
+    """What the driver can look at before a volume is sure to be made; None where it has no such look."""
+    driver, source = backend.driver, about.source
+    if not isinstance(source, TypedSnapshot) or not isinstance(driver, LooksAhead):
+        return None
+    return lambda: driver.look_at_source(snapshot_model_of(backend, source))
+
+
 def make(backend: VolumeBackend, model: VolumeModel, source: Source | None) -> Mapping[str, Any]:
     """Have the driver make it. Returns the model update."""
     if isinstance(source, TypedSnapshot):
         taken = snapshot_model_of(backend, source)
-        with driver_call("create volumes from snapshots"):
-            return checked(backend.driver.create_volume_from_snapshot(model, taken))
+        looks = {"looked": looked()} if backend.waits else {}
+        with driver_call("create volumes from snapshots", waits=backend.waits):
+            return checked(backend.driver.create_volume_from_snapshot(model, taken, **looks))
     if source is not None:
         origin = model_of(backend, source)
-        with driver_call("create volumes from volumes"):
+        with driver_call("create volumes from volumes", waits=backend.waits):
             return checked(backend.driver.create_cloned_volume(model, origin))
-    with driver_call("create volumes"):
+    with driver_call("create volumes", waits=backend.waits):
         return checked(backend.driver.create_volume(model))
 
 

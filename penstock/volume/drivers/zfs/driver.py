@@ -7,6 +7,7 @@ any point. Deleting never fails for lineage: see `lineage`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from penstock.host.runner import Host
 from penstock.host.streaming import Routes
 from penstock.units import gib_to_bytes
 from penstock.volume.drivers.zfs import lineage, reporting, spec, unmarked
+from penstock.volume.drivers.zfs.finding import Finder, LookedAtSource
 from penstock.volume.drivers.zfs.groups import GroupMethods
 from penstock.volume.drivers.zfs.identity import DELETED, Kind, kind_of, marks_of_snapshot
 from penstock.volume.drivers.zfs.images import ImageMethods
@@ -37,6 +39,7 @@ from penstock.volume.errors import VolumeIsBusy
 from penstock.volume.generic.capabilities import backend_name
 from penstock.volume.interface.values import Context, Updates
 from penstock.volume.models import SnapshotModel, VolumeModel, VolumeTypeModel
+from penstock.zfs.beside import until_looked
 from penstock.zfs.faults import Busy, HasClones
 from penstock.zfs.lines import release_all
 from penstock.zfs.marks import ID, KIND, PREFIX
@@ -153,16 +156,30 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         )
         return {**made, **replication}
 
-    def create_volume_from_snapshot(self, volume: VolumeModel, snapshot: SnapshotModel) -> Updates | None:
+    def look_at_source(self, snapshot: SnapshotModel) -> LookedAtSource | None:
+        """See `LooksAhead`."""
+        if self.sides.targets:
+            return None
+        taken = self.finder.snapshot_place(snapshot)
+        return LookedAtSource(taken, Finder(self.storage.looks, self.settings).is_snapshot_at(taken, snapshot))
+
+    def create_volume_from_snapshot(
+        self, volume: VolumeModel, snapshot: SnapshotModel, looked: Future[LookedAtSource | None] | None = None
+    ) -> Updates | None:
         replication, want = self.replication_of_new(volume), self._spec(volume)
-        if self._clone_at_once(want, snapshot):
+        if self._clone_at_once(want, snapshot, looked):
             self._settle_clone(volume, want, snapshot.volume_size)
             return {**self._at(volume, want.dataset), **replication}
         taken = self.finder.existing_snapshot(snapshot)
         return self._cloned(volume, taken, snapshot.volume_size)
 
-    def _clone_at_once(self, want: spec.VolumeSpec, snapshot: SnapshotModel) -> bool:
+    def _clone_at_once(
+        self, want: spec.VolumeSpec, snapshot: SnapshotModel, looked: Future[LookedAtSource | None] | None
+    ) -> bool:
         """Clone while looking whether the snapshot is the one meant, not after that look, which costs half as much.
+
+        `looked` is that look, where it began before. What can come between keeps the snapshot as it is: the request
+        found it whole, and nobody takes it away while something is made from it.
 
         False when it has to be done with care: something is not where it should be, or may be a copy whose place
         another has taken, and nothing was made.
@@ -171,11 +188,15 @@ class ZFSVolumeDriver(GroupMethods, ImageMethods, TakingOver, MigrationMethods, 
         if self.sides.targets or taken.pool != want.dataset.pool:
             return False
         zfs, properties = self.storage.zfs, {**want.options, **want.marks}
+
+        def clone() -> None:
+            self.storage.medium.clone(taken, want.dataset, properties)
+
         try:
-            is_ours = zfs.beside(
-                lambda: self.storage.medium.clone(taken, want.dataset, properties),
-                lambda: self.finder.is_snapshot_at(taken, snapshot),
-            )
+            if looked is None:
+                is_ours = zfs.beside(clone, lambda: self.finder.is_snapshot_at(taken, snapshot))
+            else:
+                is_ours = until_looked(clone, looked) == LookedAtSource(taken, is_snapshot=True)
         except (Conflict, NotFound) as fault:
             log.info("volume.look_first", snapshot=snapshot.id, reason=fault.message)
             return False

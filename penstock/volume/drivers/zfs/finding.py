@@ -20,6 +20,14 @@ MARKS = (ID, KIND, "origin", "type")
 
 
 @dataclass(frozen=True, slots=True)
+class LookedAtSource:
+    """Whether what is in the place is the snapshot, on its volume."""
+
+    place: SnapshotName
+    is_snapshot: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finder:
     """Looks for volumes below the roots of the settings."""
 
