@@ -29,7 +29,6 @@ from penstock.store.volumes import IS_ON_BACKEND, compared
 METADATA = Notes(volume_snapshot_metadata, "snapshot_id")
 IMAGE_METADATA = Notes(volume_snapshot_image_metadata, "snapshot_id")
 
-# Statements that run for every operation are built once: building one costs more than running it.
 # A snapshot with its pairs in one row: of a single snapshot, each further query would cost as much as the first.
 _SNAPSHOTS = select(
     *volume_snapshots.c,
