@@ -18,7 +18,6 @@ from penstock.domain.volume_groups import VolumeGroupType
 from penstock.domain.volume_types import VolumeType
 from penstock.errors import BackendFault, Unavailable, UnknownResult
 from penstock.ids import VolumeGroupTypeId, VolumeTypeId, new_id
-from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
 from penstock.services.volumes.rescheduling import Rescheduler
 from penstock.store import operations, volume_group_types, volume_types
@@ -26,6 +25,7 @@ from penstock.volume.drivers.dummy import DummyVolumeDriver
 from penstock.volume.drivers.dummy_records import DummyVolumes
 from penstock.volume.manager import VolumeManager
 from penstock.volume_backend import Dispatch
+from tests.simulation.at_once import AtOnceWorker
 from tests.simulation.looks import Looks, looked
 from tests.simulation.trouble import Died, Trouble
 from tests.simulation.world import SETTLED_AFTER, empty_database
@@ -84,6 +84,7 @@ class World:
         self.deaths = 0
         self._new_process()
         self.manager.init_host()
+        self.worker.serve()
 
     @property
     def pending(self) -> list[Any]:
@@ -98,6 +99,7 @@ class World:
         self._new_process()
         self.manager.init_host()
         self.worker.resume_interrupted()
+        self.worker.serve()
 
     def work(self) -> None:
         """Let the worker run what is due; like the daemon's, it only starts once its backend is ready."""
@@ -138,7 +140,7 @@ class World:
             queue=self.queue,
             placer=Rescheduler(self.plane),
         )
-        self.worker = Worker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))
+        self.worker = AtOnceWorker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))
         self.queue.worker = self.worker
 
     def _step(self, step: str) -> None:
