@@ -19,7 +19,6 @@ from penstock.domain.types import ShareType
 from penstock.exports.nfs_kernel import DIRECTORY
 from penstock.ids import ShareTypeId, new_id
 from penstock.operations.queue import OperationQueue
-from penstock.operations.worker import Worker
 from penstock.services.control_plane import ControlPlane
 from penstock.services.rescheduling import Rescheduler
 from penstock.share.drivers.zfsonlinux.driver import ZFSonLinuxShareDriver
@@ -30,6 +29,7 @@ from penstock.store.database import Database, whole_connection
 from penstock.store.schema import metadata
 from penstock.units import GIB
 from penstock.zfs.flavour import ZFS_FUSE
+from tests.simulation.at_once import AtOnceWorker
 from tests.simulation.host_at_hand import HostAtHand
 from tests.simulation.looks import Looks, looked
 from tests.simulation.nfs_host import SimulatedNfs
@@ -152,6 +152,7 @@ class World:
         self.has_lost_exports = False
         self._new_process()
         self.manager.init_host()
+        self.worker.serve()
 
     @property
     def pending(self) -> list[Any]:
@@ -164,6 +165,7 @@ class World:
         self._new_process()
         self.manager.init_host()
         self.worker.resume_interrupted()
+        self.worker.serve()
 
     def work(self) -> None:
         """Let the worker run what is due; like the daemon's, it only starts once its backend is ready."""
@@ -215,4 +217,4 @@ class World:
             conf=conf,
             placer=Rescheduler(self.plane),
         )
-        self.worker = Worker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))
+        self.worker = AtOnceWorker(self.database, self.queue, self.clock, SERVICE, Dispatch(self.manager))
