@@ -25,11 +25,13 @@ T = TypeVar("T")
 class Handed:
     """What an attempt is handed by the transaction that asked for its operation, where it begins with that.
 
-    `about` is what it is about, as that transaction left it; `ahead` a look at the storage that began before.
+    `about` is what it is about, as that transaction left it; `ahead` a look at the storage that began before;
+    `asked_at_s` when that was (monotonic).
     """
 
     about: Any
     ahead: Future[Any] | None = None
+    asked_at_s: float = 0.0
 
 
 _OPERATION: ContextVar[Operation | None] = ContextVar("penstock_operation", default=None)
@@ -68,6 +70,14 @@ def handed(kind: type[T], *methods: str) -> T | None:
         return None
     _HANDED.set(replace(found, about=None))
     return found.about
+
+
+def distrust(until_s: float) -> None:
+    """Until then (monotonic) something went on that changes what any operation goes by, whatever that is about: what
+    the attempt was handed before is to be read, and looked at, again."""
+    found = _HANDED.get()
+    if found is not None and found.asked_at_s <= until_s:
+        _HANDED.set(None)
 
 
 def before_outside() -> None:

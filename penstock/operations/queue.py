@@ -102,7 +102,7 @@ class OperationQueue:
         kept = None if taker is None else _Kept(tx, taker, call.resource_key)
         handed = None
         if taker is not None and about is not None:
-            handed = Handed(about if whole is None else whole(), ahead)
+            handed = Handed(about if whole is None else whole(), ahead, self._clock.monotonic_s())
         operation = rows.add(
             tx,
             call,

@@ -70,7 +70,7 @@ class BackendInService:
         self._ready = threading.Event()
         self._unexported: list[str] = []
         self._boot: str | None = None  # of the machine that serves, when its exports were last made
-        self._turns = Turns()
+        self._turns = Turns(clock)
         self._book = replicas.Book()
         # What the functions of this package take; public for tools that work on its rows themselves.
         self.backend = VolumeBackend(

@@ -6,16 +6,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from penstock.clock import Clock
 from penstock.errors import Postponed
+from penstock.operations.attempt import distrust
 
 WAIT_S = 30.0
 MESSAGE = "The backend changes over to another storage."
 
 
 class Turns:
-    """One operation that wants to be alone waits for those that run; meanwhile no other begins."""
+    """One operation that wants to be alone waits for those that run; meanwhile no other begins.
 
-    def __init__(self) -> None:
+    Who was handed what it goes by before the end of that does not go by it: an operation is asked for, and is handed
+    what there is to know, before it is known whether it may begin.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._was_alone_at_s: float | None = None  # monotonic
         self._running = 0
         self._wanted = False
         self._changed = threading.Condition()
@@ -27,7 +35,10 @@ class Turns:
             if self._wanted:
                 raise Postponed(MESSAGE)
             self._running += 1
+            was_alone_at_s = self._was_alone_at_s
         try:
+            if was_alone_at_s is not None:
+                distrust(was_alone_at_s)
             yield
         finally:
             with self._changed:
@@ -49,3 +60,4 @@ class Turns:
         finally:
             with self._changed:
                 self._wanted = False
+                self._was_alone_at_s = self._clock.monotonic_s()
