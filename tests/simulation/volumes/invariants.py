@@ -87,8 +87,8 @@ class Truth:
                 AttachStatus.ATTACHING,
                 AttachStatus.ATTACHED,
             )
-            assert not wants or attachment.connection_info, f"attachment {attachment.id} waits for its connection"
-            if not self.world.trouble.told:
+            if not self.world.trouble.told:  # what failed for good, and could not be taken back either, stays known
+                assert not wants or attachment.connection_info, f"attachment {attachment.id} waits for its connection"
                 failed = (AttachStatus.ERROR_ATTACHING, AttachStatus.ERROR_DETACHING)
                 assert attachment.status not in failed, f"attachment {attachment.id} is {attachment.status}"
         served = {one.connector["initiator"] for one in volume.attachments if one.connector}
