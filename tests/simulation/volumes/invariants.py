@@ -6,6 +6,7 @@ from pathlib import Path
 
 from penstock.doctor.findings import Kind as Finding
 from penstock.doctor.volumes.examination import examine_volumes
+from penstock.doctor.volumes.stuck import is_unanswered
 from penstock.domain.attachments import AttachStatus, attach_status_of
 from penstock.domain.quotas import Usage
 from penstock.domain.volume_groups import GroupStatus, VolumeGroup
@@ -47,7 +48,11 @@ class Truth:
         site = volume_site_of(self.world.manager, Path("/nowhere"))
         found = [finding for finding in examine_volumes(site).findings if finding.is_drift]
         # who connected and never said that he uses it is named for somebody to decide, after an hour
-        drift = [finding.sentence for finding in found if finding.kind is not Finding.CONNECTION]
+        named = [finding for finding in found if finding.kind is not Finding.CONNECTION]
+        if self.world.trouble.told:  # a connection that failed for good, and could not be taken back, either
+            left = {one.id for volume in self.volumes for one in volume.attachments if is_unanswered(one)}
+            named = [finding for finding in named if finding.subject not in left]
+        drift = [finding.sentence for finding in named]
         assert not drift, "; ".join(drift)
 
     def _check_volume(self, volume: Volume) -> None:
@@ -87,7 +92,7 @@ class Truth:
                 AttachStatus.ATTACHING,
                 AttachStatus.ATTACHED,
             )
-            if not self.world.trouble.told:  # what failed for good, and could not be taken back either, stays known
+            if not self.world.trouble.told:
                 assert not wants or attachment.connection_info, f"attachment {attachment.id} waits for its connection"
                 failed = (AttachStatus.ERROR_ATTACHING, AttachStatus.ERROR_DETACHING)
                 assert attachment.status not in failed, f"attachment {attachment.id} is {attachment.status}"
