@@ -44,8 +44,9 @@ def states(bench: ReplicaBench, share: Share) -> dict[str, tuple[str, str]]:
 def test_a_replica_is_made_at_once_and_synced_by_the_next_look(bench: ReplicaBench) -> None:
     share = bench.share("west")
     assert states(bench, share)["west"] == ("available", "out_of_sync")
+    west = bench.on(share, "west")
     with bench.database.read() as tx:
-        assert [rule.state for rule in access.of_instance(tx, bench.on(share, "west").id)] == [AccessState.ACTIVE]
+        assert [rule.state for rule in access.of_instance(tx, west.id)] == [AccessState.ACTIVE]
     bench.write(share, "east", "one")
     bench.look("west")
     assert states(bench, share)["west"] == ("available", "in_sync")
