@@ -286,8 +286,9 @@ def test_an_attachment_s_life(site: Site) -> None:
     wanted = NewAttachment(volume.id, "other", elsewhere)
     second, counts = site.worked(lambda: attachments.create(site.plane, OWNER, wanted))
     assert (site.called, counts) == ([("create_export", True)], {"write": 1})
-    for one in (first, second):
-        _, counts = site.worked(lambda one=one: attachments.delete(site.plane, OWNER, one.id))  # type: ignore[misc]
+    for one, others in ((first, [second.id]), (second, [])):
+        left, counts = site.worked(lambda one=one: attachments.delete(site.plane, OWNER, one.id))  # type: ignore[misc]
+        assert [other.id for other in left] == others
         assert (site.called, counts) == ([("terminate_connection", True)], {"write": 1})
     assert volumes.get(site.plane, OWNER, volume.id).status is VolumeStatus.AVAILABLE
 

@@ -77,8 +77,11 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewAttachment) 
         if wanted.connector is not None:
             operation_id = _connect(tx, plane, context, volume, attachment, wanted.connector)
         else:
-            volumes.follow_attachments(tx, volume.id, now=plane.clock.utc())
+            statuses = {attachment.status, *(one.status for one in volume.attachments)}
+            volumes.follow_attachments(tx, volume.id, now=plane.clock.utc(), statuses=statuses)
             calls.foresee(tx, plane, context, volume, CONNECT)  # whoever reserves mostly connects at once
+    if operation_id is None:
+        return attachment
     try:
         return _answered(plane, context, attachment.id, operation_id)
     except Invalid:  # the connector was refused: nobody was told of the attachment
@@ -142,12 +145,12 @@ def delete(plane: ControlPlane, context: RequestContext, attachment_id: str) -> 
 
     Raises NotFound, Unavailable (no answer in time: it goes on), and what the driver raises.
     """
-    operation_id: OperationId | None = None
     with plane.database.begin() as tx:
         volume, attachment = attached_volume_to_change(tx, context, attachment_id)
         operation_id = end(tx, plane, context, volume, attachment)
-    if operation_id is not None:
-        await_end(plane, operation_id)
+    told = None if operation_id is None else await_end(plane, operation_id)
+    if isinstance(told, list):
+        return told
     with plane.database.read() as tx:
         return attachments.of_volume(tx, volume.id)
 
@@ -278,7 +281,7 @@ def _forget_refused(plane: ControlPlane, attachment_id: AttachmentId, volume_id:
 
 
 def _answered(
-    plane: ControlPlane, context: RequestContext, attachment_id: str, operation_id: OperationId | None
+    plane: ControlPlane, context: RequestContext, attachment_id: str, operation_id: OperationId
 ) -> Attachment:
-    told = None if operation_id is None else await_end(plane, operation_id)
+    told = await_end(plane, operation_id)
     return told if isinstance(told, Attachment) else get(plane, context, attachment_id)

@@ -25,6 +25,7 @@ from penstock.errors import BackendFault, Fault, NotFound
 from penstock.operations.attempt import done_with, handed, looked
 from penstock.operations.driver_calls import driver_call, is_final
 from penstock.store import attachments, volumes
+from penstock.store.database import hold
 from penstock.store.volumes_at_work import read_typed
 from penstock.volume.errors import InvalidConnectorException, VolumeNotFound
 from penstock.volume.looking import LooksAhead
@@ -270,11 +271,13 @@ def remove_export(backend: VolumeBackend, context: RequestContext, model: Volume
 
 def _forget(backend: VolumeBackend, volume_id: str, attachment_id: str) -> None:
     with backend.database.begin(durable=False) as tx:  # that it is to end is on the disk: it ends once more
-        done_with(tx, "attachment_delete")
+        hold(tx, f"volume {volume_id}")  # as who accepts a request about it does: nobody attaches it meanwhile
         attachments.delete_attachment(tx, attachment_id)
-        if not attachments.of_volume(tx, volume_id):
+        left = attachments.of_volume(tx, volume_id)
+        if not left:
             volumes.ADMIN_METADATA.remove(tx, volume_id, ATTACHED_MODE)
-        volumes.follow_attachments(tx, volume_id, now=backend.now())
+        volumes.follow_attachments(tx, volume_id, now=backend.now(), statuses={one.status for one in left})
+        done_with(tx, "attachment_delete", told=left)
 
 
 def _is_taken_back(

@@ -12,7 +12,15 @@ from penstock.services.control_plane import ControlPlane
 from tests.api.conftest import Client
 from tests.api.volumes.arranging import act, add_volume_type, make_snapshot, make_volume
 
-MOST = {"empty": 12, "from a snapshot": 13, "from a volume": 12, "a snapshot": 8, "extend": 13, "delete a snapshot": 7}
+MOST = {
+    "empty": 12,
+    "from a snapshot": 13,
+    "from a volume": 12,
+    "a snapshot": 8,
+    "extend": 13,
+    "delete a snapshot": 7,
+    "reserve": 5,
+}
 
 
 @pytest.fixture
@@ -45,6 +53,8 @@ def test_few_statements(
             answer = vmember.post("snapshots", {"snapshot": {"volume_id": other}})
         case "extend":
             answer = act(vmember, other, "os-extend", {"new_size": 5})
+        case "reserve":
+            answer = vmember.post("attachments", {"attachment": {"volume_uuid": other, "instance_uuid": None}})
         case "delete a snapshot":
             answer = vmember.delete(f"snapshots/{taken}")
     assert answer.status_code in (200, 202), answer.text
