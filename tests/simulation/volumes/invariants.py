@@ -99,7 +99,7 @@ class Truth:
         served = {one.connector["initiator"] for one in volume.attachments if one.connector}
         sure = {one.connector["initiator"] for one in volume.attachments if one.connector and one.connection_info}
         broken = {AttachStatus.ERROR_ATTACHING, AttachStatus.ERROR_DETACHING, AttachStatus.DETACHED}
-        open_ends = any(one.status in broken for one in volume.attachments)
+        open_ends = volume.id in self.users.half_ended or any(one.status in broken for one in volume.attachments)
         assert set(record.initiators) <= served, f"a stranger may connect to volume {volume.id}"
         if not open_ends:
             assert set(record.initiators) >= sure, f"an initiator of volume {volume.id} is shut out"

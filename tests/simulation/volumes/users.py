@@ -60,6 +60,7 @@ class Users:
     taken: dict[str, list[str]] = field(default_factory=dict)
     instead: dict[str, list[str]] = field(default_factory=dict)  # after a revert that may have been refused
     forced: set[str] = field(default_factory=set)
+    half_ended: set[str] = field(default_factory=set)  # volumes a connection of which may have been ended in part
     writes: int = 0
     refusals: int = 0
     looks: Looks = field(default_factory=dict)
@@ -292,8 +293,12 @@ class Users:
         connections.roll_detaching(self._plane, CONTEXT, self._volume())
 
     def _old_terminate(self) -> None:
-        told = connector(self.world.random.choice(HOSTS))
-        connections.terminate_connection(self._plane, CONTEXT, self._volume(), told)
+        told, volume_id = connector(self.world.random.choice(HOSTS)), self._volume()
+        was_half_ended = volume_id in self.half_ended
+        self.half_ended.add(volume_id)
+        connections.terminate_connection(self._plane, CONTEXT, volume_id, told)
+        if not was_half_ended:
+            self.half_ended.discard(volume_id)
 
     def _old_detach(self) -> None:
         connections.detach(self._plane, CONTEXT, self._volume(), None)
