@@ -50,6 +50,8 @@ def _quickened(database: D, template: Database) -> D:
     """Have it use the statements that others have compiled, which are kept by dialect."""
     database.engine.dialect = template.engine.dialect
     database.engine._compiled_cache = template.engine._compiled_cache
+    if database._sessions is not None:
+        database._sessions.statements = template._sessions.statements
     return database
 
 

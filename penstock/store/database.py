@@ -26,7 +26,7 @@ Transaction = Connection  # what the rest of the house calls it: nobody else imp
 AFTER_COMMIT = "penstock_after_commit"
 UNLESS_COMMITTED = "penstock_unless_committed"
 WHEN_VISIBLE = "penstock_when_visible"
-STATEMENTS = 1000  # that SQLite remembers by their text: more than there are that run often
+STATEMENTS = 400  # that each connection of SQLite remembers by their text: more than there are that run often
 
 # A server that vanished without a word is noticed in some 15 seconds; by default TCP waits a quarter of an hour.
 PATIENCE = {

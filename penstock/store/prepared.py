@@ -9,7 +9,7 @@ not plain (many rows at once, defaults of columns, long lists, statements that a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,7 +37,7 @@ class Plan:
     result: SimpleResultMetaData | None
 
     def run(self, raw: sqlite3.Connection, parameters: Mapping[str, Any]) -> Answer:
-        """Run it, and read all it finds. Raises what `sqlite3` does."""
+        """Run it, and read all it finds at once, whatever is asked of it. Raises what `sqlite3` does."""
         values = {**self.fixed, **parameters}
         for name in self.lists:
             for number, item in enumerate(values[name], 1):
@@ -70,14 +70,15 @@ class Answer(IteratorResult[Any]):
         self.rowcount = rowcount
 
 
-class _Known:
-    """A statement that was seen before: its plans, by the names that are given and the lengths of its lists."""
+class _Form:
+    """A statement as compiled for parameters of certain names, and its plans by the lengths of its lists."""
 
-    __slots__ = ("lists", "plans")
+    __slots__ = ("compiled", "lists", "plans")
 
-    def __init__(self) -> None:
-        self.lists: tuple[str, ...] | None = None  # unknown until it is learned
-        self.plans: dict[Any, Plan | None] = {}
+    def __init__(self, compiled: SQLCompiler, given: Mapping[str, Any]) -> None:
+        self.compiled = compiled
+        self.lists = tuple(name for name, bind in compiled.binds.items() if bind.expanding and name in given)
+        self.plans: dict[tuple[int, ...], Plan] = {}
 
 
 class Statements:
@@ -85,67 +86,69 @@ class Statements:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._seen: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+        # by the names that are given; None: not plain
+        self._seen: WeakKeyDictionary[Any, dict[tuple[str, ...], _Form | None]] = WeakKeyDictionary()
 
     def plan_for(self, statement: Any, parameters: Any) -> Plan | None:
         """How to run it; None: let SQLAlchemy do it. What is run once only is not worth the learning."""
         if not isinstance(statement, SelectBase | UpdateBase) or not isinstance(parameters, dict | None):
             return None
-        known = self._seen.get(statement)
-        if known is None:
-            self._seen[statement] = _Known()
+        forms = self._seen.get(statement)
+        if forms is None:
+            self._seen[statement] = {}
             return None
         given: dict[str, Any] = parameters or {}
-        if known.lists is None:
-            known.lists = _lists_in(statement, self._dialect)
-        shape: tuple[Any, ...] = tuple(given)
-        if known.lists:
-            lengths = [len(value) if isinstance(value := given[name], list | tuple) else None for name in known.lists]
-            if None in lengths or sum(length or 0 for length in lengths) > MOST_LISTED:
-                return None
-            shape += tuple(lengths)
-        if shape not in known.plans:
-            known.plans[shape] = self._learned(statement, given)
-        return known.plans[shape]
+        names = tuple(given)
+        if names not in forms:
+            forms[names] = self._compiled(statement, given)
+        form = forms[names]
+        return None if form is None else self._plan(statement, form, given)
 
-    def _learned(self, statement: Any, given: Mapping[str, Any]) -> Plan | None:
-        dialect = self._dialect
-        compiled = statement.compile(dialect=dialect, column_keys=sorted(given) or None)
+    def _plan(self, statement: Any, form: _Form, given: Mapping[str, Any]) -> Plan | None:
+        lists = [given[name] for name in form.lists]
+        if not all(isinstance(found, list | tuple) for found in lists):
+            return None
+        lengths = tuple(map(len, lists))
+        if sum(lengths) > MOST_LISTED:
+            return None
+        if lengths not in form.plans:
+            form.plans[lengths] = self._learned(statement, form, given)
+        return form.plans[lengths]
+
+    def _compiled(self, statement: Any, given: Mapping[str, Any]) -> _Form | None:
+        compiled = statement.compile(dialect=self._dialect, column_keys=sorted(given) or None)
         if not isinstance(compiled, SQLCompiler) or compiled.insert_prefetch or compiled.update_prefetch:
             return None
-        if any(bind.callable is not None for bind in compiled.binds.values()):  # its value is of the moment
+        # values of the moment, and values that are written into the text
+        if any(bind.callable is not None for bind in compiled.binds.values()) or compiled.literal_execute_params:
             return None
+        keys = [column.keyname for column in _columns(statement, compiled)]
+        return _Form(compiled, given) if len(set(keys)) == len(keys) else None
+
+    def _learned(self, statement: Any, form: _Form, given: Mapping[str, Any]) -> Plan:
+        dialect, compiled = self._dialect, form.compiled
         state = compiled.construct_expanded_state(given, escape_names=False)
         items = {item: name for name, items in state.parameter_expansion.items() for item in items}
         order = tuple(state.positiontup or ())
         binders = {name: _binder(compiled, items.get(name, name)) for name in order}
         is_given = {name for name in order if items.get(name, name) in given}
         fixed = {name: _bound(state.parameters[name], binders[name]) for name in order if name not in is_given}
-        columns = list(getattr(statement, "exported_columns", ()))
+        columns = _columns(statement, compiled)
         readers = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         return Plan(
             sql=state.statement,
             order=order,
             fixed=fixed,
             binding=tuple((name, bind) for name in is_given if (bind := binders[name]) is not None),
-            lists=tuple(name for name in state.parameter_expansion if name in given),
+            lists=form.lists,
             reading=tuple((index, read) for index, read in enumerate(readers) if read is not None),
-            result=SimpleResultMetaData([column.key for column in columns]) if columns else None,
+            result=SimpleResultMetaData([column.keyname for column in columns]) if columns else None,
         )
 
 
-_KNOWN: WeakKeyDictionary[Dialect, Statements] = WeakKeyDictionary()
-
-
-def statements_of(dialect: Dialect) -> Statements:
-    """What is known of its statements; the same for all who ask."""
-    return _KNOWN.setdefault(dialect, Statements(dialect))
-
-
-def _lists_in(statement: Any, dialect: Dialect) -> tuple[str, ...]:
-    """The parameters that are lists, and are not in the statement itself."""
-    binds = statement.compile(dialect=dialect).binds
-    return tuple(name for name, bind in binds.items() if bind.expanding and bind.required)
+def _columns(statement: Any, compiled: SQLCompiler) -> Sequence[Any]:
+    """Names and types of what it finds, as SQLAlchemy names them in its own rows."""
+    return compiled._result_columns if getattr(statement, "exported_columns", ()) else ()  # noqa: SLF001 - it tells no other way
 
 
 def _binder(compiled: SQLCompiler, name: str) -> Processor | None:

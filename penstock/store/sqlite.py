@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine
 
 from penstock.errors import Unavailable
-from penstock.store.prepared import statements_of
+from penstock.store.prepared import Statements
 
 BUSY_TIMEOUT_MS = 30_000
-KEPT = 10  # sessions that nobody uses
+KEPT = 6  # sessions that nobody uses: each remembers its statements, in up to 2 MiB
 HAS_BEGUN = "penstock_has_begun"  # of connections of SQLAlchemy's in a transaction that we begin and end
 
 
@@ -24,11 +24,11 @@ class Session:
 
     __slots__ = ("connection", "raw", "statements")
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, statements: Statements) -> None:
         self.connection = engine.connect().execution_options(**{HAS_BEGUN: True})
         self.connection.begin()
         self.raw = cast(sqlite3.Connection, self.connection.connection.driver_connection)
-        self.statements = statements_of(engine.dialect)
+        self.statements = statements
 
 
 class SqliteTransaction:
@@ -37,7 +37,7 @@ class SqliteTransaction:
     __slots__ = ("_session", "info")
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._session: Session | None = session
         self.info: dict[str, Any] = {}
 
     @property
@@ -48,11 +48,11 @@ class SqliteTransaction:
     @property
     def connection(self) -> Connection:
         """SQLAlchemy's, in the same transaction."""
-        return self._session.connection
+        return self._open().connection
 
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         """As of a `Connection`, but for the faults, which may be those of `sqlite3`."""
-        session = self._session
+        session = self._open()
         if isinstance(parameters, list) and len(parameters) == 1:
             parameters = parameters[0]
         plan = session.statements.plan_for(statement, parameters)
@@ -60,14 +60,27 @@ class SqliteTransaction:
             return session.connection.execute(statement, parameters)
         return plan.run(session.raw, parameters or {})
 
+    def end(self) -> None:
+        """Nothing is done by it any more: its session serves others."""
+        self._session = None
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("This transaction has ended.")
+        return self._session
+
 
 class Sessions:
     """The sessions of one engine, each used by one transaction at a time. What is in memory has only one."""
 
     def __init__(self, engine: Engine, *, is_in_memory: bool) -> None:
+        self.statements = Statements(engine.dialect)
         self._engine = engine
+        self._is_in_memory = is_in_memory
         self._serial: AbstractContextManager[Any] = threading.RLock() if is_in_memory else nullcontext()
-        self._turns = threading.Lock()
+        self._is_used = False  # of what is in memory
+        self._writing = threading.Lock()
+        self._is_closed = False
         # The one given back last first: it knows the statements and the pages, others may have to learn them again
         self._free: list[Session] = []
 
@@ -79,13 +92,13 @@ class Sessions:
         100 ms, and whoever comes meanwhile is faster: with ten clients at work a worker waited half a second.
         """
         with self._serial:
-            if not self._turns.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            if not self._writing.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
                 raise Unavailable("The database is being written to for too long.")
             try:
                 with self._transaction("BEGIN IMMEDIATE", "COMMIT") as tx:
                     yield tx
             finally:
-                self._turns.release()
+                self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -96,31 +109,43 @@ class Sessions:
     @contextmanager
     def _transaction(self, first: str, last: str) -> Iterator[Connection]:
         session = self._take()
-        raw = session.raw
+        tx = SqliteTransaction(session)
         try:
-            raw.execute(first)
-            yield cast(Connection, SqliteTransaction(session))
-            raw.execute(last)
+            session.raw.execute(first)
+            yield cast(Connection, tx)
+            session.raw.execute(last)
         finally:
-            try:
-                if raw.in_transaction:  # something was raised, or the commit was refused
-                    raw.execute("ROLLBACK")
-            finally:
-                self._give_back(session)
+            tx.end()
+            self._give_back(session)
 
     def _take(self) -> Session:
+        if self._is_in_memory:
+            if self._is_used:
+                raise RuntimeError("In memory a transaction cannot begin within another.")
+            self._is_used = True
         try:
             return self._free.pop()
         except IndexError:
-            return Session(self._engine)
+            return Session(self._engine, self.statements)
 
     def _give_back(self, session: Session) -> None:
-        if len(self._free) < KEPT and not session.raw.in_transaction:
-            self._free.append(session)
-        else:
-            session.connection.close()
+        self._is_used = False
+        if session.connection.invalidated:
+            return  # SQLAlchemy closed it, in the middle of a statement: what it had begun is gone with it
+        is_kept = False
+        try:
+            if session.raw.in_transaction:  # something was raised, or the commit was refused
+                session.raw.execute("ROLLBACK")
+            is_kept = len(self._free) < KEPT and not self._is_closed
+        finally:
+            if is_kept:
+                self._free.append(session)
+            else:
+                session.connection.close()
 
     def close(self) -> None:
-        """Close those that nobody uses."""
-        while self._free:
-            self._free.pop().connection.close()
+        """Close those that nobody uses, and the others when they are given back."""
+        self._is_closed = True
+        with suppress(IndexError):
+            while True:
+                self._free.pop().connection.close()

@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Integer,
+    String,
+    TypeDecorator,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import InvalidRequestError
 
 from penstock.errors import Conflict, Unavailable
 from penstock.store import backends, operations
 from penstock.store.database import Database, after_commit, unless_committed, whole_connection
-from penstock.store.prepared import MOST_LISTED, statements_of
+from penstock.store.prepared import MOST_LISTED
 from penstock.store.schema import operations as queue
 from penstock.store.schema import services
 from penstock.store.statements import insert_into
@@ -37,7 +50,7 @@ def beat(database: Database, host: str) -> backends.Service:
 
 
 def is_prepared(tx: Connection, statement: Any, parameters: dict[str, Any]) -> bool:
-    return statements_of(tx.dialect).plan_for(statement, parameters) is not None
+    return tx._session.statements.plan_for(statement, parameters) is not None  # type: ignore[attr-defined]
 
 
 def test_rows_are_read_as_sqlalchemy_reads_them(database: Database) -> None:
@@ -80,6 +93,33 @@ def test_a_list_in_the_statement_itself(database: Database) -> None:
             assert operations.claim(tx, "b", limit=1, busy_keys=["share:1"], now=NOW) == []
             assert operations.pending(tx) == []
             assert operations.requeue_interrupted(tx, "b") == 0
+
+
+def test_columns_are_called_as_sqlalchemy_calls_them(database: Database) -> None:
+    beat(database, "one")
+    counted = select(func.count(), services.c.host).group_by(services.c.host)
+    joined = select(services.c.id, queue.c.id).join(queue, queue.c.backend == services.c.host, isouter=True)
+    same = select(services.c.id.label("x"), services.c.host.label("x"))
+    with database.read() as tx:
+        assert [tx.execute(counted).one()._mapping for _ in range(TIMES)] == [{"count_1": 1, "host": "one"}] * TIMES
+        assert {tx.execute(joined).one()._fields for _ in range(TIMES)} == {("id", "id_1")}
+        for _ in range(TIMES):
+            with pytest.raises(InvalidRequestError, match="Ambiguous"):
+                _ = tx.execute(same).one().x
+
+
+def test_values_that_a_statement_has_itself(database: Database) -> None:
+    for host in ("one", "two", "three"):
+        beat(database, host)
+    hosts = bindparam("hosts", value=["one", "two"], expanding=True)
+    listed = select(services.c.host).where(services.c.host.in_(hosts))
+    limited = select(services.c.host).limit(bindparam("most", type_=Integer, literal_execute=True))
+    with database.read() as tx:
+        for _ in range(TIMES):
+            assert sorted(tx.execute(listed).scalars()) == ["one", "two"]
+            for given in (["one"], ["one", "two", "three"], []):
+                assert sorted(tx.execute(listed, {"hosts": given}).scalars()) == sorted(given)
+            assert [len(tx.execute(limited, {"most": most}).all()) for most in (1, 3, 2)] == [1, 3, 2]
 
 
 def test_rows_changed_are_counted(database: Database) -> None:
@@ -138,6 +178,50 @@ def test_what_breaks_off_leaves_nothing(database: Database) -> None:
         after_commit(tx, lambda: called.append("once"))
         assert backends.list_services(tx) == []
     assert called == ["once"]
+
+
+def test_a_transaction_that_has_ended_does_nothing_more(database: Database) -> None:
+    with database.begin() as ended:
+        backends.list_services(ended)
+    with database.begin(), pytest.raises(RuntimeError, match="has ended"):
+        backends.list_services(ended)
+
+
+def test_in_memory_a_transaction_within_another_is_refused_and_harms_nothing() -> None:
+    database = in_memory()
+    with database.begin() as tx:
+        backends.heartbeat(tx, binary="b", host="h", zone="z", ready=True, now=NOW)
+        with pytest.raises(RuntimeError, match="within another"), database.read():
+            pass
+    assert beat(database, "h").id == 1
+    with database.read() as tx:
+        assert len(backends.list_services(tx)) == 1
+
+
+class Interrupting(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_in_a_statement_is_what_it_is_and_leaves_nothing(tmp_path: Path) -> None:
+    database = in_file(tmp_path / "penstock.db")
+    with pytest.raises(KeyboardInterrupt), database.begin() as tx:
+        backends.heartbeat(tx, binary="b", host="h", zone="z", ready=True, now=NOW)
+        tx.execute(select(services).where(services.c.host == bindparam("host", type_=Interrupting)), {"host": "h"})
+    with database.begin() as tx:
+        assert backends.list_services(tx) == []
+    database.close()
+
+
+def test_what_is_in_use_when_the_database_is_closed_is_closed_after_it(tmp_path: Path) -> None:
+    database = in_file(tmp_path / "penstock.db")
+    with database.begin() as tx:
+        backends.heartbeat(tx, binary="b", host="h", zone="z", ready=True, now=NOW)
+        database.close()
+    assert [found.name for found in tmp_path.iterdir()] == ["penstock.db"]  # SQLite takes its log away at the last end
 
 
 def test_a_database_that_another_process_keeps_locked_is_unavailable(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_siz
     """Accept a larger size; of an attached volume too where `attached` allows it (since 3.42).
 
     When the pool has no room the volume stays as it is and its owner gets a message. Raises NotFound, Invalid,
-    QuotaExceeded.
+    QuotaExceeded, Conflict (a volume is being made from it).
     """
     with plane.database.begin() as tx:
         volume = volume_to_change(tx, context, volume_id)
@@ -113,6 +113,8 @@ def extend(plane: ControlPlane, context: RequestContext, volume_id: str, new_siz
         if new_size_gib <= volume.size_gib:
             raise Invalid(f"The new size must be larger than {volume.size_gib} GiB, the size of volume {volume.id}.")
         _refuse_migrating(volume)
+        if volumes.growing_from_volume(tx, volume.id):  # which would be as large, and say that it is not
+            raise Conflict(f"A volume is being made from volume {volume.id}; extend it when that is done.")
         whole_type = Types(tx).of(volume.volume_type_id)
         volume_type = None if whole_type is None else whole_type.own
         choice.check_size(volume_type, new_size_gib)
