@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from penstock.domain.access import AccessLevel, AccessRule, AccessState, AccessType
 from penstock.ids import AccessRuleId, InstanceId, ShareId
@@ -14,6 +14,7 @@ from penstock.store.aggregates import rule_state
 from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import access_rule_metadata, access_rules, instance_access_rules, shares
 from penstock.store.statements import insert_into
+from penstock.store.transaction import Transaction
 
 _NOTES = pairs_of(access_rule_metadata, access_rule_metadata.c.access_rule_id == access_rules.c.id).label("metadata")
 _METADATA = select(access_rule_metadata).where(
@@ -68,7 +69,7 @@ _MOVE, _MOVE_THESE = (
 )
 
 
-def insert_rule(tx: Connection, rule: AccessRule, instance_ids: Collection[str]) -> None:
+def insert_rule(tx: Transaction, rule: AccessRule, instance_ids: Collection[str]) -> None:
     """Store a rule, in `rule.state` on each of the instances."""
     row = {
         "id": rule.id,
@@ -86,13 +87,15 @@ def insert_rule(tx: Connection, rule: AccessRule, instance_ids: Collection[str])
     set_metadata(tx, rule.id, rule.metadata)
 
 
-def get(tx: Connection, rule_id: AccessRuleId | str) -> AccessRule | None:
+def get(tx: Transaction, rule_id: AccessRuleId | str) -> AccessRule | None:
     """The rule, in the worst of its states on all replicas of its share, or None."""
     row = tx.execute(_BY_ID, {"id": rule_id}).first()
     return None if row is None else _rule(row)
 
 
-def of_share(tx: Connection, share_id: ShareId | str, *, metadata: Mapping[str, str] | None = None) -> list[AccessRule]:
+def of_share(
+    tx: Transaction, share_id: ShareId | str, *, metadata: Mapping[str, str] | None = None
+) -> list[AccessRule]:
     """The share's rules, each in the worst of its states on all replicas, oldest first."""
     query = _OF_SHARE
     for key, value in (metadata or {}).items():
@@ -103,12 +106,12 @@ def of_share(tx: Connection, share_id: ShareId | str, *, metadata: Mapping[str, 
     return [_rule(row) for row in tx.execute(query, {"share_id": share_id})]
 
 
-def of_instance(tx: Connection, instance_id: InstanceId | str) -> list[AccessRule]:
+def of_instance(tx: Transaction, instance_id: InstanceId | str) -> list[AccessRule]:
     """The rules with their states on that instance, oldest first."""
     return [_rule(row) for row in tx.execute(_ON_INSTANCES, {"instance_ids": [instance_id]})]
 
 
-def of_instances(tx: Connection, instance_ids: Collection[str]) -> dict[str, list[AccessRule]]:
+def of_instances(tx: Transaction, instance_ids: Collection[str]) -> dict[str, list[AccessRule]]:
     """Rules of several instances, by instance, in one query."""
     found: dict[str, list[AccessRule]] = {}
     for row in tx.execute(_ON_INSTANCES, {"instance_ids": list(instance_ids)}):
@@ -116,7 +119,7 @@ def of_instances(tx: Connection, instance_ids: Collection[str]) -> dict[str, lis
     return found
 
 
-def find(tx: Connection, share_id: ShareId | str, access_type: AccessType, access_to: str) -> AccessRule | None:
+def find(tx: Transaction, share_id: ShareId | str, access_type: AccessType, access_to: str) -> AccessRule | None:
     """The share's rule for exactly that client, or None."""
     same = (access_rules.c.access_type == access_type) & (access_rules.c.access_to == access_to)
     row = tx.execute(_OF_SHARE.where(same), {"share_id": share_id}).first()
@@ -124,7 +127,7 @@ def find(tx: Connection, share_id: ShareId | str, access_type: AccessType, acces
 
 
 def set_states(
-    tx: Connection,
+    tx: Transaction,
     instance_id: InstanceId | str,
     *,
     now: datetime,
@@ -139,7 +142,7 @@ def set_states(
 
 
 def add_instance(
-    tx: Connection, share_id: ShareId | str, instance_id: InstanceId | str, *, now: datetime
+    tx: Transaction, share_id: ShareId | str, instance_id: InstanceId | str, *, now: datetime
 ) -> list[AccessRuleId]:
     """Queue the share's rules to be applied on another instance, but for those on their way out; returns which."""
     leaving = (AccessState.QUEUED_TO_DENY, AccessState.DENYING)
@@ -153,18 +156,18 @@ def add_instance(
     return wanted
 
 
-def forget_on_instance(tx: Connection, instance_id: InstanceId | str, rule_ids: Collection[str]) -> None:
+def forget_on_instance(tx: Transaction, instance_id: InstanceId | str, rule_ids: Collection[str]) -> None:
     """The rules are gone from that instance; a rule that is on no instance any more is gone altogether."""
     tx.execute(_FORGET_ON_INSTANCE, {"of_instance": instance_id, "rule_ids": list(rule_ids)})
     tx.execute(_FORGET_ON_NONE, {"rule_ids": list(rule_ids)})
 
 
-def update_rule(tx: Connection, rule_id: AccessRuleId | str, *, now: datetime, **values: Any) -> None:
+def update_rule(tx: Transaction, rule_id: AccessRuleId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the rule (``access_key``, ``access_level``)."""
     tx.execute(update(access_rules).where(access_rules.c.id == rule_id).values(updated_at=now, **values))
 
 
-def metadata_of(tx: Connection, rule_ids: Collection[str]) -> dict[str, dict[str, str]]:
+def metadata_of(tx: Transaction, rule_ids: Collection[str]) -> dict[str, dict[str, str]]:
     """Metadata of several rules."""
     found: dict[str, dict[str, str]] = {}
     ids = list(rule_ids)
@@ -174,7 +177,7 @@ def metadata_of(tx: Connection, rule_ids: Collection[str]) -> dict[str, dict[str
     return found
 
 
-def set_metadata(tx: Connection, rule_id: AccessRuleId | str, items: Mapping[str, str]) -> None:
+def set_metadata(tx: Transaction, rule_id: AccessRuleId | str, items: Mapping[str, str]) -> None:
     """Set these keys, keep the others."""
     if not items:
         return
@@ -183,7 +186,7 @@ def set_metadata(tx: Connection, rule_id: AccessRuleId | str, items: Mapping[str
     tx.execute(insert(table), [{"access_rule_id": rule_id, "key": k, "value": v} for k, v in items.items()])
 
 
-def delete_metadata(tx: Connection, rule_id: AccessRuleId | str, key: str) -> bool:
+def delete_metadata(tx: Transaction, rule_id: AccessRuleId | str, key: str) -> bool:
     """Remove one key; False when it was not there."""
     table = access_rule_metadata
     return tx.execute(delete(table).where(table.c.access_rule_id == rule_id, table.c.key == key)).rowcount > 0

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, bindparam, delete, func, select
+from sqlalchemy import Integer, Row, Select, bindparam, delete, func, select
 
 from penstock.domain.attachments import Attachment, AttachMode, AttachStatus
 from penstock.errors import Conflict
 from penstock.ids import AttachmentId, ProjectId, VolumeId
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.statements import insert_into, update_row
+from penstock.store.transaction import Transaction
 from penstock.store.volume_schema import volume_attachments, volumes
 
 _ORDER = (volume_attachments.c.created_at, volume_attachments.c.id)
@@ -60,28 +61,28 @@ class AttachmentFilter:
     status: str | None = None
 
 
-def insert_attachment(tx: Connection, attachment: Attachment) -> None:
+def insert_attachment(tx: Transaction, attachment: Attachment) -> None:
     """Store a new attachment."""
     tx.execute(insert_into(volume_attachments), {name: getattr(attachment, name) for name in COLUMNS})
 
 
-def get(tx: Connection, attachment_id: AttachmentId | str) -> Attachment | None:
+def get(tx: Transaction, attachment_id: AttachmentId | str) -> Attachment | None:
     """The attachment, or None."""
     row = tx.execute(_BY_ID, {"id": attachment_id}).first()
     return None if row is None else _attachment(row)
 
 
-def of_volume(tx: Connection, volume_id: VolumeId | str) -> list[Attachment]:
+def of_volume(tx: Transaction, volume_id: VolumeId | str) -> list[Attachment]:
     """All attachments of a volume, oldest first."""
     return [_attachment(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
 
 
-def statuses_of(tx: Connection, volume_id: VolumeId | str) -> set[AttachStatus]:
+def statuses_of(tx: Transaction, volume_id: VolumeId | str) -> set[AttachStatus]:
     """The statuses that a volume's attachments have."""
     return {AttachStatus(status) for status in tx.execute(_STATUSES, {"volume_id": volume_id}).scalars()}
 
 
-def of_volumes(tx: Connection, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:
+def of_volumes(tx: Transaction, volume_ids: Sequence[str]) -> dict[str, list[Attachment]]:
     """Attachments by volume, oldest first, in one query (a few when there are thousands)."""
     if len(volume_ids) == 1:  # a list of parameters is put into the statement anew each time
         return {volume_ids[0]: of_volume(tx, volume_ids[0])}
@@ -92,21 +93,21 @@ def of_volumes(tx: Connection, volume_ids: Sequence[str]) -> dict[str, list[Atta
     return found
 
 
-def of_backend(tx: Connection, backend: str) -> list[Attachment]:
+def of_backend(tx: Transaction, backend: str) -> list[Attachment]:
     """Attachments of the volumes on any pool of ``host@backend``, oldest first."""
     prefix = f"{backend}#"
     rows = tx.execute(_ON_BACKEND, {"prefix": prefix, "prefix_length": len(prefix)})
     return [_attachment(row) for row in rows]
 
 
-def list_attachments(tx: Connection, wanted: AttachmentFilter, page: KeysetPage = FIRST_PAGE) -> list[Attachment]:
+def list_attachments(tx: Transaction, wanted: AttachmentFilter, page: KeysetPage = FIRST_PAGE) -> list[Attachment]:
     """Attachments matching `wanted`, one page. Raises Invalid, NotFound (the marker)."""
     query = _narrow(select(volume_attachments), wanted)
     query = paged(tx, query, page, SORTABLE, volume_attachments.c.id, what="attachment")
     return [_attachment(row) for row in tx.execute(query)]
 
 
-def change(tx: Connection, attachment: Attachment, status: AttachStatus, *, now: datetime, **values: Any) -> None:
+def change(tx: Transaction, attachment: Attachment, status: AttachStatus, *, now: datetime, **values: Any) -> None:
     """Write its status, with further columns. Raises Conflict when its status changed, or it went, since we read it."""
     row = {"status": status, "updated_at": now, **values}
     statement = update_row(volume_attachments, tuple(row), from_status=True)
@@ -115,7 +116,7 @@ def change(tx: Connection, attachment: Attachment, status: AttachStatus, *, now:
         raise Conflict(f"Attachment {attachment.id} is no longer '{attachment.status}'.")
 
 
-def update_attachment(tx: Connection, attachment_id: AttachmentId | str, *, now: datetime, **values: Any) -> None:
+def update_attachment(tx: Transaction, attachment_id: AttachmentId | str, *, now: datetime, **values: Any) -> None:
     """Change columns other than the status."""
     if "status" in values:
         raise ValueError("a status is written by store.attachments.change")
@@ -123,7 +124,7 @@ def update_attachment(tx: Connection, attachment_id: AttachmentId | str, *, now:
     tx.execute(update_row(volume_attachments, tuple(row)), {**row, "of_id": attachment_id})
 
 
-def delete_attachment(tx: Connection, attachment_id: AttachmentId | str) -> None:
+def delete_attachment(tx: Transaction, attachment_id: AttachmentId | str) -> None:
     """Forget the attachment. Safe to repeat."""
     tx.execute(_DELETE, {"of_id": attachment_id})
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select
+from sqlalchemy import Row, bindparam, case, delete, func, insert, select
 
 from penstock.domain.pools import PoolRef, PoolReport
 from penstock.domain.shares import ShareStatus
 from penstock.ids import new_id
 from penstock.store.schema import availability_zones, pools, services, share_instances, shares
 from penstock.store.statements import insert_into, update_row
+from penstock.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ _ZONES = select(availability_zones).order_by(availability_zones.c.name)
 _ZONE = select(availability_zones.c.id).where(availability_zones.c.name == bindparam("name"))
 
 
-def heartbeat(tx: Connection, *, binary: str, host: str, zone: str, ready: bool, now: datetime) -> Service:
+def heartbeat(tx: Transaction, *, binary: str, host: str, zone: str, ready: bool, now: datetime) -> Service:
     """Register the service, or say that it is alive."""
     ensure_zone(tx, zone, now=now)
     values = {"availability_zone": zone, "ready": ready, "updated_at": now}
@@ -91,7 +92,7 @@ def heartbeat(tx: Connection, *, binary: str, host: str, zone: str, ready: bool,
     return _service(tx.execute(_SERVICE, {"binary": binary, "host": host}).one())
 
 
-def list_services(tx: Connection, *, binary: str | None = None, host: str | None = None) -> list[Service]:
+def list_services(tx: Transaction, *, binary: str | None = None, host: str | None = None) -> list[Service]:
     """Registered services by id."""
     if binary is not None and host is None:
         return [_service(row) for row in tx.execute(_SERVICES_OF, {"binary": binary})]
@@ -102,24 +103,24 @@ def list_services(tx: Connection, *, binary: str | None = None, host: str | None
     return [_service(row) for row in tx.execute(_SERVICES)]
 
 
-def update_service(tx: Connection, service_id: int, **values: Any) -> None:
+def update_service(tx: Transaction, service_id: int, **values: Any) -> None:
     """Change ``disabled``, ``disabled_reason``, ``ready`` or ``backend_info_hash``; the heartbeat is untouched."""
     tx.execute(update_row(services, tuple(values)), {**values, "of_id": service_id})
 
 
-def ensure_zone(tx: Connection, name: str, *, now: datetime) -> None:
+def ensure_zone(tx: Transaction, name: str, *, now: datetime) -> None:
     """Make the availability zone known."""
     if tx.execute(_ZONE, {"name": name}).first() is None:
         tx.execute(insert(availability_zones).values(id=new_id(), name=name, created_at=now))
 
 
-def list_zones(tx: Connection) -> list[Zone]:
+def list_zones(tx: Transaction) -> list[Zone]:
     """Availability zones by name."""
     rows = tx.execute(_ZONES)
     return [Zone(row.id, row.name, row.created_at, row.updated_at) for row in rows]
 
 
-def put_pools(tx: Connection, backend: str, reports: list[PoolReport]) -> None:
+def put_pools(tx: Transaction, backend: str, reports: list[PoolReport]) -> None:
     """Replace everything known of the backend's pools by what it reports now."""
     tx.execute(_FORGET_POOLS, {"of_backend": backend})
     rows = [
@@ -130,13 +131,13 @@ def put_pools(tx: Connection, backend: str, reports: list[PoolReport]) -> None:
         tx.execute(insert_into(pools), rows)
 
 
-def list_pools(tx: Connection) -> list[PoolReport]:
+def list_pools(tx: Transaction) -> list[PoolReport]:
     """The last report of every pool, by name."""
     rows = tx.execute(_POOLS)
     return [PoolReport(PoolRef.parse(row.ref), row.capabilities, row.reported_at) for row in rows]
 
 
-def placed(tx: Connection) -> dict[str, Placed]:
+def placed(tx: Transaction) -> dict[str, Placed]:
     """By pool, what is placed there; exact, from the rows, so that no promise can leak."""
     return {row.host: Placed(int(row.provisioned), int(row.unreported)) for row in tx.execute(_PLACED)}
 

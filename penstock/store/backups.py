@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, exists, func, insert, select, update
 
 from penstock.domain.backups import Backup, BackupStatus
 from penstock.errors import Conflict
@@ -16,6 +16,7 @@ from penstock.store.backup_schema import volume_backup_metadata, volume_backups
 from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.lists import like
 from penstock.store.notes import Notes
+from penstock.store.transaction import Transaction
 
 METADATA = Notes(volume_backup_metadata, "backup_id")
 
@@ -50,31 +51,31 @@ class BackupFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def insert_backup(tx: Connection, backup: Backup) -> None:
+def insert_backup(tx: Transaction, backup: Backup) -> None:
     """Store a new backup with its metadata."""
     row = {column.name: getattr(backup, column.name) for column in volume_backups.c}
     tx.execute(insert(volume_backups), row)
     METADATA.put(tx, backup.id, backup.metadata)
 
 
-def get(tx: Connection, backup_id: str) -> Backup | None:
+def get(tx: Transaction, backup_id: str) -> Backup | None:
     """The backup, or None."""
     found = _backups(tx, tx.execute(_BY_ID, {"id": backup_id}).all())
     return found[0] if found else None
 
 
-def list_backups(tx: Connection, wanted: BackupFilter, page: KeysetPage = FIRST_PAGE) -> list[Backup]:
+def list_backups(tx: Transaction, wanted: BackupFilter, page: KeysetPage = FIRST_PAGE) -> list[Backup]:
     """Backups matching `wanted`, one page. Raises Invalid, NotFound (the marker)."""
     query = paged(tx, _narrow(_ALL, wanted), page, SORTABLE, volume_backups.c.id, what="backup")
     return _backups(tx, tx.execute(query).all())
 
 
-def count_backups(tx: Connection, wanted: BackupFilter) -> int:
+def count_backups(tx: Transaction, wanted: BackupFilter) -> int:
     """How many backups match, whatever the page."""
     return int(tx.execute(_narrow(select(func.count()).select_from(volume_backups), wanted)).scalar_one())
 
 
-def latest(tx: Connection, volume_id: str) -> Backup | None:
+def latest(tx: Transaction, volume_id: str) -> Backup | None:
     """The newest available backup of the volume itself or a snapshot of it, by when its bytes were so."""
     mine = (volume_backups.c.volume_id == volume_id) & (volume_backups.c.status == BackupStatus.AVAILABLE)
     query = _ALL.where(mine).order_by(volume_backups.c.data_timestamp.desc(), volume_backups.c.created_at.desc())
@@ -82,7 +83,7 @@ def latest(tx: Connection, volume_id: str) -> Backup | None:
     return found[0] if found else None
 
 
-def change(tx: Connection, backup: Backup, status: BackupStatus, *, now: datetime, **values: Any) -> None:
+def change(tx: Transaction, backup: Backup, status: BackupStatus, *, now: datetime, **values: Any) -> None:
     """Write its status, with further columns. Raises Conflict when it is no longer what it was when we read it."""
     same = (volume_backups.c.id == backup.id) & (volume_backups.c.status == backup.status)
     done = tx.execute(update(volume_backups).where(same).values(status=status, updated_at=now, **values))
@@ -90,12 +91,12 @@ def change(tx: Connection, backup: Backup, status: BackupStatus, *, now: datetim
         raise Conflict(f"Backup {backup.id} is no longer '{backup.status}'.")
 
 
-def update_backup(tx: Connection, backup_id: str, *, now: datetime, **values: Any) -> None:
+def update_backup(tx: Transaction, backup_id: str, *, now: datetime, **values: Any) -> None:
     """Change columns; the status too, by an administrator's hand."""
     tx.execute(update(volume_backups).where(volume_backups.c.id == backup_id).values(updated_at=now, **values))
 
 
-def delete_backup(tx: Connection, backup_id: str) -> None:
+def delete_backup(tx: Transaction, backup_id: str) -> None:
     """Forget the backup."""
     tx.execute(delete(volume_backups).where(volume_backups.c.id == backup_id))
 
@@ -119,7 +120,7 @@ def _narrow(query: Select[Any], wanted: BackupFilter) -> Select[Any]:
     return query
 
 
-def _backups(tx: Connection, rows: Sequence[Row[Any]]) -> list[Backup]:
+def _backups(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Backup]:
     notes = METADATA.of(tx, [row.id for row in rows])
     return [_backup(row, notes.get(row.id, {})) for row in rows]
 

@@ -10,7 +10,7 @@ import copy
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from sqlalchemy import Connection, Engine, NullPool, StaticPool, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -20,8 +20,7 @@ from penstock.errors import Conflict, Unavailable
 from penstock.store.log_sync import LogSync
 from penstock.store.sealed import Sealer, seal_with
 from penstock.store.sqlite import BUSY_TIMEOUT_MS, HAS_BEGUN, Sessions, SqliteTransaction
-
-Transaction = Connection  # what the rest of the house calls it: nobody else imports SQLAlchemy
+from penstock.store.transaction import Transaction as Transaction  # the rest of the house has it from here
 
 AFTER_COMMIT = "penstock_after_commit"
 UNLESS_COMMITTED = "penstock_unless_committed"
@@ -50,7 +49,7 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self._in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self._log = LogSync(self._save)
-        self._guard: Callable[[Connection], None] | None = None
+        self._guard: Callable[[Transaction], None] | None = None
         # Asked before what no transaction takes back; None where there is nothing to wait for, and nobody else at work.
         is_synced_here = self.is_sqlite and not self._in_memory
         self.before_outside_work: Callable[[], None] | None = self.await_disk if is_synced_here else None
@@ -59,7 +58,7 @@ class Database:
         if sealer is not None:
             seal_with(self.engine, sealer)
 
-    def guarded(self, guard: Callable[[Connection], None], outside: Callable[[], None]) -> Self:
+    def guarded(self, guard: Callable[[Transaction], None], outside: Callable[[], None]) -> Self:
         """The same database, where every writing transaction begins with `guard`; what that raises ends it. `outside`
         is what its user asks before he does something elsewhere (`before_outside_work`)."""
         other = copy.copy(self)
@@ -100,7 +99,7 @@ class Database:
         cursor.close()
 
     @contextmanager
-    def begin(self, *, durable: bool = True) -> Iterator[Connection]:
+    def begin(self, *, durable: bool = True) -> Iterator[Transaction]:
         """One writing transaction: committed at the end of the block, rolled back when it raises.
 
         Without `durable` a power cut may take it back, and so it does not wait for the disk (on SQLite). For marks of
@@ -161,16 +160,16 @@ class Database:
         """
         self._log.wait()
 
-    def _writing(self) -> AbstractContextManager[Connection]:
+    def _writing(self) -> AbstractContextManager[Transaction]:
         return self.engine.begin() if self._sessions is None else self._sessions.write()
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Transaction]:
         """One reading transaction: a consistent view, nothing is kept."""
         with translated(), self._reading() as tx:
             yield tx
 
-    def _reading(self) -> AbstractContextManager[Connection]:
+    def _reading(self) -> AbstractContextManager[Transaction]:
         if self._sessions is not None:
             return self._sessions.read()
         # PostgreSQL's default shows each statement a newer state: a share whose operation is not there yet.
@@ -211,25 +210,25 @@ def _said(err: DBAPIError | sqlite3.Error) -> BaseException | None:
 
 def whole_connection(tx: Transaction) -> Connection:
     """The connection of this transaction, for what needs more of one than its statements: alembic, `inspect`."""
-    return tx.connection if isinstance(tx, SqliteTransaction) else tx
+    return tx.connection if isinstance(tx, SqliteTransaction) else cast(Connection, tx)
 
 
-def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
+def after_commit(tx: Transaction, callback: Callable[[], None]) -> None:
     """Run `callback` once this transaction is on disk; never when it is rolled back."""
     tx.info[AFTER_COMMIT].append(callback)
 
 
-def when_visible(tx: Connection, callback: Callable[[], None]) -> None:
+def when_visible(tx: Transaction, callback: Callable[[], None]) -> None:
     """Run `callback` once others can see this transaction, before it is on the disk: for getting ready only."""
     tx.info[WHEN_VISIBLE].append(callback)
 
 
-def unless_committed(tx: Connection, callback: Callable[[], None]) -> None:
+def unless_committed(tx: Transaction, callback: Callable[[], None]) -> None:
     """Run `callback` when this transaction is rolled back, or when nobody can tell whether it was."""
     tx.info[UNLESS_COMMITTED].append(callback)
 
 
-def hold(tx: Connection, name: str) -> bool:
+def hold(tx: Transaction, name: str) -> bool:
     """Hold the named lock until the end of this transaction, across all processes on this database.
 
     On SQLite the writing transaction itself is exclusive; on PostgreSQL this takes an advisory lock. True when somebody

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Row, insert, select
 
 from penstock.domain.group_types import ShareGroupType
 from penstock.ids import ShareGroupTypeId, ShareTypeId
@@ -16,10 +16,11 @@ from penstock.store.schema import (
     share_group_type_specs,
     share_group_types,
 )
+from penstock.store.transaction import Transaction
 from penstock.store.type_rows import TypeRows
 
 
-def _read(tx: Connection, rows: Sequence[Row[Any]]) -> list[ShareGroupType]:
+def _read(tx: Transaction, rows: Sequence[Row[Any]]) -> list[ShareGroupType]:
     table = share_group_type_share_types
     of_these = table.c.share_group_type_id.in_([row.id for row in rows])
     members: dict[str, list[ShareTypeId]] = {}
@@ -48,7 +49,7 @@ set_specs = ROWS.set_specs
 delete_spec = ROWS.delete_spec
 
 
-def insert_type(tx: Connection, made: ShareGroupType) -> None:
+def insert_type(tx: Transaction, made: ShareGroupType) -> None:
     """Store a new type with its group specs and its share types."""
     ROWS.insert(tx, made, made.group_specs)
     members = [{"share_group_type_id": made.id, "share_type_id": type_id} for type_id in made.share_type_ids]

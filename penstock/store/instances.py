@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Row, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Integer, Row, bindparam, delete, func, insert, select
 
 from penstock.domain.shares import AccessRulesStatus, ExportLocation, ReplicaState, ShareInstance, ShareStatus
 from penstock.ids import ExportLocationId, InstanceId, ShareId, ShareTypeId, new_id
 from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.schema import export_location_metadata, export_locations, share_instances, shares
 from penstock.store.statements import insert_into, update_row
+from penstock.store.transaction import Transaction
 
 _NOTES = pairs_of(export_location_metadata, export_location_metadata.c.export_location_id == export_locations.c.id)
 _LOCATIONS = (
@@ -28,13 +29,13 @@ _OF_SHARE = (
 )
 
 
-def get(tx: Connection, instance_id: InstanceId | str) -> ShareInstance | None:
+def get(tx: Transaction, instance_id: InstanceId | str) -> ShareInstance | None:
     """The instance, or None."""
     row = tx.execute(_BY_ID, {"id": instance_id}).first()
     return None if row is None else instance_of(row)
 
 
-def of_share(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
+def of_share(tx: Transaction, share_id: ShareId | str) -> list[ShareInstance]:
     """All instances of a share, oldest first."""
     return [instance_of(row) for row in tx.execute(_OF_SHARE, {"share_id": share_id})]
 
@@ -54,7 +55,7 @@ def prefix_of(backend: str) -> dict[str, Any]:
     return {"prefix": prefix, "prefix_length": len(prefix)}
 
 
-def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus] | None = None) -> list[ShareInstance]:
+def of_backend(tx: Transaction, backend: str, *, statuses: Sequence[ShareStatus] | None = None) -> list[ShareInstance]:
     """Instances placed on any pool of ``host@backend``."""
     query = select(share_instances).where(on_backend(backend))
     if statuses is not None:
@@ -63,7 +64,7 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus] 
 
 
 def list_all(
-    tx: Connection,
+    tx: Transaction,
     *,
     export_location_id: str | None = None,
     export_location_path: str | None = None,
@@ -84,7 +85,7 @@ def list_all(
     return [instance_of(row) for row in tx.execute(query)]
 
 
-def replicas_of_project(tx: Connection, project_id: str | None) -> list[ShareInstance]:
+def replicas_of_project(tx: Transaction, project_id: str | None) -> list[ShareInstance]:
     """Instances of replicated shares of a project (None: of all), oldest first."""
     query = select(share_instances).where(share_instances.c.replica_state.is_not(None))
     if project_id is not None:
@@ -93,13 +94,13 @@ def replicas_of_project(tx: Connection, project_id: str | None) -> list[ShareIns
     return [instance_of(row) for row in tx.execute(query.order_by(share_instances.c.created_at, share_instances.c.id))]
 
 
-def insert_instance(tx: Connection, instance: ShareInstance) -> None:
+def insert_instance(tx: Transaction, instance: ShareInstance) -> None:
     """Store another instance of a share there is."""
     values = {name: getattr(instance, name) for name in ShareInstance.__dataclass_fields__}
     tx.execute(insert_into(share_instances), values)
 
 
-def update_instance(tx: Connection, instance_id: InstanceId | str, *, now: datetime, **values: Any) -> None:
+def update_instance(tx: Transaction, instance_id: InstanceId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the instance row other than its status."""
     if "status" in values:
         raise ValueError("a status is written by store.shares.move")
@@ -107,12 +108,12 @@ def update_instance(tx: Connection, instance_id: InstanceId | str, *, now: datet
     tx.execute(update_row(share_instances, tuple(row)), {**row, "of_id": instance_id})
 
 
-def export_locations_of(tx: Connection, instance_id: InstanceId | str) -> list[ExportLocation]:
+def export_locations_of(tx: Transaction, instance_id: InstanceId | str) -> list[ExportLocation]:
     """The instance's export locations in the driver's order."""
     return locations_of_instances(tx, [instance_id]).get(str(instance_id), [])
 
 
-def locations_of_instances(tx: Connection, instance_ids: Sequence[str]) -> dict[str, list[ExportLocation]]:
+def locations_of_instances(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, list[ExportLocation]]:
     """Export locations of several instances, by instance, in one query."""
     found: dict[str, list[ExportLocation]] = {}
     for row in tx.execute(_LOCATIONS, {"ids": list(instance_ids)}):
@@ -132,7 +133,7 @@ def locations_of_instances(tx: Connection, instance_ids: Sequence[str]) -> dict[
 
 
 def put_export_locations(
-    tx: Connection, instance_id: InstanceId | str, wanted: Sequence[Mapping[str, Any]], *, now: datetime
+    tx: Transaction, instance_id: InstanceId | str, wanted: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
     """Make the stored locations those the driver reported; a path that stays keeps its id and its metadata.
 
@@ -159,7 +160,9 @@ def put_export_locations(
         set_location_metadata(tx, location_id, metadata)
 
 
-def set_location_metadata(tx: Connection, location_id: str, items: Mapping[str, str], *, replace: bool = False) -> None:
+def set_location_metadata(
+    tx: Transaction, location_id: str, items: Mapping[str, str], *, replace: bool = False
+) -> None:
     """Set these metadata keys of an export location; with `replace` the rest goes."""
     if not items and not replace:
         return
@@ -170,7 +173,7 @@ def set_location_metadata(tx: Connection, location_id: str, items: Mapping[str, 
         tx.execute(insert(table), [{"export_location_id": location_id, "key": k, "value": v} for k, v in items.items()])
 
 
-def delete_location_metadata(tx: Connection, location_id: str, key: str) -> bool:
+def delete_location_metadata(tx: Transaction, location_id: str, key: str) -> bool:
     """Remove one key; False when it was not there."""
     table = export_location_metadata
     mine = (table.c.export_location_id == location_id) & (table.c.key == key)

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, or_, select
 
 from penstock.errors import Invalid, NotFound
+from penstock.store.transaction import Transaction
 
 NEWEST_FIRST = (("created_at", True),)
 
@@ -30,7 +31,7 @@ FIRST_PAGE = KeysetPage()
 
 
 def paged(
-    tx: Connection,
+    tx: Transaction,
     query: Select[Any],
     page: KeysetPage,
     sortable: Mapping[str, ColumnElement[Any]],
@@ -65,7 +66,7 @@ def _order(
 
 
 def _behind(
-    tx: Connection,
+    tx: Transaction,
     order: list[tuple[ColumnElement[Any], bool]],
     marker: str,
     id_column: ColumnElement[Any],

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Row, delete, func, insert, select
 
 from penstock.domain.messages import Message
 from penstock.ids import MessageId, ProjectId
 from penstock.store.keyset import KeysetPage, paged
 from penstock.store.lists import Page, like
 from penstock.store.schema import messages
+from penstock.store.transaction import Transaction
 
 _ABOUT_VOLUMES = messages.c.resource_type.startswith("VOLUME", autoescape=True)
 SORTABLE = {
@@ -37,19 +38,19 @@ FILTERS = {
 }
 
 
-def insert_message(tx: Connection, message: Message) -> None:
+def insert_message(tx: Transaction, message: Message) -> None:
     """Store a message."""
     tx.execute(insert(messages).values({name: getattr(message, name) for name in Message.__dataclass_fields__}))
 
 
-def get(tx: Connection, message_id: MessageId | str) -> Message | None:
+def get(tx: Transaction, message_id: MessageId | str) -> Message | None:
     """The message, or None."""
     row = tx.execute(select(messages).where(messages.c.id == message_id)).first()
     return None if row is None else _message(row)
 
 
 def list_messages(
-    tx: Connection,
+    tx: Transaction,
     *,
     project_id: str | None,
     filters: dict[str, str],
@@ -75,7 +76,7 @@ def list_messages(
 
 
 def list_about_volumes(
-    tx: Connection,
+    tx: Transaction,
     *,
     project_id: str | None,
     filters: Mapping[str, str],
@@ -97,7 +98,7 @@ def list_about_volumes(
     return [_message(row) for row in tx.execute(query)]
 
 
-def count_messages(tx: Connection, project_id: str | None) -> int:
+def count_messages(tx: Transaction, project_id: str | None) -> int:
     """How many messages the project has."""
     query = select(func.count()).select_from(messages)
     if project_id is not None:
@@ -105,12 +106,12 @@ def count_messages(tx: Connection, project_id: str | None) -> int:
     return tx.execute(query).scalar_one()
 
 
-def delete_message(tx: Connection, message_id: MessageId | str) -> None:
+def delete_message(tx: Transaction, message_id: MessageId | str) -> None:
     """Forget the message."""
     tx.execute(delete(messages).where(messages.c.id == message_id))
 
 
-def prune(tx: Connection, *, expired_before: datetime) -> int:
+def prune(tx: Transaction, *, expired_before: datetime) -> int:
     """Forget messages whose time is over; returns how many."""
     return tx.execute(delete(messages).where(messages.c.expires_at < expired_before)).rowcount
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, exists, select
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, select
 
 from penstock.store.statements import insert_into
+from penstock.store.transaction import Transaction
 
 MOST = 10_000  # SQLite takes at most 32,766 parameters
 
@@ -24,11 +25,11 @@ class Notes:
         self._remove = delete(table).where(mine, table.c.key.in_(keys))
         self._keep = delete(table).where(mine, table.c.key.not_in(keys))
 
-    def get(self, tx: Connection, owner_id: str) -> dict[str, str]:
+    def get(self, tx: Transaction, owner_id: str) -> dict[str, str]:
         """The pairs of one."""
         return self.of(tx, [owner_id]).get(owner_id, {})
 
-    def of(self, tx: Connection, owner_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    def of(self, tx: Transaction, owner_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """The pairs of several, in one query (a few when there are thousands)."""
         found: dict[str, dict[str, str]] = {}
         name = self._owner.name
@@ -40,7 +41,7 @@ class Notes:
 
     def put(
         self,
-        tx: Connection,
+        tx: Transaction,
         owner_id: str,
         items: Mapping[str, str],
         *,
@@ -58,7 +59,7 @@ class Notes:
             rows = [{self._owner.name: owner_id, "key": key, "value": value} for key, value in items.items()]
             tx.execute(insert_into(self._table), rows)
 
-    def remove(self, tx: Connection, owner_id: str, key: str) -> bool:
+    def remove(self, tx: Transaction, owner_id: str, key: str) -> bool:
         """Take one pair away; False when it was not there."""
         return tx.execute(self._remove, {"of_owner": owner_id, "keys": [key]}).rowcount > 0
 

@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, exists, func, insert, or_, select, update
 
 from penstock.domain.operations import Call, Operation, OperationState
 from penstock.ids import OperationId, new_id
 from penstock.store.database import hold
 from penstock.store.schema import operations, services
+from penstock.store.transaction import Transaction
 
 PENDING = (OperationState.QUEUED, OperationState.RUNNING)
 # These do not wait for what is queued at other backends: the host they replace may be the one that is gone.
@@ -91,7 +92,7 @@ _FINISH = (
 
 
 def add(
-    tx: Connection,
+    tx: Transaction,
     call: Call,
     *,
     request_id: str,
@@ -140,12 +141,12 @@ def add(
     return operation
 
 
-def tells_next(tx: Connection) -> bool:
+def tells_next(tx: Transaction) -> bool:
     """Can a transaction tell what `is_next`? Not on PostgreSQL, where another may claim what this one does not see."""
     return tx.dialect.name == "sqlite"
 
 
-def is_next(tx: Connection, call: Call, *, now: datetime) -> bool:
+def is_next(tx: Transaction, call: Call, *, now: datetime) -> bool:
     """May `call` begin with this transaction, before anybody claims it? Only when nothing is queued or running for its
     resource, at any backend, and nothing that could begin waits at its own. Only where this transaction `tells_next`.
     """
@@ -154,7 +155,7 @@ def is_next(tx: Connection, call: Call, *, now: datetime) -> bool:
 
 
 def claim(
-    tx: Connection,
+    tx: Transaction,
     backend: str,
     *,
     limit: int,
@@ -176,17 +177,17 @@ def claim(
     return [_operation(row) for row in claimed]
 
 
-def has_runnable(tx: Connection, backend: str, *, now: datetime) -> bool:
+def has_runnable(tx: Transaction, backend: str, *, now: datetime) -> bool:
     """Is there a queued operation whose time has come? A cheap look before a writing transaction."""
     return tx.execute(_ANY_DUE, {"of_backend": backend, "now": now}).first() is not None
 
 
-def requeue_interrupted(tx: Connection, backend: str, *, busy_keys: Collection[str] = ()) -> int:
+def requeue_interrupted(tx: Transaction, backend: str, *, busy_keys: Collection[str] = ()) -> int:
     """Put back what a dead worker left running, except of the resources in `busy_keys`; returns how many."""
     return tx.execute(_REQUEUE, {"of_backend": backend, "busy_keys": list(busy_keys)}).rowcount
 
 
-def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, error: str) -> bool:
+def retry(tx: Transaction, operation_id: OperationId, *, not_before: datetime, error: str) -> bool:
     """Queue a running operation again for later, remembering why. False when it has ended."""
     statement = (
         update(operations)
@@ -196,7 +197,7 @@ def retry(tx: Connection, operation_id: OperationId, *, not_before: datetime, er
     return tx.execute(statement).rowcount > 0
 
 
-def readdress(tx: Connection, operation_ids: Collection[str], backend: str) -> int:
+def readdress(tx: Transaction, operation_ids: Collection[str], backend: str) -> int:
     """Queue pending operations at `backend` instead, as new there and in the order they have; returns how many."""
     pending_ones = operations.c.id.in_(list(operation_ids)) & operations.c.state.in_(PENDING)
     values = {"backend": backend, "state": OperationState.QUEUED, "attempts": 0, "not_before": None}
@@ -204,7 +205,7 @@ def readdress(tx: Connection, operation_ids: Collection[str], backend: str) -> i
 
 
 def finish(
-    tx: Connection,
+    tx: Transaction,
     operation_id: OperationId,
     *,
     state: OperationState,
@@ -221,23 +222,23 @@ def finish(
     return tx.execute(_FINISH, row).rowcount > 0
 
 
-def set_progress(tx: Connection, operation_id: OperationId, progress: str) -> None:
+def set_progress(tx: Transaction, operation_id: OperationId, progress: str) -> None:
     """Say how far a running operation is."""
     tx.execute(update(operations).where(operations.c.id == operation_id).values(progress=progress))
 
 
-def request_cancel(tx: Connection, operation_id: OperationId) -> None:
+def request_cancel(tx: Transaction, operation_id: OperationId) -> None:
     """Ask a running operation to stop; its handler checks the flag and undoes."""
     tx.execute(update(operations).where(operations.c.id == operation_id).values(cancel_requested=True))
 
 
-def get(tx: Connection, operation_id: OperationId) -> Operation | None:
+def get(tx: Transaction, operation_id: OperationId) -> Operation | None:
     """The operation, or None."""
     row = tx.execute(select(operations).where(operations.c.id == operation_id)).first()
     return None if row is None else _operation(row)
 
 
-def pending(tx: Connection, *, backend: str | None = None, resource_key: str | None = None) -> list[Operation]:
+def pending(tx: Transaction, *, backend: str | None = None, resource_key: str | None = None) -> list[Operation]:
     """Queued and running operations in order."""
     of = {"of_backend": backend, "of_resource": resource_key}
     query = {
@@ -250,13 +251,13 @@ def pending(tx: Connection, *, backend: str | None = None, resource_key: str | N
     return [_operation(row) for row in found]
 
 
-def recent(tx: Connection, *, limit: int, states: Sequence[OperationState] = tuple(OperationState)) -> list[Operation]:
+def recent(tx: Transaction, *, limit: int, states: Sequence[OperationState] = tuple(OperationState)) -> list[Operation]:
     """The latest operations, newest first."""
     query = select(operations).where(operations.c.state.in_(states)).order_by(operations.c.sequence.desc())
     return [_operation(row) for row in tx.execute(query.limit(limit))]
 
 
-def prune(tx: Connection, *, finished_before: datetime) -> int:
+def prune(tx: Transaction, *, finished_before: datetime) -> int:
     """Forget operations that ended before; returns how many."""
     return tx.execute(delete(operations).where(operations.c.finished_at < finished_before)).rowcount
 

@@ -7,12 +7,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, or_, select, update
 
 from penstock.domain.quotas import QuotaResource, Usage
 from penstock.domain.shares import ShareStatus
 from penstock.domain.snapshots import SnapshotStatus
 from penstock.store.schema import quotas, share_instances, shares, snapshot_instances, snapshots
+from penstock.store.transaction import Transaction
 
 
 class QuotaScope(StrEnum):
@@ -93,7 +94,7 @@ _COUNTS: tuple[tuple[tuple[QuotaResource, QuotaResource], Select[Any], ColumnEle
 
 
 def limits_of_request(
-    tx: Connection, quota_class: str, *, project_id: str, user_id: str, share_type_id: str | None
+    tx: Transaction, quota_class: str, *, project_id: str, user_id: str, share_type_id: str | None
 ) -> dict[QuotaScope, dict[QuotaResource, int]]:
     """What is stored in every scope that a request of that user, for that type, is held to. One query."""
     of = {"of_class": quota_class, "project_id": project_id, "user_id": user_id, "share_type_id": share_type_id}
@@ -103,14 +104,14 @@ def limits_of_request(
     return found
 
 
-def limits(tx: Connection, scope: QuotaScope, *, project_id: str = "", subject: str = "") -> dict[QuotaResource, int]:
+def limits(tx: Transaction, scope: QuotaScope, *, project_id: str = "", subject: str = "") -> dict[QuotaResource, int]:
     """The limits stored for exactly that scope; what is not there is not set."""
     of = {"scope": scope, "project_id": project_id, "subject": subject}
     return {QuotaResource(row.resource): row.hard_limit for row in tx.execute(_LIMITS, of)}
 
 
 def set_limits(
-    tx: Connection,
+    tx: Transaction,
     scope: QuotaScope,
     wanted: Mapping[QuotaResource, int],
     *,
@@ -130,7 +131,7 @@ def set_limits(
             )
 
 
-def delete_limits(tx: Connection, scope: QuotaScope, *, project_id: str = "", subject: str | None = "") -> None:
+def delete_limits(tx: Transaction, scope: QuotaScope, *, project_id: str = "", subject: str | None = "") -> None:
     """Forget the limits of that scope; `subject` None means of every subject of the project."""
     where = (quotas.c.scope == scope) & (quotas.c.project_id == project_id)
     if subject is not None:
@@ -139,7 +140,7 @@ def delete_limits(tx: Connection, scope: QuotaScope, *, project_id: str = "", su
 
 
 def usage(
-    tx: Connection,
+    tx: Transaction,
     project_id: str,
     *,
     user_id: str | None = None,

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
+from sqlalchemy import Update, bindparam, delete, func, select, update
 
 from penstock.domain.shares import ReplicaState, Share, ShareInstance
 from penstock.domain.snapshots import SnapshotInstance, SnapshotStatus
@@ -22,6 +22,7 @@ from penstock.store.schema import share_instances, shares, snapshot_instances, s
 from penstock.store.shares import with_each_instance
 from penstock.store.snapshots import instance_in
 from penstock.store.statements import update_row
+from penstock.store.transaction import Transaction
 
 # Asked at every look at a backend's replicas: built once.
 _REPLICAS = (
@@ -53,29 +54,29 @@ def _change_seen(columns: tuple[str, ...]) -> Update:
     return update_row(share_instances, columns, from_status=True).where(as_seen)
 
 
-def of_share(tx: Connection, share_id: ShareId | str) -> list[Share]:
+def of_share(tx: Transaction, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its replicas, with that one as its instance, oldest first; none if not replicated."""
     return [share for share in with_each_instance(tx, share_id) if share.instance.is_replica]
 
 
-def of_share_with(tx: Connection, replica_id: InstanceId | str) -> list[Share]:
+def of_share_with(tx: Transaction, replica_id: InstanceId | str) -> list[Share]:
     """As `of_share`, of the share that this replica is one of."""
     share_id = tx.execute(_SHARE_ID, {"id": replica_id}).scalar()
     return [] if share_id is None else of_share(tx, share_id)
 
 
-def active_of(tx: Connection, share_id: ShareId | str) -> Share | None:
+def active_of(tx: Transaction, share_id: ShareId | str) -> Share | None:
     """The share with its active replica, or None when it has none (it never had, or a promotion broke off)."""
     found = [share for share in of_share(tx, share_id) if share.instance.replica_state is ReplicaState.ACTIVE]
     return found[0] if found else None
 
 
-def on(tx: Connection, backend: str) -> list[ShareInstance]:
+def on(tx: Transaction, backend: str) -> list[ShareInstance]:
     """The replicas on ``host@backend`` in whatever state, the active ones included, oldest first."""
     return [instance_of(row) for row in tx.execute(_ON, prefix_of(backend))]
 
 
-def siblings(tx: Connection, share_ids: Sequence[str]) -> dict[str, list[ShareInstance]]:
+def siblings(tx: Transaction, share_ids: Sequence[str]) -> dict[str, list[ShareInstance]]:
     """The replicas of several shares, by share, oldest first."""
     found: dict[str, list[ShareInstance]] = {}
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
@@ -84,14 +85,14 @@ def siblings(tx: Connection, share_ids: Sequence[str]) -> dict[str, list[ShareIn
     return found
 
 
-def count(tx: Connection, share_id: ShareId | str) -> int:
+def count(tx: Transaction, share_id: ShareId | str) -> int:
     """How many replicas the share has, in whatever state, the active one included."""
     query = select(func.count()).where(share_instances.c.share_id == share_id)
     return int(tx.execute(query.where(share_instances.c.replica_state.is_not(None))).scalar_one())
 
 
 def set_state(
-    tx: Connection, instance_id: InstanceId | str, state: ReplicaState, *, now: datetime, **values: Any
+    tx: Transaction, instance_id: InstanceId | str, state: ReplicaState, *, now: datetime, **values: Any
 ) -> None:
     """Write the replication state, with further columns (``synced_at``, ``epoch``, ``lag_alarm``).
 
@@ -101,7 +102,7 @@ def set_state(
     tx.execute(update_row(share_instances, tuple(row)), {**row, "of_id": instance_id})
 
 
-def change_state(tx: Connection, seen: ShareInstance, state: ReplicaState, *, now: datetime, **values: Any) -> bool:
+def change_state(tx: Transaction, seen: ShareInstance, state: ReplicaState, *, now: datetime, **values: Any) -> bool:
     """As `set_state`, but only when nobody changed the replica's state or status since it was read; says whether."""
     if seen.replica_state is None:
         return False  # it is no replica
@@ -110,7 +111,7 @@ def change_state(tx: Connection, seen: ShareInstance, state: ReplicaState, *, no
     return tx.execute(_change_seen(tuple(row)), {**row, **same}).rowcount == 1
 
 
-def keep_epoch(tx: Connection, share_id: ShareId | str, new: InstanceId | str, *, now: datetime) -> int:
+def keep_epoch(tx: Transaction, share_id: ShareId | str, new: InstanceId | str, *, now: datetime) -> int:
     """A number for the reign of `new`, stored before it begins: higher than any that was kept for this share, also for
     replicas that are forgotten by now.
 
@@ -126,7 +127,7 @@ def keep_epoch(tx: Connection, share_id: ShareId | str, new: InstanceId | str, *
 
 
 def switch_active(
-    tx: Connection,
+    tx: Transaction,
     share_id: ShareId | str,
     old: InstanceId | str,
     new: InstanceId | str,
@@ -159,7 +160,7 @@ def switch_active(
     )
 
 
-def delete_replica(tx: Connection, instance_id: InstanceId | str) -> None:
+def delete_replica(tx: Transaction, instance_id: InstanceId | str) -> None:
     """Forget a replica that does not speak for its share, with its rules, locations and snapshot instances.
 
     Raises Conflict for the one that does.
@@ -174,13 +175,13 @@ def delete_replica(tx: Connection, instance_id: InstanceId | str) -> None:
     tx.execute(delete(share_instances).where(share_instances.c.id == instance_id))
 
 
-def let_speak(tx: Connection, snapshot_id: SnapshotId | str, instance_id: SnapshotInstanceId | str) -> None:
+def let_speak(tx: Transaction, snapshot_id: SnapshotId | str, instance_id: SnapshotInstanceId | str) -> None:
     """Let another of its instances speak for the snapshot."""
     tx.execute(update(snapshots).where(snapshots.c.id == snapshot_id).values(instance_id=instance_id))
 
 
 def snapshot_instances_on(
-    tx: Connection, instance_id: InstanceId | str, *, statuses: Sequence[SnapshotStatus] | None = None
+    tx: Transaction, instance_id: InstanceId | str, *, statuses: Sequence[SnapshotStatus] | None = None
 ) -> list[SnapshotInstance]:
     """The snapshot instances of one replica, oldest first."""
     query = select(snapshot_instances).where(snapshot_instances.c.share_instance_id == instance_id)
@@ -190,18 +191,18 @@ def snapshot_instances_on(
     return [instance_in(row) for row in rows]
 
 
-def awaiting_snapshots(tx: Connection, instance_ids: Sequence[str]) -> frozenset[str]:
+def awaiting_snapshots(tx: Transaction, instance_ids: Sequence[str]) -> frozenset[str]:
     """Those of the replicas that are yet to get a snapshot which is available where it speaks."""
     return frozenset(set(tx.execute(_AWAITING).scalars()).intersection(instance_ids))
 
 
-def snapshot_instances_by_replica(tx: Connection, snapshot_id: SnapshotId | str) -> dict[InstanceId, SnapshotInstance]:
+def snapshot_instances_by_replica(tx: Transaction, snapshot_id: SnapshotId | str) -> dict[InstanceId, SnapshotInstance]:
     """The instances of one snapshot by the replica they are of."""
     rows = tx.execute(_INSTANCES_OF_SNAPSHOT, {"id": snapshot_id})
     return {InstanceId(row.share_instance_id): instance_in(row) for row in rows}
 
 
-def delete_snapshot_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> None:
+def delete_snapshot_instance(tx: Transaction, instance_id: SnapshotInstanceId | str) -> None:
     """Forget one instance of a snapshot. Raises Conflict for the one that speaks for it."""
     if tx.execute(select(snapshots.c.id).where(snapshots.c.instance_id == instance_id)).first() is not None:
         raise Conflict(f"Snapshot instance {instance_id} is the one that speaks for its snapshot.")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from penstock.domain.shares import Share
 from penstock.store.aggregates import access_rules_status, has_replicas
@@ -18,6 +18,7 @@ from penstock.store.lists import Page
 from penstock.store.schema import share_instances, shares
 from penstock.store.share_filter import SORTABLE, ShareFilter, narrow
 from penstock.store.shares import METADATA_TEXT
+from penstock.store.transaction import Transaction
 
 ShareLine = Sequence[Any]  # the columns of COLUMNS, in that order
 
@@ -75,7 +76,7 @@ _LINES = select(*(column for _, column, _ in _FIELDS), METADATA_TEXT).join(
 )
 
 
-def list_lines(tx: Connection, wanted: ShareFilter, page: Page) -> Sequence[ShareLine]:
+def list_lines(tx: Transaction, wanted: ShareFilter, page: Page) -> Sequence[ShareLine]:
     """Lines of the shares matching `wanted`, one page, in one query."""
     order = SORTABLE[page.sort_key]
     tie = shares.c.id

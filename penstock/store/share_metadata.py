@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.ids import ShareId
 from penstock.store.schema import share_metadata
+from penstock.store.transaction import Transaction
 
 _METADATA = select(share_metadata).where(share_metadata.c.share_id.in_(bindparam("ids", expanding=True)))
 
 
-def get(tx: Connection, share_id: ShareId | str) -> dict[str, str]:
+def get(tx: Transaction, share_id: ShareId | str) -> dict[str, str]:
     """The share's metadata."""
     return of_shares(tx, [share_id]).get(share_id, {})
 
 
-def of_shares(tx: Connection, share_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def of_shares(tx: Transaction, share_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Metadata of several shares in one query (a few when there are thousands)."""
     found: dict[str, dict[str, str]] = {}
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
@@ -29,7 +30,7 @@ def of_shares(tx: Connection, share_ids: Sequence[str]) -> dict[str, dict[str, s
 
 
 def put(
-    tx: Connection,
+    tx: Transaction,
     share_id: ShareId | str,
     items: Mapping[str, str],
     *,
@@ -47,13 +48,13 @@ def put(
         tx.execute(insert(share_metadata), [{"share_id": share_id, "key": k, "value": v} for k, v in items.items()])
 
 
-def delete_key(tx: Connection, share_id: ShareId | str, key: str) -> bool:
+def delete_key(tx: Transaction, share_id: ShareId | str, key: str) -> bool:
     """Remove one key; False when it was not there."""
     mine = (share_metadata.c.share_id == share_id) & (share_metadata.c.key == key)
     return tx.execute(delete(share_metadata).where(mine)).rowcount > 0
 
 
-def change_key(tx: Connection, share_id: ShareId | str, key: str, change: Callable[[str | None], str | None]) -> None:
+def change_key(tx: Transaction, share_id: ShareId | str, key: str, change: Callable[[str | None], str | None]) -> None:
     """Set `key` to what `change` makes of its value, None being none; exact without a lock on the share.
 
     `change` is called again when another transaction was faster. Several shares in one transaction: in the order of
@@ -67,7 +68,7 @@ def change_key(tx: Connection, share_id: ShareId | str, key: str, change: Callab
             return
 
 
-def _swap(tx: Connection, share_id: str, key: str, old: str | None, new: str | None) -> bool:
+def _swap(tx: Transaction, share_id: str, key: str, old: str | None, new: str | None) -> bool:
     """Put `new` where `old` is; False when it is not there any more."""
     if old is None:
         make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from penstock.domain.access import AccessState
 from penstock.domain.lifecycle import Event
@@ -21,6 +21,7 @@ from penstock.store.schema import instance_access_rules, share_instances, share_
 from penstock.store.schema import snapshots as snapshot_table
 from penstock.store.snapshots import instance_in
 from penstock.store.snapshots import move as move_snapshot
+from penstock.store.transaction import Transaction
 
 # Asked at each look of a backend at its migrations: built once.
 _OF_SHARE = select(share_migrations).where(share_migrations.c.share_id == bindparam("share_id"))
@@ -50,7 +51,7 @@ _FLAGS = tuple(MigrationFlags.__dataclass_fields__)
 _OTHERS = tuple(name for name in Migration.__dataclass_fields__ if name != "flags")
 
 
-def put(tx: Connection, migration: Migration) -> None:
+def put(tx: Transaction, migration: Migration) -> None:
     """Store a migration in place of the share's former one."""
     tx.execute(delete(share_migrations).where(share_migrations.c.share_id == migration.share_id))
     row = {name: getattr(migration, name) for name in _OTHERS}
@@ -58,13 +59,13 @@ def put(tx: Connection, migration: Migration) -> None:
     tx.execute(insert(share_migrations).values(**row))
 
 
-def get(tx: Connection, share_id: ShareId | str) -> Migration | None:
+def get(tx: Transaction, share_id: ShareId | str) -> Migration | None:
     """The share's latest migration, or None."""
     row = tx.execute(_OF_SHARE, {"share_id": share_id}).first()
     return None if row is None else _migration(row)
 
 
-def get_by_instances(tx: Connection, source_id: str, destination_id: str) -> Migration | None:
+def get_by_instances(tx: Transaction, source_id: str, destination_id: str) -> Migration | None:
     """The migration from that instance to that one, or None."""
     table = share_migrations.c
     same = (table.source_instance_id == source_id) & (table.destination_instance_id == destination_id)
@@ -72,19 +73,19 @@ def get_by_instances(tx: Connection, source_id: str, destination_id: str) -> Mig
     return None if row is None else _migration(row)
 
 
-def unfinished_from(tx: Connection, backend: str) -> list[tuple[Migration, str | None]]:
+def unfinished_from(tx: Transaction, backend: str) -> list[tuple[Migration, str | None]]:
     """Unfinished migrations away from ``host@backend``, each with its share's task state, oldest first."""
     rows = tx.execute(_UNFINISHED_FROM, prefix_of(backend))
     return [(_migration(row), row.task_state) for row in rows]
 
 
-def update_migration(tx: Connection, share_id: ShareId | str, *, now: datetime, **values: Any) -> None:
+def update_migration(tx: Transaction, share_id: ShareId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the share's migration (``note``, ``moved_bytes``, ``cancel_requested`` ...)."""
     mine = share_migrations.c.share_id == share_id
     tx.execute(update(share_migrations).where(mine).values(updated_at=now, **values))
 
 
-def move_task(tx: Connection, share: Share, task_state: str, *, now: datetime) -> None:
+def move_task(tx: Transaction, share: Share, task_state: str, *, now: datetime) -> None:
     """Write the share's task state, unless somebody changed it since `share` was read: then Conflict."""
     mine = shares.c.id == share.id
     mine &= shares.c.task_state.is_(None) if share.task_state is None else shares.c.task_state == share.task_state
@@ -92,12 +93,12 @@ def move_task(tx: Connection, share: Share, task_state: str, *, now: datetime) -
         raise Conflict(f"The migration of share {share.id} is no longer '{share.task_state}'.")
 
 
-def left_over(tx: Connection, backend: str) -> list[ShareInstance]:
+def left_over(tx: Transaction, backend: str) -> list[ShareInstance]:
     """Instances on ``host@backend`` that are to be deleted because their share lives elsewhere now."""
     return [instance_of(row) for row in tx.execute(_LEFT_OVER, prefix_of(backend))]
 
 
-def left_of(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
+def left_of(tx: Transaction, share_id: ShareId | str) -> list[ShareInstance]:
     """The instances of a share that are to be deleted because it lives elsewhere now."""
     query = (
         select(share_instances)
@@ -111,7 +112,7 @@ def left_of(tx: Connection, share_id: ShareId | str) -> list[ShareInstance]:
 # --- snapshots --------------------------------------------------------------------------------------------------------
 
 
-def snapshots_on(tx: Connection, instance_id: InstanceId | str) -> list[SnapshotInstance]:
+def snapshots_on(tx: Transaction, instance_id: InstanceId | str) -> list[SnapshotInstance]:
     """The snapshot instances of one share instance, oldest first."""
     return [instance_in(row) for row in tx.execute(_SNAPSHOTS_ON, {"instance_id": instance_id})]
 
@@ -134,7 +135,7 @@ def destination_of(snapshot: Snapshot, instance_id: InstanceId, new_id: str, now
 
 
 def switch(
-    tx: Connection,
+    tx: Transaction,
     migration: Migration,
     share: Share,
     destination: ShareInstance,
@@ -157,7 +158,7 @@ def switch(
     update_migration(tx, share.id, now=now, is_unfinished=False, note=None, eta_s=0)
 
 
-def _switch_snapshots(tx: Connection, migration: Migration, locations: Mapping[str, str], now: datetime) -> None:
+def _switch_snapshots(tx: Transaction, migration: Migration, locations: Mapping[str, str], now: datetime) -> None:
     for instance in snapshots_on(tx, migration.destination_instance_id):
         mine = snapshot_table.c.id == instance.snapshot_id
         tx.execute(update(snapshot_table).where(mine).values(instance_id=instance.id))
@@ -168,7 +169,7 @@ def _switch_snapshots(tx: Connection, migration: Migration, locations: Mapping[s
     tx.execute(delete(snapshot_instances).where(gone))
 
 
-def _copy_rules(tx: Connection, migration: Migration, now: datetime) -> None:
+def _copy_rules(tx: Transaction, migration: Migration, now: datetime) -> None:
     table = instance_access_rules
     tx.execute(delete(table).where(table.c.share_instance_id == migration.destination_instance_id))
     found = tx.execute(select(table).where(table.c.share_instance_id == migration.source_instance_id)).all()
@@ -187,7 +188,7 @@ def _copy_rules(tx: Connection, migration: Migration, now: datetime) -> None:
 
 
 def take_back(
-    tx: Connection, migration: Migration, share: Share, *, keep_destination: bool, now: datetime, note: str | None
+    tx: Transaction, migration: Migration, share: Share, *, keep_destination: bool, now: datetime, note: str | None
 ) -> None:
     """The share stays where it is: it and its snapshots are available again.
 
@@ -208,7 +209,7 @@ def take_back(
     update_migration(tx, share.id, now=now, is_unfinished=False, note=note, eta_s=None)
 
 
-def forget_instance(tx: Connection, instance_id: InstanceId | str) -> None:
+def forget_instance(tx: Transaction, instance_id: InstanceId | str) -> None:
     """Forget an instance that does not speak for its share, with its snapshot instances. Raises Conflict."""
     if tx.execute(select(shares.c.id).where(shares.c.instance_id == instance_id)).first() is not None:
         raise Conflict(f"Instance {instance_id} speaks for its share.")
@@ -216,7 +217,7 @@ def forget_instance(tx: Connection, instance_id: InstanceId | str) -> None:
     tx.execute(delete(share_instances).where(share_instances.c.id == instance_id))
 
 
-def snapshots_of(tx: Connection, share_id: ShareId | str) -> Sequence[SnapshotId]:
+def snapshots_of(tx: Transaction, share_id: ShareId | str) -> Sequence[SnapshotId]:
     """The ids of the share's snapshots, oldest first."""
     query = select(snapshot_table.c.id).where(snapshot_table.c.share_id == share_id)
     found = tx.execute(query.order_by(snapshot_table.c.created_at, snapshot_table.c.id)).scalars()

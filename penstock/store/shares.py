@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
+from sqlalchemy import Row, bindparam, exists, func, select, update
 
 from penstock.domain.lifecycle import Event, advance_share
 from penstock.domain.shares import AccessRulesStatus, Share, ShareInstance, ShareStatus
@@ -25,6 +25,7 @@ from penstock.store.schema import (
 from penstock.store.share_filter import SORTABLE, ShareFilter, narrow
 from penstock.store.share_metadata import put as put_metadata
 from penstock.store.statements import delete_row, insert_into, update_row
+from penstock.store.transaction import Transaction
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in share_instances.c]
 METADATA_TEXT = pairs_of(share_metadata, share_metadata.c.share_id == shares.c.id).label("metadata")
@@ -52,7 +53,7 @@ _HOST = (
 )
 
 
-def insert_share(tx: Connection, share: Share) -> None:
+def insert_share(tx: Transaction, share: Share) -> None:
     """Store a new share and its first instance."""
     row = {
         "id": share.id,
@@ -87,25 +88,25 @@ def insert_share(tx: Connection, share: Share) -> None:
     put_metadata(tx, share.id, share.metadata)
 
 
-def get(tx: Connection, share_id: ShareId | str) -> Share | None:
+def get(tx: Transaction, share_id: ShareId | str) -> Share | None:
     """The share with its instance and metadata, or None."""
     row = tx.execute(_BY_ID, {"id": share_id}).first()
     return None if row is None else _share(row)
 
 
-def get_by_instance(tx: Connection, instance_id: InstanceId | str) -> Share | None:
+def get_by_instance(tx: Transaction, instance_id: InstanceId | str) -> Share | None:
     """The share that instance belongs to, with **that** instance (also when another one speaks for it)."""
     row = tx.execute(_BY_INSTANCE, {"id": instance_id}).first()
     return None if row is None else _share(row)
 
 
-def host_of(tx: Connection, share_id: ShareId | str) -> str | None:
+def host_of(tx: Transaction, share_id: ShareId | str) -> str | None:
     """The pool of the instance that speaks for the share; None when it is on none, or there is no such share."""
     host: str | None = tx.execute(_HOST, {"id": share_id}).scalar()
     return host
 
 
-def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
+def by_ids(tx: Transaction, share_ids: Sequence[str]) -> dict[str, Share]:
     """Shares by id, each with the instance that speaks for it."""
     found: dict[str, Share] = {}
     for start in range(0, len(share_ids), 10_000):  # SQLite takes at most 32,766 parameters
@@ -114,17 +115,17 @@ def by_ids(tx: Connection, share_ids: Sequence[str]) -> dict[str, Share]:
     return found
 
 
-def with_each_instance(tx: Connection, share_id: ShareId | str) -> list[Share]:
+def with_each_instance(tx: Transaction, share_id: ShareId | str) -> list[Share]:
     """The share once for each of its instances, with that instance, oldest first."""
     return [_share(row) for row in tx.execute(_EACH_INSTANCE, {"id": share_id})]
 
 
-def of_backend(tx: Connection, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
+def of_backend(tx: Transaction, backend: str, *, statuses: Sequence[ShareStatus]) -> list[Share]:
     """Shares that have an instance in one of `statuses` on ``host@backend``, each with that instance. One query."""
     return [_share(row) for row in tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)})]
 
 
-def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> list[Share]:  # noqa: B008 - frozen
+def list_shares(tx: Transaction, wanted: ShareFilter, page: Page = Page()) -> list[Share]:  # noqa: B008 - frozen
     """Shares matching `wanted`, one page. One query however many shares."""
     order = SORTABLE[page.sort_key]
     tie = shares.c.id
@@ -136,7 +137,7 @@ def list_shares(tx: Connection, wanted: ShareFilter, page: Page = Page()) -> lis
     return [_share(row) for row in tx.execute(query)]
 
 
-def count_shares(tx: Connection, wanted: ShareFilter) -> int:
+def count_shares(tx: Transaction, wanted: ShareFilter) -> int:
     """How many shares match, whatever the page."""
     joined = select(func.count()).select_from(
         shares.join(share_instances, share_instances.c.id == shares.c.instance_id)
@@ -144,7 +145,7 @@ def count_shares(tx: Connection, wanted: ShareFilter) -> int:
     return int(tx.execute(narrow(joined, wanted)).scalar_one())
 
 
-def move(tx: Connection, instance: ShareInstance, event: Event, *, now: datetime, **values: Any) -> ShareStatus:
+def move(tx: Transaction, instance: ShareInstance, event: Event, *, now: datetime, **values: Any) -> ShareStatus:
     """Advance the stored status of `instance` by `event`, with further instance columns in the same statement.
 
     Raises Conflict when somebody moved it since we read it, InvalidShare when the state does not take the event.
@@ -158,35 +159,35 @@ def move(tx: Connection, instance: ShareInstance, event: Event, *, now: datetime
     return status
 
 
-def reset_status(tx: Connection, instance_id: InstanceId | str, status: ShareStatus, *, now: datetime) -> None:
+def reset_status(tx: Transaction, instance_id: InstanceId | str, status: ShareStatus, *, now: datetime) -> None:
     """Write a status by hand: an administrator's decision, outside the lifecycle table."""
     tx.execute(update(share_instances).where(share_instances.c.id == instance_id).values(status=status, updated_at=now))
 
 
-def update_share(tx: Connection, share_id: ShareId | str, *, now: datetime, **values: Any) -> None:
+def update_share(tx: Transaction, share_id: ShareId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the share row (``display_name``, ``size_gib``, ``is_public`` ...)."""
     row = {"updated_at": now, **values}
     tx.execute(update_row(shares, tuple(row)), {**row, "of_id": share_id})
 
 
-def delete_share(tx: Connection, share_id: ShareId | str) -> None:
+def delete_share(tx: Transaction, share_id: ShareId | str) -> None:
     """Forget the share with all its instances, rules, locations and metadata."""
     tx.execute(delete_row(shares), {"of_id": share_id})
 
 
-def ids_due(tx: Connection, now: datetime) -> list[ShareId]:
+def ids_due(tx: Transaction, now: datetime) -> list[ShareId]:
     """Soft-deleted shares whose time to be deleted for good has come, the first due first."""
     due = shares.c.scheduled_to_be_deleted_at
     query = select(shares.c.id).where(shares.c.is_soft_deleted.is_(True), due <= now).order_by(due, shares.c.id)
     return [ShareId(share_id) for share_id in tx.execute(query).scalars()]
 
 
-def has_snapshots(tx: Connection, share_id: ShareId | str) -> bool:
+def has_snapshots(tx: Transaction, share_id: ShareId | str) -> bool:
     """Does the share have snapshots, in whatever state?"""
     return bool(tx.execute(select(exists().where(snapshots.c.share_id == share_id))).scalar())
 
 
-def is_being_cloned(tx: Connection, snapshot_id: SnapshotId | str) -> bool:
+def is_being_cloned(tx: Transaction, snapshot_id: SnapshotId | str) -> bool:
     """Is a share being made from that snapshot, and not there yet?"""
     growing = (ShareStatus.CREATING, ShareStatus.CREATING_FROM_SNAPSHOT)
     made = select(shares.c.id).join(share_instances, share_instances.c.id == shares.c.instance_id)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Select, select
 
 from penstock.domain.snapshots import SnapshotInstance
 from penstock.ids import ShareId
 from penstock.store.schema import snapshot_instances, snapshots
 from penstock.store.snapshots import instance_in
+from penstock.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class SnapshotInstanceOfShare:
 
 
 def list_all(
-    tx: Connection,
+    tx: Transaction,
     *,
     snapshot_id: str | None = None,
     instance_id: str | None = None,

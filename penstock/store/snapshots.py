@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, exists, func, insert, select, update
 
 from penstock.domain.lifecycle import Event, advance_snapshot
 from penstock.domain.snapshots import Snapshot, SnapshotInstance, SnapshotStatus
@@ -19,6 +19,7 @@ from penstock.store.json_pairs import pairs_of, parse_pairs
 from penstock.store.lists import Page, like
 from penstock.store.schema import share_instances, snapshot_instances, snapshot_metadata, snapshots
 from penstock.store.statements import delete_row, insert_into, update_row
+from penstock.store.transaction import Transaction
 
 _INSTANCE = [column.label(f"i_{column.name}") for column in snapshot_instances.c]
 _METADATA_TEXT = pairs_of(snapshot_metadata, snapshot_metadata.c.snapshot_id == snapshots.c.id).label("metadata")
@@ -76,7 +77,7 @@ class SnapshotFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def insert_snapshot(tx: Connection, snapshot: Snapshot) -> None:
+def insert_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
     """Store a new snapshot and its first instance."""
     row = {
         "id": snapshot.id,
@@ -97,19 +98,19 @@ def insert_snapshot(tx: Connection, snapshot: Snapshot) -> None:
     set_metadata(tx, snapshot.id, snapshot.metadata)
 
 
-def insert_instance(tx: Connection, instance: SnapshotInstance) -> None:
+def insert_instance(tx: Transaction, instance: SnapshotInstance) -> None:
     """Store another instance of a snapshot there is. Raises Conflict for a second one of one share instance."""
     values = {name: getattr(instance, name) for name in SnapshotInstance.__dataclass_fields__}
     tx.execute(insert_into(snapshot_instances), values)
 
 
-def get(tx: Connection, snapshot_id: SnapshotId | str) -> Snapshot | None:
+def get(tx: Transaction, snapshot_id: SnapshotId | str) -> Snapshot | None:
     """The snapshot with its instance and metadata, or None."""
     row = tx.execute(_BY_ID, {"id": snapshot_id}).first()
     return None if row is None else _snapshot(row)
 
 
-def get_by_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> Snapshot | None:
+def get_by_instance(tx: Transaction, instance_id: SnapshotInstanceId | str) -> Snapshot | None:
     """The snapshot that instance belongs to, with that instance."""
     joined = snapshots.join(snapshot_instances, snapshot_instances.c.snapshot_id == snapshots.c.id)
     query = (
@@ -121,17 +122,17 @@ def get_by_instance(tx: Connection, instance_id: SnapshotInstanceId | str) -> Sn
     return None if row is None else _snapshot(row)
 
 
-def of_backend(tx: Connection, backend: str, *, statuses: Sequence[SnapshotStatus]) -> list[Snapshot]:
+def of_backend(tx: Transaction, backend: str, *, statuses: Sequence[SnapshotStatus]) -> list[Snapshot]:
     """Snapshots in one of `statuses` whose share instance is on ``host@backend``, each with that instance."""
     return [_snapshot(row) for row in tx.execute(_ON_BACKEND, {**prefix_of(backend), "statuses": list(statuses)})]
 
 
-def instances_of(tx: Connection, snapshot_id: SnapshotId | str) -> list[SnapshotInstance]:
+def instances_of(tx: Transaction, snapshot_id: SnapshotId | str) -> list[SnapshotInstance]:
     """All instances of a snapshot."""
     return [instance_in(row, "i_") for row in tx.execute(_INSTANCES_OF, {"snapshot_id": snapshot_id})]
 
 
-def list_snapshots(tx: Connection, wanted: SnapshotFilter, page: Page = Page()) -> list[Snapshot]:  # noqa: B008
+def list_snapshots(tx: Transaction, wanted: SnapshotFilter, page: Page = Page()) -> list[Snapshot]:  # noqa: B008
     """Snapshots matching `wanted`, one page."""
     order = SORTABLE[page.sort_key]
     tie = snapshots.c.id
@@ -143,12 +144,12 @@ def list_snapshots(tx: Connection, wanted: SnapshotFilter, page: Page = Page()) 
     return [_snapshot(row) for row in tx.execute(query)]
 
 
-def count_snapshots(tx: Connection, wanted: SnapshotFilter) -> int:
+def count_snapshots(tx: Transaction, wanted: SnapshotFilter) -> int:
     """How many snapshots match, whatever the page."""
     return int(tx.execute(_narrow(select(func.count()).select_from(_JOINED), wanted)).scalar_one())
 
 
-def move(tx: Connection, instance: SnapshotInstance, event: Event, *, now: datetime, **values: Any) -> SnapshotStatus:
+def move(tx: Transaction, instance: SnapshotInstance, event: Event, *, now: datetime, **values: Any) -> SnapshotStatus:
     """Advance the stored status by `event`. Raises Conflict when it was moved since we read it, or InvalidShare."""
     status = advance_snapshot(instance.status, event)
     row = {"status": status, "updated_at": now, **values}
@@ -160,19 +161,19 @@ def move(tx: Connection, instance: SnapshotInstance, event: Event, *, now: datet
 
 
 def reset_status(
-    tx: Connection, instance_id: SnapshotInstanceId | str, status: SnapshotStatus, *, now: datetime
+    tx: Transaction, instance_id: SnapshotInstanceId | str, status: SnapshotStatus, *, now: datetime
 ) -> None:
     """Write a status by hand: an administrator's decision, outside the lifecycle table."""
     mine = snapshot_instances.c.id == instance_id
     tx.execute(update(snapshot_instances).where(mine).values(status=status, updated_at=now))
 
 
-def update_snapshot(tx: Connection, snapshot_id: SnapshotId | str, *, now: datetime, **values: Any) -> None:
+def update_snapshot(tx: Transaction, snapshot_id: SnapshotId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the snapshot row (``display_name``, ``size_gib`` ...)."""
     tx.execute(update(snapshots).where(snapshots.c.id == snapshot_id).values(updated_at=now, **values))
 
 
-def update_instance(tx: Connection, instance_id: SnapshotInstanceId | str, *, now: datetime, **values: Any) -> None:
+def update_instance(tx: Transaction, instance_id: SnapshotInstanceId | str, *, now: datetime, **values: Any) -> None:
     """Change columns of the instance row other than its status."""
     if "status" in values:
         raise ValueError("a status is written by store.snapshots.move")
@@ -180,17 +181,17 @@ def update_instance(tx: Connection, instance_id: SnapshotInstanceId | str, *, no
     tx.execute(update(snapshot_instances).where(mine).values(updated_at=now, **values))
 
 
-def delete_snapshot(tx: Connection, snapshot_id: SnapshotId | str) -> None:
+def delete_snapshot(tx: Transaction, snapshot_id: SnapshotId | str) -> None:
     """Forget the snapshot with its instances and metadata."""
     tx.execute(delete_row(snapshots), {"of_id": snapshot_id})
 
 
-def get_metadata(tx: Connection, snapshot_id: SnapshotId | str) -> dict[str, str]:
+def get_metadata(tx: Transaction, snapshot_id: SnapshotId | str) -> dict[str, str]:
     """The snapshot's metadata."""
     return metadata_of(tx, [snapshot_id]).get(snapshot_id, {})
 
 
-def metadata_of(tx: Connection, snapshot_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def metadata_of(tx: Transaction, snapshot_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Metadata of several snapshots."""
     found: dict[str, dict[str, str]] = {}
     for start in range(0, len(snapshot_ids), 10_000):
@@ -201,7 +202,7 @@ def metadata_of(tx: Connection, snapshot_ids: Sequence[str]) -> dict[str, dict[s
 
 
 def set_metadata(
-    tx: Connection, snapshot_id: SnapshotId | str, items: Mapping[str, str], *, replace: bool = False
+    tx: Transaction, snapshot_id: SnapshotId | str, items: Mapping[str, str], *, replace: bool = False
 ) -> None:
     """Set these keys; with `replace` the rest goes."""
     if not items and not replace:
@@ -213,7 +214,7 @@ def set_metadata(
         tx.execute(insert(snapshot_metadata), rows)
 
 
-def delete_metadata(tx: Connection, snapshot_id: SnapshotId | str, key: str) -> bool:
+def delete_metadata(tx: Transaction, snapshot_id: SnapshotId | str, key: str) -> bool:
     """Remove one key; False when it was not there."""
     mine = (snapshot_metadata.c.snapshot_id == snapshot_id) & (snapshot_metadata.c.key == key)
     return tx.execute(delete(snapshot_metadata).where(mine)).rowcount > 0

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Dialect, Engine
 
 from penstock.errors import Unavailable
 from penstock.store.prepared import Statements
+from penstock.store.transaction import Transaction
 
 BUSY_TIMEOUT_MS = 30_000
 KEPT = 6  # sessions that nobody uses: each remembers its statements, in up to 2 MiB
@@ -41,7 +42,7 @@ class SqliteTransaction:
         self.info: dict[str, Any] = {}
 
     @property
-    def dialect(self) -> Any:
+    def dialect(self) -> Dialect:
         """As of a `Connection`."""
         return self.connection.dialect
 
@@ -85,7 +86,7 @@ class Sessions:
         self._free: list[Session] = []
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[Transaction]:
         """A writing transaction, committed at the end of the block. Raises Unavailable, and what `sqlite3` does.
 
         Writers of one process come one after the other. SQLite would have them all try again after pauses of up to
@@ -101,18 +102,18 @@ class Sessions:
                 self._writing.release()
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Transaction]:
         """A reading transaction. Raises what `sqlite3` does."""
         with self._serial, self._transaction("BEGIN", "ROLLBACK") as tx:
             yield tx
 
     @contextmanager
-    def _transaction(self, first: str, last: str) -> Iterator[Connection]:
+    def _transaction(self, first: str, last: str) -> Iterator[Transaction]:
         session = self._take()
         tx = SqliteTransaction(session)
         try:
             session.raw.execute(first)
-            yield cast(Connection, tx)
+            yield tx
             session.raw.execute(last)
         finally:
             tx.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, or_, select
+from sqlalchemy import Row, exists, or_, select
 
 from penstock.domain.types import ShareType
 from penstock.ids import ShareTypeId
@@ -17,10 +17,11 @@ from penstock.store.schema import (
     share_types,
     shares,
 )
+from penstock.store.transaction import Transaction
 from penstock.store.type_rows import TypeRows
 
 
-def _read(_tx: Connection, rows: Sequence[Row[Any]]) -> list[ShareType]:
+def _read(_tx: Transaction, rows: Sequence[Row[Any]]) -> list[ShareType]:
     return [
         ShareType(
             id=ShareTypeId(row.id),
@@ -46,12 +47,12 @@ set_extra_specs = ROWS.set_specs
 delete_extra_spec = ROWS.delete_spec
 
 
-def insert_type(tx: Connection, made: ShareType) -> None:
+def insert_type(tx: Transaction, made: ShareType) -> None:
     """Store a new type with its extra specs."""
     ROWS.insert(tx, made, made.extra_specs)
 
 
-def in_use(tx: Connection, type_id: ShareTypeId | str) -> bool:
+def in_use(tx: Transaction, type_id: ShareTypeId | str) -> bool:
     """Do shares have this type, or do share group types name it?"""
     shared = exists().where(shares.c.share_type_id == type_id)
     grouped = exists().where(share_group_type_share_types.c.share_type_id == type_id)

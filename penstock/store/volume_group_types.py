@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Row, exists, select
 
 from penstock.domain.volume_groups import VolumeGroupType
 from penstock.ids import VolumeGroupTypeId
@@ -16,10 +16,11 @@ from penstock.store.schema import (
     volume_group_types,
     volume_groups,
 )
+from penstock.store.transaction import Transaction
 from penstock.store.type_rows import TypeRows
 
 
-def _read(_tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeGroupType]:
+def _read(_tx: Transaction, rows: Sequence[Row[Any]]) -> list[VolumeGroupType]:
     return [
         VolumeGroupType(
             id=VolumeGroupTypeId(row.id),
@@ -43,11 +44,11 @@ set_specs = ROWS.set_specs
 delete_spec = ROWS.delete_spec
 
 
-def insert_type(tx: Connection, made: VolumeGroupType) -> None:
+def insert_type(tx: Transaction, made: VolumeGroupType) -> None:
     """Store a new type with its group specs."""
     ROWS.insert(tx, made, made.group_specs)
 
 
-def in_use(tx: Connection, type_id: str) -> bool:
+def in_use(tx: Transaction, type_id: str) -> bool:
     """Do groups have this type?"""
     return bool(tx.execute(select(exists().where(volume_groups.c.group_type_id == type_id))).scalar())

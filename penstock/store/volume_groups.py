@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Integer, Row, bindparam, delete, exists, func, insert, select, update
 
 from penstock.domain.volume_groups import GroupEvent, GroupSnapshot, GroupStatus, VolumeGroup, advance_group
 from penstock.domain.volumes import ReplicationStatus
@@ -21,6 +21,7 @@ from penstock.store.schema import (
     volumes,
 )
 from penstock.store.statements import update_row
+from penstock.store.transaction import Transaction
 
 SORTABLE = {
     "id": volume_groups.c.id,
@@ -50,7 +51,7 @@ _SNAPSHOTS_IN_WORK = (
 _NAMES = {"display_name": "name", "display_description": "description"}
 
 
-def insert_group(tx: Connection, group: VolumeGroup) -> None:
+def insert_group(tx: Transaction, group: VolumeGroup) -> None:
     """Store a new group with the volume types it takes."""
     tx.execute(insert(volume_groups), _values(volume_groups.c, group))
     members = [{"group_id": group.id, "volume_type_id": type_id} for type_id in group.volume_type_ids]
@@ -58,14 +59,14 @@ def insert_group(tx: Connection, group: VolumeGroup) -> None:
         tx.execute(insert(volume_group_volume_types), members)
 
 
-def get(tx: Connection, group_id: str) -> VolumeGroup | None:
+def get(tx: Transaction, group_id: str) -> VolumeGroup | None:
     """The group, or None."""
     found = _groups(tx, tx.execute(select(volume_groups).where(volume_groups.c.id == group_id)).all())
     return found[0] if found else None
 
 
 def list_groups(
-    tx: Connection, page: KeysetPage = FIRST_PAGE, *, project_id: str | None, equal: dict[str, str]
+    tx: Transaction, page: KeysetPage = FIRST_PAGE, *, project_id: str | None, equal: dict[str, str]
 ) -> list[VolumeGroup]:
     """Groups of a project (None: of all) with these values of SORTABLE columns, one page."""
     query = select(volume_groups)
@@ -76,7 +77,7 @@ def list_groups(
     return _groups(tx, tx.execute(paged(tx, query, page, SORTABLE, volume_groups.c.id, what="group")).all())
 
 
-def move(tx: Connection, group: VolumeGroup, event: GroupEvent, *, now: datetime, **values: Any) -> GroupStatus:
+def move(tx: Transaction, group: VolumeGroup, event: GroupEvent, *, now: datetime, **values: Any) -> GroupStatus:
     """Advance the stored status of `group` by `event`, with further columns in the same statement.
 
     Raises Conflict when somebody moved it since we read it, Invalid when the state does not take the event.
@@ -84,34 +85,34 @@ def move(tx: Connection, group: VolumeGroup, event: GroupEvent, *, now: datetime
     return _move(tx, volume_groups, "group", group, event, now, values)
 
 
-def reset(tx: Connection, group_id: str, status: GroupStatus, *, now: datetime) -> None:
+def reset(tx: Transaction, group_id: str, status: GroupStatus, *, now: datetime) -> None:
     """Write a status by hand: an administrator's decision, outside the lifecycle table."""
     tx.execute(update(volume_groups).where(volume_groups.c.id == group_id).values(status=status, updated_at=now))
 
 
-def rename(tx: Connection, group_id: str, *, now: datetime, **values: str) -> None:
+def rename(tx: Transaction, group_id: str, *, now: datetime, **values: str) -> None:
     """Change ``display_name`` or ``display_description``."""
     tx.execute(update(volume_groups).where(volume_groups.c.id == group_id).values(updated_at=now, **values))
 
 
-def delete_group(tx: Connection, group_id: str) -> None:
+def delete_group(tx: Transaction, group_id: str) -> None:
     """Forget the group. Its volumes have gone or left it before."""
     tx.execute(delete(volume_groups).where(volume_groups.c.id == group_id))
 
 
-def volume_ids(tx: Connection, group_id: str) -> list[str]:
+def volume_ids(tx: Transaction, group_id: str) -> list[str]:
     """The volumes of a group, oldest first."""
     query = select(volumes.c.id).where(volumes.c.group_id == group_id).order_by(volumes.c.created_at, volumes.c.id)
     return list(tx.execute(query).scalars())
 
 
-def takes_type(tx: Connection, volume_type_id: str) -> bool:
+def takes_type(tx: Transaction, volume_type_id: str) -> bool:
     """Is there a group that takes volumes of this type?"""
     mine = volume_group_volume_types.c.volume_type_id == volume_type_id
     return bool(tx.execute(select(exists().where(mine))).scalar())
 
 
-def in_work(tx: Connection, backend: str) -> list[VolumeGroup]:
+def in_work(tx: Transaction, backend: str) -> list[VolumeGroup]:
     """Groups on any pool of ``host@backend`` with which an operation is under way."""
     return _groups(tx, tx.execute(_GROUPS_IN_WORK, _prefix_of(backend)).all())
 
@@ -119,19 +120,19 @@ def in_work(tx: Connection, backend: str) -> list[VolumeGroup]:
 # --- snapshots of all of a group -------------------------------------------------------------------------------------
 
 
-def insert_snapshot(tx: Connection, made: GroupSnapshot) -> None:
+def insert_snapshot(tx: Transaction, made: GroupSnapshot) -> None:
     """Store a new group snapshot; its members are stored as snapshots."""
     tx.execute(insert(volume_group_snapshots), _values(volume_group_snapshots.c, made))
 
 
-def get_snapshot(tx: Connection, snapshot_id: str) -> GroupSnapshot | None:
+def get_snapshot(tx: Transaction, snapshot_id: str) -> GroupSnapshot | None:
     """The group snapshot, or None."""
     row = tx.execute(select(volume_group_snapshots).where(volume_group_snapshots.c.id == snapshot_id)).first()
     return None if row is None else _snapshot(row)
 
 
 def list_snapshots(
-    tx: Connection, page: KeysetPage = FIRST_PAGE, *, project_id: str | None, equal: dict[str, str]
+    tx: Transaction, page: KeysetPage = FIRST_PAGE, *, project_id: str | None, equal: dict[str, str]
 ) -> list[GroupSnapshot]:
     """Group snapshots of a project (None: of all) with these values of SNAPSHOTS_SORTABLE columns, one page."""
     query = select(volume_group_snapshots)
@@ -144,41 +145,41 @@ def list_snapshots(
     return [_snapshot(row) for row in rows]
 
 
-def move_snapshot(tx: Connection, snapshot: GroupSnapshot, event: GroupEvent, *, now: datetime) -> GroupStatus:
+def move_snapshot(tx: Transaction, snapshot: GroupSnapshot, event: GroupEvent, *, now: datetime) -> GroupStatus:
     """As `move`."""
     return _move(tx, volume_group_snapshots, "group snapshot", snapshot, event, now, {})
 
 
-def reset_snapshot(tx: Connection, snapshot_id: str, status: GroupStatus, *, now: datetime) -> None:
+def reset_snapshot(tx: Transaction, snapshot_id: str, status: GroupStatus, *, now: datetime) -> None:
     """As `reset`."""
     mine = volume_group_snapshots.c.id == snapshot_id
     tx.execute(update(volume_group_snapshots).where(mine).values(status=status, updated_at=now))
 
 
-def rename_snapshot(tx: Connection, snapshot_id: str, *, now: datetime, **values: str) -> None:
+def rename_snapshot(tx: Transaction, snapshot_id: str, *, now: datetime, **values: str) -> None:
     """As `rename`."""
     mine = volume_group_snapshots.c.id == snapshot_id
     tx.execute(update(volume_group_snapshots).where(mine).values(updated_at=now, **values))
 
 
-def delete_snapshot(tx: Connection, snapshot_id: str) -> None:
+def delete_snapshot(tx: Transaction, snapshot_id: str) -> None:
     """Forget the group snapshot. Its members have gone before."""
     tx.execute(delete(volume_group_snapshots).where(volume_group_snapshots.c.id == snapshot_id))
 
 
-def member_ids(tx: Connection, snapshot_id: str) -> list[str]:
+def member_ids(tx: Transaction, snapshot_id: str) -> list[str]:
     """The snapshots of a group snapshot, oldest first."""
     taken = volume_snapshots.c
     query = select(taken.id).where(taken.group_snapshot_id == snapshot_id).order_by(taken.created_at, taken.id)
     return list(tx.execute(query).scalars())
 
 
-def snapshots_in_work(tx: Connection, backend: str) -> list[GroupSnapshot]:
+def snapshots_in_work(tx: Transaction, backend: str) -> list[GroupSnapshot]:
     """Group snapshots on any pool of ``host@backend`` with which an operation is under way."""
     return [_snapshot(row) for row in tx.execute(_SNAPSHOTS_IN_WORK, _prefix_of(backend))]
 
 
-def has_snapshots(tx: Connection, group_id: str) -> bool:
+def has_snapshots(tx: Transaction, group_id: str) -> bool:
     """Does the group have group snapshots, in whatever state?"""
     return bool(tx.execute(select(exists().where(volume_group_snapshots.c.group_id == group_id))).scalar())
 
@@ -188,7 +189,7 @@ def _values(columns: Any, made: Any) -> dict[str, Any]:
 
 
 def _move(
-    tx: Connection, table: Any, what: str, found: Any, event: GroupEvent, now: datetime, values: dict[str, Any]
+    tx: Transaction, table: Any, what: str, found: Any, event: GroupEvent, now: datetime, values: dict[str, Any]
 ) -> GroupStatus:
     status = advance_group(what, found.status, event)
     row = {"status": status, "updated_at": now, **values}
@@ -202,7 +203,7 @@ def _prefix_of(backend: str) -> dict[str, Any]:
     return {"prefix": f"{backend}#", "prefix_length": len(backend) + 1}
 
 
-def _groups(tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeGroup]:
+def _groups(tx: Transaction, rows: Sequence[Row[Any]]) -> list[VolumeGroup]:
     table = volume_group_volume_types
     wanted = table.c.group_id.in_([row.id for row in rows])
     types: dict[str, list[VolumeTypeId]] = {}

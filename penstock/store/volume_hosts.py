@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import func, or_, select
 
 from penstock.store.schema import volume_snapshots, volumes
+from penstock.store.transaction import Transaction
 
 
-def usage(tx: Connection, host: str) -> list[tuple[str, int, int, int, int]]:
+def usage(tx: Transaction, host: str) -> list[tuple[str, int, int, int, int]]:
     """Project, volumes, their GiB, snapshots, their GiB on ``host``, ``host@backend`` or all its pools; by project."""
     here = volumes.c.host
     within = or_(here == host, *(func.substr(here, 1, len(host) + 1) == f"{host}{mark}" for mark in "@#"))

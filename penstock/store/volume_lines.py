@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Table, bindparam, select
 
 from penstock.domain.attachments import AttachStatus
 from penstock.domain.volumes import Volume
@@ -22,6 +22,7 @@ from penstock.store.schema import (
     volume_metadata,
     volumes,
 )
+from penstock.store.transaction import Transaction
 from penstock.store.volumes import SORTABLE, VolumeFilter, narrow
 
 VolumeLine = Sequence[Any]  # the columns of COLUMNS, in that order
@@ -94,17 +95,17 @@ _USES = (
 )
 
 
-def list_lines(tx: Connection, wanted: VolumeFilter, page: KeysetPage) -> Sequence[VolumeLine]:
+def list_lines(tx: Transaction, wanted: VolumeFilter, page: KeysetPage) -> Sequence[VolumeLine]:
     """Lines of the volumes matching `wanted`, one page. Raises Invalid (a sort key), NotFound (the marker)."""
     return tx.execute(paged(tx, narrow(_LINES, wanted), page, SORTABLE, volumes.c.id, what="volume")).all()
 
 
-def list_names(tx: Connection, wanted: VolumeFilter, page: KeysetPage) -> Sequence[VolumeLine]:
+def list_names(tx: Transaction, wanted: VolumeFilter, page: KeysetPage) -> Sequence[VolumeLine]:
     """Id and name of the volumes matching `wanted`, one page. Raises as `list_lines`."""
     return tx.execute(paged(tx, narrow(_SUMMARY, wanted), page, SORTABLE, volumes.c.id, what="volume")).all()
 
 
-def line_by_id(tx: Connection, volume_id: str) -> VolumeLine | None:
+def line_by_id(tx: Transaction, volume_id: str) -> VolumeLine | None:
     """The line of one volume, or None."""
     return tx.execute(_LINE, {"id": volume_id}).first()
 
@@ -115,7 +116,7 @@ def line_of(volume: Volume) -> VolumeLine:
     return (*found, *(json.dumps(getattr(volume, name)) for _, name in _NOTES))
 
 
-def uses_of(tx: Connection, volume_ids: Sequence[str]) -> dict[str, list[UseLine]]:
+def uses_of(tx: Transaction, volume_ids: Sequence[str]) -> dict[str, list[UseLine]]:
     """Who uses these volumes, by volume, oldest first, in one query (a few when there are thousands)."""
     found: dict[str, list[UseLine]] = {}
     for start in range(0, len(volume_ids), 10_000):  # SQLite takes at most 32,766 parameters

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import case, func, select
 
 from penstock.domain.volumes import VolumeStatus
 from penstock.ids import VolumeId, VolumeSnapshotId
 from penstock.store.backends import Placed
 from penstock.store.schema import pools
+from penstock.store.transaction import Transaction
 from penstock.store.volume_schema import volume_snapshots, volumes
 
 # Asked at every placement: built once.
@@ -29,7 +30,7 @@ _PLACED = (
 )
 
 
-def placed(tx: Connection) -> dict[str, Placed]:
+def placed(tx: Transaction) -> dict[str, Placed]:
     """By pool, what is placed there; exact, from the rows, so that no promise can leak."""
     return {row.host: Placed(int(row.provisioned), int(row.unreported)) for row in tx.execute(_PLACED)}
 
@@ -43,19 +44,19 @@ class Home:
     host: str | None
 
 
-def homes(tx: Connection) -> list[Home]:
+def homes(tx: Transaction) -> list[Home]:
     """Every volume of every backend, in one query of three columns."""
     rows = tx.execute(select(volumes.c.id, volumes.c.name_id, volumes.c.host))
     return [Home(VolumeId(row.id), VolumeId(row.name_id or row.id), row.host) for row in rows]
 
 
-def home_of(tx: Connection, name_id: str) -> Home | None:
+def home_of(tx: Transaction, name_id: str) -> Home | None:
     """The volume whose backend name has that id, as what it has on a storage does; None when there is none."""
     named = func.coalesce(volumes.c.name_id, volumes.c.id) == name_id
     row = tx.execute(select(volumes.c.id, volumes.c.name_id, volumes.c.host).where(named)).first()
     return None if row is None else Home(VolumeId(row.id), VolumeId(row.name_id or row.id), row.host)
 
 
-def snapshot_ids(tx: Connection) -> list[VolumeSnapshotId]:
+def snapshot_ids(tx: Transaction) -> list[VolumeSnapshotId]:
     """Every snapshot of every volume."""
     return [VolumeSnapshotId(found) for found in tx.execute(select(volume_snapshots.c.id)).scalars()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, true, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, true, update
 
 from penstock.domain.backups import BackupStatus
 from penstock.domain.quotas import Usage
@@ -23,6 +23,7 @@ from penstock.domain.volumes import VolumeStatus
 from penstock.store import volume_types
 from penstock.store.backup_schema import volume_backups
 from penstock.store.database import hold
+from penstock.store.transaction import Transaction
 from penstock.store.volume_group_schema import volume_groups
 from penstock.store.volume_schema import volume_quotas, volume_snapshots, volumes
 
@@ -72,12 +73,12 @@ _LIMITS_OF_PROJECT = select(volume_quotas.c.scope, volume_quotas.c.resource, vol
 )
 
 
-def limits(tx: Connection, scope: str, subject: str) -> Limits:
+def limits(tx: Transaction, scope: str, subject: str) -> Limits:
     """The limits stored for that class or project; what is not there is not set."""
     return {_counted(row.resource): row.hard_limit for row in tx.execute(_LIMITS, {"scope": scope, "subject": subject})}
 
 
-def set_limits(tx: Connection, scope: str, subject: str, wanted: Mapping[Counted, int], *, now: datetime) -> None:
+def set_limits(tx: Transaction, scope: str, subject: str, wanted: Mapping[Counted, int], *, now: datetime) -> None:
     """Store limits of that class or project; others stay."""
     table = volume_quotas
     for counted, limit in wanted.items():
@@ -88,13 +89,13 @@ def set_limits(tx: Connection, scope: str, subject: str, wanted: Mapping[Counted
             tx.execute(insert(table).values(created_at=now, **of, **values))
 
 
-def delete_limits(tx: Connection, scope: str, subject: str) -> None:
+def delete_limits(tx: Transaction, scope: str, subject: str) -> None:
     """Forget the limits of that class or project. Safe to repeat."""
     tx.execute(delete(volume_quotas).where(volume_quotas.c.scope == scope, volume_quotas.c.subject == subject))
 
 
 def usage(
-    tx: Connection,
+    tx: Transaction,
     project_id: str,
     *,
     counts_snapshot_gib: bool,
@@ -128,12 +129,12 @@ def usage(
     return VolumeUsage(found)
 
 
-def class_limits(tx: Connection, rules: QuotaRules, name: str) -> Limits:
+def class_limits(tx: Transaction, rules: QuotaRules, name: str) -> Limits:
     """The limits of a class, set or configured."""
     return {**rules.limits, **limits(tx, CLASS, name)}
 
 
-def project_limits(tx: Connection, rules: QuotaRules, project_id: str) -> Limits:
+def project_limits(tx: Transaction, rules: QuotaRules, project_id: str) -> Limits:
     """The limits that hold for the project: its own, else those of the class ``default``, else the configured ones."""
     found = tx.execute(_LIMITS_OF_PROJECT, {"project_id": project_id}).all()
     own = {_counted(row.resource): row.hard_limit for row in found if row.scope == PROJECT}
@@ -142,7 +143,7 @@ def project_limits(tx: Connection, rules: QuotaRules, project_id: str) -> Limits
 
 
 def check(
-    tx: Connection, rules: QuotaRules, project_id: str, type_id: str | None, more: Mapping[VolumeResource, int]
+    tx: Transaction, rules: QuotaRules, project_id: str, type_id: str | None, more: Mapping[VolumeResource, int]
 ) -> None:
     """Raise QuotaExceeded unless `more` fits the project's quota, and its quota of that type, in this transaction.
 

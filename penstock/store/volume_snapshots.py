@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Row, Select, bindparam, func, select, update
 
 from penstock.domain.volume_lifecycle import VolumeEvent, advance_volume_snapshot
 from penstock.domain.volume_snapshots import VolumeSnapshot, VolumeSnapshotStatus
@@ -18,6 +18,7 @@ from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.lists import like
 from penstock.store.notes import Notes
 from penstock.store.statements import delete_row, insert_into, update_row
+from penstock.store.transaction import Transaction
 from penstock.store.volume_schema import (
     volume_snapshot_image_metadata,
     volume_snapshot_metadata,
@@ -84,7 +85,7 @@ class VolumeSnapshotFilter:
     times: Sequence[tuple[str, str, datetime]] = ()
 
 
-def insert_snapshot(tx: Connection, snapshot: VolumeSnapshot) -> None:
+def insert_snapshot(tx: Transaction, snapshot: VolumeSnapshot) -> None:
     """Store a new snapshot with its metadata."""
     columns = {column.name for column in volume_snapshots.c} - {"display_name", "display_description"}
     row = {name: getattr(snapshot, name) for name in columns}
@@ -94,19 +95,19 @@ def insert_snapshot(tx: Connection, snapshot: VolumeSnapshot) -> None:
     IMAGE_METADATA.put(tx, snapshot.id, snapshot.image_metadata)
 
 
-def get(tx: Connection, snapshot_id: VolumeSnapshotId | str) -> VolumeSnapshot | None:
+def get(tx: Transaction, snapshot_id: VolumeSnapshotId | str) -> VolumeSnapshot | None:
     """The snapshot, or None."""
     row = tx.execute(_BY_ID, {"id": snapshot_id}).first()
     return None if row is None else _snapshot(row)
 
 
-def of_volume(tx: Connection, volume_id: VolumeId | str) -> list[VolumeSnapshot]:
+def of_volume(tx: Transaction, volume_id: VolumeId | str) -> list[VolumeSnapshot]:
     """All snapshots of a volume, oldest first."""
     return [_snapshot(row) for row in tx.execute(_OF_VOLUME, {"volume_id": volume_id})]
 
 
 def of_backend(
-    tx: Connection, backend: str, *, statuses: Sequence[VolumeSnapshotStatus] | None = None
+    tx: Transaction, backend: str, *, statuses: Sequence[VolumeSnapshotStatus] | None = None
 ) -> list[VolumeSnapshot]:
     """Snapshots of the volumes on any pool of ``host@backend``, oldest first."""
     prefix = f"{backend}#"
@@ -116,19 +117,21 @@ def of_backend(
     return [_snapshot(row) for row in tx.execute(_ON_BACKEND_IN, {**of, "statuses": list(statuses)})]
 
 
-def list_snapshots(tx: Connection, wanted: VolumeSnapshotFilter, page: KeysetPage = FIRST_PAGE) -> list[VolumeSnapshot]:
+def list_snapshots(
+    tx: Transaction, wanted: VolumeSnapshotFilter, page: KeysetPage = FIRST_PAGE
+) -> list[VolumeSnapshot]:
     """Snapshots matching `wanted`, one page. Raises Invalid, NotFound (the marker)."""
     query = paged(tx, _narrow(_SNAPSHOTS, wanted), page, SORTABLE, volume_snapshots.c.id, what="snapshot")
     return [_snapshot(row) for row in tx.execute(query)]
 
 
-def count_snapshots(tx: Connection, wanted: VolumeSnapshotFilter) -> int:
+def count_snapshots(tx: Transaction, wanted: VolumeSnapshotFilter) -> int:
     """How many snapshots match, whatever the page."""
     return int(tx.execute(_narrow(select(func.count()).select_from(volume_snapshots), wanted)).scalar_one())
 
 
 def move(
-    tx: Connection, snapshot: VolumeSnapshot, event: VolumeEvent, *, now: datetime, **values: Any
+    tx: Transaction, snapshot: VolumeSnapshot, event: VolumeEvent, *, now: datetime, **values: Any
 ) -> VolumeSnapshotStatus:
     """Advance the stored status of `snapshot` by `event`, with further columns in the same statement.
 
@@ -143,18 +146,18 @@ def move(
     return status
 
 
-def moved(tx: Connection, snapshot: VolumeSnapshot, event: VolumeEvent, *, now: datetime) -> VolumeSnapshot:
+def moved(tx: Transaction, snapshot: VolumeSnapshot, event: VolumeEvent, *, now: datetime) -> VolumeSnapshot:
     """`move` a snapshot that this transaction has read; how it is then. Raises as that."""
     return replace(snapshot, status=move(tx, snapshot, event, now=now), updated_at=now)
 
 
-def reset(tx: Connection, snapshot_id: VolumeSnapshotId | str, *, now: datetime, **values: Any) -> None:
+def reset(tx: Transaction, snapshot_id: VolumeSnapshotId | str, *, now: datetime, **values: Any) -> None:
     """Write states by hand: an administrator's decision, outside the lifecycle table."""
     mine = volume_snapshots.c.id == snapshot_id
     tx.execute(update(volume_snapshots).where(mine).values(updated_at=now, **values))
 
 
-def update_snapshot(tx: Connection, snapshot_id: VolumeSnapshotId | str, *, now: datetime, **values: Any) -> None:
+def update_snapshot(tx: Transaction, snapshot_id: VolumeSnapshotId | str, *, now: datetime, **values: Any) -> None:
     """Change columns other than the status."""
     if "status" in values:
         raise ValueError("a status is written by store.volume_snapshots.move")
@@ -162,7 +165,7 @@ def update_snapshot(tx: Connection, snapshot_id: VolumeSnapshotId | str, *, now:
     tx.execute(update(volume_snapshots).where(mine).values(updated_at=now, **values))
 
 
-def delete_snapshot(tx: Connection, snapshot_id: VolumeSnapshotId | str) -> None:
+def delete_snapshot(tx: Transaction, snapshot_id: VolumeSnapshotId | str) -> None:
     """Forget the snapshot with its metadata."""
     tx.execute(delete_row(volume_snapshots), {"of_id": snapshot_id})
 

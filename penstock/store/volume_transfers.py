@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from penstock.domain.volume_transfers import VolumeTransfer
 from penstock.ids import ProjectId, VolumeId
 from penstock.store.keyset import KeysetPage, paged
 from penstock.store.schema import volume_transfers
+from penstock.store.transaction import Transaction
 
 _ALL = select(volume_transfers)
 SORTABLE = {
@@ -21,7 +22,7 @@ SORTABLE = {
 }
 
 
-def insert_transfer(tx: Connection, made: VolumeTransfer) -> None:
+def insert_transfer(tx: Transaction, made: VolumeTransfer) -> None:
     """Store a new transfer."""
     tx.execute(
         insert(volume_transfers).values(
@@ -37,14 +38,14 @@ def insert_transfer(tx: Connection, made: VolumeTransfer) -> None:
     )
 
 
-def get(tx: Connection, transfer_id: str) -> VolumeTransfer | None:
+def get(tx: Transaction, transfer_id: str) -> VolumeTransfer | None:
     """The transfer, or None."""
     row = tx.execute(_ALL.where(volume_transfers.c.id == transfer_id)).first()
     return None if row is None else _transfer(row)
 
 
 def list_transfers(
-    tx: Connection, page: KeysetPage, *, project_id: str | None, name: str | None = None, volume_id: str | None = None
+    tx: Transaction, page: KeysetPage, *, project_id: str | None, name: str | None = None, volume_id: str | None = None
 ) -> list[VolumeTransfer]:
     """Transfers out of a project (None: of all), one page. Raises NotFound (the marker)."""
     query = _ALL
@@ -59,7 +60,7 @@ def list_transfers(
     return [_transfer(row) for row in rows]
 
 
-def delete_transfer(tx: Connection, transfer_id: str) -> bool:
+def delete_transfer(tx: Transaction, transfer_id: str) -> bool:
     """Forget the transfer; False when it was not there."""
     return tx.execute(delete(volume_transfers).where(volume_transfers.c.id == transfer_id)).rowcount > 0
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Row, bindparam, delete, exists, insert, select, update
 
 from penstock.domain.volume_types import ControlLocation, TypeEncryption, VolumeType
 from penstock.ids import QosSpecsId, VolumeTypeId
@@ -20,10 +20,11 @@ from penstock.store.schema import (
     volume_types,
     volumes,
 )
+from penstock.store.transaction import Transaction
 from penstock.store.type_rows import TypeRows
 
 
-def _read(_tx: Connection, rows: Sequence[Row[Any]]) -> list[VolumeType]:
+def _read(_tx: Transaction, rows: Sequence[Row[Any]]) -> list[VolumeType]:
     return [
         VolumeType(
             id=VolumeTypeId(row.id),
@@ -59,28 +60,28 @@ _DEFAULT = select(default_volume_types.c.volume_type_id).where(
 )
 
 
-def insert_type(tx: Connection, made: VolumeType) -> None:
+def insert_type(tx: Transaction, made: VolumeType) -> None:
     """Store a new type with its extra specs."""
     ROWS.insert(tx, made, made.extra_specs)
 
 
-def with_qos_specs(tx: Connection, qos_specs_id: str) -> list[VolumeType]:
+def with_qos_specs(tx: Transaction, qos_specs_id: str) -> list[VolumeType]:
     """Types associated with these QoS specs, oldest first."""
     return ROWS.found(tx, ROWS.all.where(volume_types.c.qos_specs_id == qos_specs_id))
 
 
-def in_use(tx: Connection, type_id: str) -> bool:
+def in_use(tx: Transaction, type_id: str) -> bool:
     """Do volumes have this type?"""
     return bool(tx.execute(select(exists().where(volumes.c.volume_type_id == type_id))).scalar())
 
 
-def encryption_of(tx: Connection, type_id: str) -> TypeEncryption | None:
+def encryption_of(tx: Transaction, type_id: str) -> TypeEncryption | None:
     """How volumes of the type are encrypted, or None."""
     row = tx.execute(_ENCRYPTION, {"id": type_id}).first()
     return None if row is None else _encryption(row)
 
 
-def with_encryption(tx: Connection, type_id: str) -> tuple[VolumeType, TypeEncryption | None] | None:
+def with_encryption(tx: Transaction, type_id: str) -> tuple[VolumeType, TypeEncryption | None] | None:
     """The type, and how its volumes are encrypted, by one look; None when there is no such type."""
     rows = tx.execute(_WITH_ENCRYPTION, {"id": type_id}).all()
     if not rows:
@@ -90,42 +91,42 @@ def with_encryption(tx: Connection, type_id: str) -> tuple[VolumeType, TypeEncry
     return volume_type, None if encryption.encryption_id is None else _encryption(encryption)
 
 
-def insert_encryption(tx: Connection, made: TypeEncryption) -> None:
+def insert_encryption(tx: Transaction, made: TypeEncryption) -> None:
     """Store how volumes of a type are encrypted. The caller has checked that there is nothing yet."""
     tx.execute(insert(volume_type_encryptions).values(**_encryption_row(made)))
 
 
-def update_encryption(tx: Connection, changed: TypeEncryption) -> None:
+def update_encryption(tx: Transaction, changed: TypeEncryption) -> None:
     """Store all of it anew."""
     table = volume_type_encryptions
     mine = table.c.volume_type_id == changed.volume_type_id
     tx.execute(update(table).where(mine).values(**_encryption_row(changed)))
 
 
-def delete_encryption(tx: Connection, type_id: str) -> None:
+def delete_encryption(tx: Transaction, type_id: str) -> None:
     """Volumes of the type are not encrypted any more."""
     tx.execute(delete(volume_type_encryptions).where(volume_type_encryptions.c.volume_type_id == type_id))
 
 
-def default_of(tx: Connection, project_id: str) -> str | None:
+def default_of(tx: Transaction, project_id: str) -> str | None:
     """The id of the type the project has by default, or None where it has the configured one."""
     found: str | None = tx.execute(_DEFAULT, {"project_id": project_id}).scalar()
     return found
 
 
-def list_defaults(tx: Connection) -> list[tuple[str, str]]:
+def list_defaults(tx: Transaction) -> list[tuple[str, str]]:
     """Project and type id of every default that is set, by project."""
     table = default_volume_types
     query = select(table.c.project_id, table.c.volume_type_id).order_by(table.c.project_id)
     return [(row.project_id, row.volume_type_id) for row in tx.execute(query)]
 
 
-def is_default(tx: Connection, type_id: str) -> bool:
+def is_default(tx: Transaction, type_id: str) -> bool:
     """Is it some project's default?"""
     return bool(tx.execute(select(exists().where(default_volume_types.c.volume_type_id == type_id))).scalar())
 
 
-def set_default(tx: Connection, project_id: str, type_id: str, *, now: datetime) -> None:
+def set_default(tx: Transaction, project_id: str, type_id: str, *, now: datetime) -> None:
     """The type is the project's default from now on."""
     table = default_volume_types
     values = {"volume_type_id": type_id, "updated_at": now}
@@ -133,7 +134,7 @@ def set_default(tx: Connection, project_id: str, type_id: str, *, now: datetime)
         tx.execute(insert(table).values(project_id=project_id, created_at=now, volume_type_id=type_id))
 
 
-def unset_default(tx: Connection, project_id: str) -> bool:
+def unset_default(tx: Transaction, project_id: str) -> bool:
     """The project has the configured default again; False when it had no other."""
     table = default_volume_types
     return tx.execute(delete(table).where(table.c.project_id == project_id)).rowcount > 0

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Integer,
     Row,
     Select,
@@ -34,6 +33,7 @@ from penstock.store.keyset import FIRST_PAGE, KeysetPage, paged
 from penstock.store.lists import like
 from penstock.store.notes import Notes
 from penstock.store.statements import delete_row, update_row
+from penstock.store.transaction import Transaction
 from penstock.store.volume_schema import (
     volume_admin_metadata,
     volume_attachments,
@@ -146,7 +146,7 @@ class VolumeSummary:
     metadata: dict[str, list[str]]
 
 
-def insert_volume(tx: Connection, volume: Volume) -> None:
+def insert_volume(tx: Transaction, volume: Volume) -> None:
     """Store a new volume with its metadata."""
     columns = {column.name for column in volumes.c} - {"display_name", "display_description"}
     row = {name: getattr(volume, name) for name in columns}
@@ -156,32 +156,32 @@ def insert_volume(tx: Connection, volume: Volume) -> None:
     IMAGE_METADATA.put(tx, volume.id, volume.image_metadata)
 
 
-def get(tx: Connection, volume_id: VolumeId | str) -> Volume | None:
+def get(tx: Transaction, volume_id: VolumeId | str) -> Volume | None:
     """The volume with its attachments and metadata, or None."""
     found = _volumes(tx, tx.execute(_BY_ID, {"id": volume_id}).all())
     return found[0] if found else None
 
 
-def of_attachment(tx: Connection, attachment_id: AttachmentId | str) -> Volume | None:
+def of_attachment(tx: Transaction, attachment_id: AttachmentId | str) -> Volume | None:
     """The volume that has the attachment, with all it has; None when there is no such attachment."""
     found = _volumes(tx, tx.execute(_OF_ATTACHMENT, {"id": attachment_id}).all())
     return found[0] if found else None
 
 
-def host_of(tx: Connection, volume_id: VolumeId | str) -> str | None:
+def host_of(tx: Transaction, volume_id: VolumeId | str) -> str | None:
     """The pool the volume is on; None when it is on none, or there is no such volume."""
     host: str | None = tx.execute(_HOST, {"id": volume_id}).scalar()
     return host
 
 
-def by_admin_metadata(tx: Connection, key: str, value: str) -> Volume | None:
+def by_admin_metadata(tx: Transaction, key: str, value: str) -> Volume | None:
     """The oldest volume with that pair in its admin metadata, or None."""
     query = _VOLUMES.where(ADMIN_METADATA.has(volumes.c.id, key, value)).order_by(volumes.c.created_at)
     found = _volumes(tx, tx.execute(query.limit(1)).all())
     return found[0] if found else None
 
 
-def by_ids(tx: Connection, volume_ids: Sequence[str]) -> dict[str, Volume]:
+def by_ids(tx: Transaction, volume_ids: Sequence[str]) -> dict[str, Volume]:
     """Volumes by id."""
     found: dict[str, Volume] = {}
     for start in range(0, len(volume_ids), 10_000):  # SQLite takes at most 32,766 parameters
@@ -190,7 +190,7 @@ def by_ids(tx: Connection, volume_ids: Sequence[str]) -> dict[str, Volume]:
     return found
 
 
-def of_backend(tx: Connection, backend: str, *, statuses: Sequence[VolumeStatus] | None = None) -> list[Volume]:
+def of_backend(tx: Transaction, backend: str, *, statuses: Sequence[VolumeStatus] | None = None) -> list[Volume]:
     """Volumes on any pool of ``host@backend``, oldest first."""
     prefix = f"{backend}#"
     of: dict[str, Any] = {"prefix": prefix, "prefix_length": len(prefix)}
@@ -199,18 +199,18 @@ def of_backend(tx: Connection, backend: str, *, statuses: Sequence[VolumeStatus]
     return _volumes(tx, tx.execute(_ON_BACKEND_IN, {**of, "statuses": list(statuses)}).all())
 
 
-def list_volumes(tx: Connection, wanted: VolumeFilter, page: KeysetPage = FIRST_PAGE) -> list[Volume]:
+def list_volumes(tx: Transaction, wanted: VolumeFilter, page: KeysetPage = FIRST_PAGE) -> list[Volume]:
     """Volumes matching `wanted`, one page; a fixed number of queries. Raises Invalid, NotFound (the marker)."""
     query = paged(tx, narrow(_VOLUMES, wanted), page, SORTABLE, volumes.c.id, what="volume")
     return _volumes(tx, tx.execute(query).all())
 
 
-def count_volumes(tx: Connection, wanted: VolumeFilter) -> int:
+def count_volumes(tx: Transaction, wanted: VolumeFilter) -> int:
     """How many volumes match, whatever the page."""
     return int(tx.execute(narrow(select(func.count()).select_from(volumes), wanted)).scalar_one())
 
 
-def summary(tx: Connection, wanted: VolumeFilter) -> VolumeSummary:
+def summary(tx: Transaction, wanted: VolumeFilter) -> VolumeSummary:
     """What the matching volumes come to."""
     totals = select(func.count(), func.coalesce(func.sum(volumes.c.size_gib), 0)).select_from(volumes)
     count, gib = tx.execute(narrow(totals, wanted)).one()
@@ -222,7 +222,7 @@ def summary(tx: Connection, wanted: VolumeFilter) -> VolumeSummary:
     return VolumeSummary(int(count), int(gib), found)
 
 
-def move(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, **values: Any) -> VolumeStatus:
+def move(tx: Transaction, volume: Volume, event: VolumeEvent, *, now: datetime, **values: Any) -> VolumeStatus:
     """Advance the stored status of `volume` by `event`, with further columns in the same statement.
 
     What an operation leads back to is what the attachments in the database say, not those of `volume`. Raises Conflict
@@ -238,7 +238,7 @@ def move(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, *
     return status
 
 
-def moved(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, **values: Any) -> Volume:
+def moved(tx: Transaction, volume: Volume, event: VolumeEvent, *, now: datetime, **values: Any) -> Volume:
     """`move` a volume that this transaction has read; how it is then. Raises as that."""
     status = move(tx, volume, event, now=now, **values)
     attach_status = attach_status_of(volume.attachments)
@@ -246,7 +246,7 @@ def moved(tx: Connection, volume: Volume, event: VolumeEvent, *, now: datetime, 
 
 
 def follow_attachments(
-    tx: Connection,
+    tx: Transaction,
     volume_id: VolumeId | str,
     *,
     now: datetime,
@@ -264,12 +264,12 @@ def follow_attachments(
     )
 
 
-def reset(tx: Connection, volume_id: VolumeId | str, *, now: datetime, **values: Any) -> None:
+def reset(tx: Transaction, volume_id: VolumeId | str, *, now: datetime, **values: Any) -> None:
     """Write states by hand: an administrator's decision, outside the lifecycle table."""
     tx.execute(update(volumes).where(volumes.c.id == volume_id).values(updated_at=now, **values))
 
 
-def update_volume(tx: Connection, volume_id: VolumeId | str, *, now: datetime, **values: Any) -> None:
+def update_volume(tx: Transaction, volume_id: VolumeId | str, *, now: datetime, **values: Any) -> None:
     """Change columns other than the status (``display_name``, ``size_gib``, ``provider_location`` ...)."""
     if "status" in values:
         raise ValueError("a status is written by store.volumes.move")
@@ -277,27 +277,27 @@ def update_volume(tx: Connection, volume_id: VolumeId | str, *, now: datetime, *
     tx.execute(update_row(volumes, tuple(row)), {**row, "of_id": volume_id})
 
 
-def delete_volume(tx: Connection, volume_id: VolumeId | str) -> None:
+def delete_volume(tx: Transaction, volume_id: VolumeId | str) -> None:
     """Forget the volume with its attachments and metadata."""
     tx.execute(delete_row(volumes), {"of_id": volume_id})
 
 
-def has_snapshots(tx: Connection, volume_id: VolumeId | str) -> bool:
+def has_snapshots(tx: Transaction, volume_id: VolumeId | str) -> bool:
     """Does the volume have snapshots, in whatever state?"""
     return bool(tx.execute(select(exists().where(volume_snapshots.c.volume_id == volume_id))).scalar())
 
 
-def growing_from_snapshot(tx: Connection, snapshot_id: str) -> list[VolumeId]:
+def growing_from_snapshot(tx: Transaction, snapshot_id: str) -> list[VolumeId]:
     """Volumes that are being made from that snapshot, and are not there yet."""
     return [VolumeId(found) for found in tx.execute(_GROWING_FROM_SNAPSHOT, {"of": snapshot_id}).scalars()]
 
 
-def growing_from_volume(tx: Connection, volume_id: str) -> list[VolumeId]:
+def growing_from_volume(tx: Transaction, volume_id: str) -> list[VolumeId]:
     """Volumes that are being made from that volume, and are not there yet."""
     return [VolumeId(found) for found in tx.execute(_GROWING_FROM_VOLUME, {"of": volume_id}).scalars()]
 
 
-def uses_type(tx: Connection, type_id: str) -> bool:
+def uses_type(tx: Transaction, type_id: str) -> bool:
     """Is there a volume of that type?"""
     return bool(tx.execute(select(exists().where(volumes.c.volume_type_id == type_id))).scalar())
 
@@ -362,7 +362,7 @@ def compared(column: Any, operator: str, moment: datetime) -> Any:
     }[operator]
 
 
-def _volumes(tx: Connection, rows: Sequence[Row[Any]]) -> list[Volume]:
+def _volumes(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Volume]:
     """Volumes of these rows of `_VOLUMES`, with their attachments, in one more query."""
     attached = attachments.of_volumes(tx, [row.id for row in rows])
     return [_volume(row, attached.get(row.id, ())) for row in rows]
@@ -412,6 +412,6 @@ def _volume(row: Row[Any], attached: Sequence[Attachment]) -> Volume:
     )
 
 
-def is_attached_anywhere(tx: Connection, volume_id: VolumeId | str) -> bool:
+def is_attached_anywhere(tx: Transaction, volume_id: VolumeId | str) -> bool:
     """Does the volume have attachments, in whatever state?"""
     return bool(tx.execute(select(exists().where(volume_attachments.c.volume_id == volume_id))).scalar())

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
 from penstock.domain.volume_snapshots import VolumeSnapshot
 from penstock.domain.volume_types import WholeVolumeType
 from penstock.domain.volumes import Volume
 from penstock.domain.volumes_at_work import TypedSnapshot, TypedVolume
 from penstock.errors import NotFound
 from penstock.store import volume_qos, volume_types, volumes
+from penstock.store.transaction import Transaction
 
 
 class Types:
     """Volume types within one transaction: each is read once, with all that belongs to it."""
 
-    def __init__(self, tx: Connection) -> None:
+    def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._found: dict[str, WholeVolumeType | None] = {}
 
@@ -41,7 +40,7 @@ def typed(types: Types, volume: Volume) -> TypedVolume:
     return TypedVolume(volume, types.of(volume.volume_type_id))
 
 
-def read_typed(tx: Connection, volume: Volume) -> TypedVolume:
+def read_typed(tx: Transaction, volume: Volume) -> TypedVolume:
     """The same for one volume."""
     return typed(Types(tx), volume)
 
@@ -51,7 +50,7 @@ def typed_snapshot(types: Types, snapshot: VolumeSnapshot, volume: Volume) -> Ty
     return TypedSnapshot(snapshot, types.of(snapshot.volume_type_id), typed(types, volume))
 
 
-def read_snapshot(tx: Connection, snapshot: VolumeSnapshot, volume: Volume | None = None) -> TypedSnapshot:
+def read_snapshot(tx: Transaction, snapshot: VolumeSnapshot, volume: Volume | None = None) -> TypedSnapshot:
     """The snapshot with what it is of, `volume` for who has read that already. Raises NotFound when that is gone."""
     volume = volume or volumes.get(tx, snapshot.volume_id)
     if volume is None:
