@@ -17,7 +17,7 @@ MOST = {
     "from a snapshot": 13,
     "from a volume": 12,
     "a snapshot": 8,
-    "extend": 13,
+    "extend": 14,
     "delete a snapshot": 7,
     "reserve": 5,
 }

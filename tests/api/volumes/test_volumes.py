@@ -333,6 +333,15 @@ def test_extending(plane: ControlPlane, vmember: Client) -> None:
     assert act(vmember, volume_id, "os-extend", {"new_size": 4}).status_code == 400
 
 
+def test_what_is_being_copied_is_not_extended(plane: ControlPlane, vmember: Client) -> None:
+    volume_id = make_volume(plane, vmember)["id"]
+    copy = vmember.post("volumes", {"volume": {"source_volid": volume_id}}).json()["volume"]["id"]
+    refused = act(vmember, volume_id, "os-extend", {"new_size": 4})
+    assert (refused.status_code, "being made from" in refused.text) == (409, True)
+    finish_volume(plane, copy)
+    assert act(vmember, volume_id, "os-extend", {"new_size": 4}).status_code == 202
+
+
 def test_flags(plane: ControlPlane, vmember: Client) -> None:
     volume_id = make_volume(plane, vmember)["id"]
     assert act(vmember, volume_id, "os-set_bootable", {"bootable": "True"}).status_code == 200
