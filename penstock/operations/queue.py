@@ -141,12 +141,14 @@ class OperationQueue:
         return (taker, ahead) if is_next else (None, None)
 
     def foresee(self, tx: Transaction, context: RequestContext, call: Call, *, about: Any) -> None:
-        """Say that `call` will probably be asked for soon after this transaction; `about` as in `enqueue`."""
+        """Say that `call` will probably be asked for soon after this transaction; `about` as in `enqueue`.
+
+        What it will want to know is looked at from now on: whoever asks soon would wait for it otherwise.
+        """
         with self._lock:
             taker = self._takers.get(call.backend)
         if taker is not None and rows.tells_next(tx):  # else it could not be begun at once, and would not be told
-            foresee = taker.foresee
-            after_commit(tx, lambda: foresee(call, context, about))
+            taker.foresee(call, context, about)
 
     def served_by(self, backend: str, taker: Taker | None) -> None:
         """From now on `taker` works on the backend's operations in this process, or nobody does."""

@@ -72,6 +72,8 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewAttachment) 
         volume = volume_to_change(tx, context, wanted.volume_id)
         _check_reservable(volume, wanted.instance_uuid)
         mode = checked_mode(volume, wanted.mode or (wanted.connector or {}).get("mode"))
+        if wanted.connector is None:
+            calls.foresee(tx, plane, context, volume, CONNECT)  # whoever reserves mostly connects at once
         attachment = new_attachment(plane, volume, AttachStatus.RESERVED, mode, instance_uuid=wanted.instance_uuid)
         attachments.insert_attachment(tx, attachment)
         if wanted.connector is not None:
@@ -79,7 +81,6 @@ def create(plane: ControlPlane, context: RequestContext, wanted: NewAttachment) 
         else:
             statuses = {attachment.status, *(one.status for one in volume.attachments)}
             volumes.follow_attachments(tx, volume.id, now=plane.clock.utc(), statuses=statuses)
-            calls.foresee(tx, plane, context, volume, CONNECT)  # whoever reserves mostly connects at once
     if operation_id is None:
         return attachment
     try:
