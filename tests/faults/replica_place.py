@@ -253,7 +253,7 @@ class Share:
         if active is None or len(rows) == 1:  # it has no replicas
             path = self.user.path(self.id)
             # its host may have come back just now, with nothing mounted yet
-            self.until(lambda: files_at(self.machine(), path), lambda held: wanted <= held)
+            self.until(lambda: wanted - files_at(self.machine(), path), lambda missing: not missing)
             self.until(lambda: self._left_of_replication(path.lstrip("/")), lambda left: not left)
             return SETTLED
         ask = "zfs", "get", "-H", "-o", "value", "mounted", self.dataset_of(active)
