@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from penstock.operations.outcome import RetryPolicy
 from penstock.operations.queue import OperationQueue
 from penstock.operations.worker import Worker
 from penstock.store import operations as rows
-from penstock.store.database import Database, Transaction
+from penstock.store.database import Database, Transaction, whole_connection
 from tests.databases import in_file
 
 BACKENDS = ("host@one", "host@two")
@@ -50,9 +51,8 @@ class Troubled(Database):
             yield tx
             if self.lost_in and self.random.randrange(self.lost_in) == 0:
                 if self.random.random() < 0.5:
-                    transaction = tx.get_transaction()
-                    assert transaction is not None
-                    transaction.commit()
+                    raw: Any = whole_connection(tx).connection.driver_connection
+                    raw.commit()
                 raise Unavailable("The database did not answer to a commit.")
         self.pause()
 
