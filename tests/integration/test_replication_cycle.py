@@ -101,6 +101,12 @@ def replicated(product_of_two: Product, pair: Pair) -> Iterator[tuple[Replicatin
     assert pair.left_behind() == set()
 
 
+def arrives(user: User, files: Files, location: str) -> None:
+    """At a replica that follows: with zfs-fuse clients see what it received once it is mounted again, an instant
+    later."""
+    user.until(lambda: files.digest_at(location), lambda found: found == files.digest)
+
+
 def test_the_whole_cycle(replicated: tuple[Replicating, Files], pair: Pair) -> None:
     share, files = replicated
     user = share.user
@@ -110,7 +116,7 @@ def test_the_whole_cycle(replicated: tuple[Replicating, Files], pair: Pair) -> N
     files.write(share.location_of(first), "first", "before there were replicas")
     snapshot = user.snapshot(share.share)
     second = share.add()
-    assert files.digest_at(share.location_of(second)) == files.digest
+    arrives(user, files, share.location_of(second))
     assert pair.friend.may(share.location_of(second)) == "ro"
 
     # write, and promote while both hosts live: nothing is lost
@@ -144,7 +150,7 @@ def test_the_whole_cycle(replicated: tuple[Replicating, Files], pair: Pair) -> N
     dead.boot()
     assert not pair.friend.write(location_on_dead, "ghost", "x")
     share.until(second, "in_sync")
-    assert known.digest_at(share.location_of(second)) == known.digest
+    arrives(user, known, share.location_of(second))
     assert pair.friend.read(share.location_of(second), "lost") is None
     aside = [name for name in dead.ran("zfs", "list", "-H", "-o", "name").split() if "_diverged_" in name]
     assert len(aside) == 1
@@ -156,7 +162,7 @@ def test_the_whole_cycle(replicated: tuple[Replicating, Files], pair: Pair) -> N
     known.write(share.location_of(second), "fifth", "after the return")
     share.until(first, "in_sync")
     share.sync(first)
-    assert known.digest_at(share.location_of(first)) == known.digest
+    arrives(user, known, share.location_of(first))
 
     # what was snapshotted at the very beginning is still there, wherever the share went; what was set aside needs a
     # later state than that, and is not sacrificed to a return
