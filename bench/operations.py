@@ -12,7 +12,7 @@ from bench.http import Api
 from bench.rows import Row, median, repeat
 from bench.stage import Measured, Stage
 
-TIMES = 11
+TIMES = 25
 CLIENT = "10.89.0.101"
 
 Look = Callable[[], None]  # waits until a client sees the end
